@@ -1,0 +1,94 @@
+# The study's table of contents. Plain `make` prints it.
+#
+#   make reproduce                                   the demo on phantoms: no network, no GPU, minutes
+#   make reproduce DATA=path/to/folder               the same six notebooks on your own images
+#   make reproduce PRESET=full DATA=dataset-b        the full study, on a GPU
+
+PRESET    ?= demo
+DATA      ?= phantom
+MODELS    ?=
+SEED      ?= 0
+EPOCHS    ?=
+WEIGHTS   ?= imagenet
+ALLOW_CPU ?=
+
+# A conda environment that is active is used as it is; otherwise `make setup` makes .venv.
+ifdef CONDA_PREFIX
+PYTHON ?= python
+READY  := pyproject.toml
+else
+PYTHON ?= .venv/bin/python
+READY  := .venv/.ready
+endif
+SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
+UV_VERSION    := 0.13.9
+
+REGISTERED := phantom dataset-a dataset-b dataset-b-modified
+NAME := $(if $(filter $(DATA),$(REGISTERED)),$(DATA),local-$(notdir $(abspath $(DATA))))
+RUN  := $(NAME)-$(PRESET)
+# Executed notebooks of real data show real images, so they go where git does not look.
+OUT  := reports/$(RUN)/$(if $(filter phantom,$(DATA)),,local/)notebooks
+NOTEBOOKS := $(notdir $(wildcard notebooks/0*.ipynb))
+CODE := $(wildcard pcos_utils/*.py pcos_utils/*/*.py pcos_utils/*/*.j2 pcos_utils/*/*.csv)
+SETTINGS := --preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(WEIGHTS)" \
+	$(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
+INPUTS := runs/$(RUN)/inputs.txt
+
+.DELETE_ON_ERROR:
+.PHONY: help setup reproduce test lab refresh lock lint clean FORCE
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## the environment in .venv, made by itself when needed
+
+.venv/.ready: requirements.lock pyproject.toml
+	$(SYSTEM_PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	.venv/bin/uv pip install --python .venv --quiet --require-hashes -r requirements.lock
+	.venv/bin/uv pip install --python .venv --quiet --no-deps --no-build-isolation -e .
+	.venv/bin/python -c "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
+	@touch $@
+
+reproduce: $(OUT)/06_compare.ipynb ## the whole study: PRESET=demo|full DATA=phantom|dataset-b|FOLDER
+	@echo "report: reports/$(RUN)/report.html"
+
+# 02 needs what 01 makes; 03, 04 and 05 need 02; 06 needs all. One pattern rule runs any of them.
+$(OUT)/02_explore.ipynb: $(OUT)/01_download.ipynb
+$(OUT)/03_finetune_densenet201.ipynb $(OUT)/04_train_densenet121d.ipynb $(OUT)/05_train_iustnet.ipynb: $(OUT)/02_explore.ipynb
+$(OUT)/06_compare.ipynb: $(OUT)/03_finetune_densenet201.ipynb $(OUT)/04_train_densenet121d.ipynb $(OUT)/05_train_iustnet.ipynb
+
+$(OUT)/%.ipynb: notebooks/%.ipynb $(INPUTS) $(CODE) | $(READY)
+	@echo "$*"
+	@$(PYTHON) -m pcos_utils.cli run "$<" "$@" $(SETTINGS)
+
+# Settings and files of the study; rewritten only when they change, so that a second run has nothing to do.
+$(INPUTS): FORCE | $(READY)
+	@{ echo '$(SETTINGS)'; [ ! -d "$(DATA)" ] || find "$(DATA)" -type f -printf '%P %s %T@\n' | sort; } > .inputs.$$$$; \
+	if cmp -s .inputs.$$$$ $@; then rm .inputs.$$$$; \
+	elif $(PYTHON) -m pcos_utils.cli check $(SETTINGS) && mkdir -p $(@D); then mv .inputs.$$$$ $@; \
+	else rm .inputs.$$$$; exit 2; fi
+
+test: $(READY) ## every test, and the notebooks against their stored outputs
+	$(PYTHON) -m pytest tests
+	rm -rf .nbval
+	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+
+lab: $(READY) ## JupyterLab at the first notebook
+	$(PYTHON) -m jupyter lab notebooks/01_download.ipynb
+
+refresh: ## the committed notebooks with the outputs of a fresh demo
+	$(MAKE) reproduce PRESET=demo DATA=phantom
+	$(PYTHON) -m pcos_utils.cli refresh reports/phantom-demo/notebooks
+
+lock: ## requirements.lock from pyproject.toml
+	.venv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --all-extras \
+		--python-version 3.11 --custom-compile-command "make lock" pyproject.toml -o requirements.lock
+
+lint: $(READY) ## the style checks
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+
+clean: ## remove what can be made again without a download; committed files and downloaded data stay
+	rm -rf runs .nbval .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
+	@git clean -fdxq reports 2>/dev/null || true

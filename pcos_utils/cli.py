@@ -1,0 +1,94 @@
+"""The command ``pcos``. Heavy libraries are imported by the subcommand that needs them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from pcos_utils.config import ROOT, StudyError, study
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Preset = Annotated[str, typer.Option(help="demo (CPU, minutes) or full (GPU)")]
+Data = Annotated[str, typer.Option(help="a registered data set, or a folder of class folders")]
+Models = Annotated[Optional[str], typer.Option(help="some of densenet201,densenet121d,iustnet")]
+Seed = Annotated[int, typer.Option(min=0)]
+Epochs = Annotated[Optional[int], typer.Option(help="instead of the recipe's")]
+Weights = Annotated[str, typer.Option(help="imagenet, none or a .safetensors file")]
+AllowCpu = Annotated[bool, typer.Option("--allow-cpu/--no-allow-cpu", help="run the full preset without a GPU")]
+
+
+@app.command()
+def check(
+    preset: Preset = "demo",
+    data: Data = "phantom",
+    models: Models = None,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    weights: Weights = "imagenet",
+    allow_cpu: AllowCpu = False,
+) -> None:
+    """Whether a study can start: its settings, its folder, its device and the place for its results."""
+    made = study(preset, data, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+    for folder in (made.data_dir, made.runs_dir, made.report_dir):
+        _must_be_writable(folder)
+    if made.preset == "full":
+        from pcos_utils.models.sweep import choose_device
+
+        choose_device(made)
+    typer.echo(f"study {made.name}: {made.folds} folds x {made.repeats}, {made.image_side} pixels, seed {made.seed}")
+
+
+@app.command()
+def run(
+    notebook: Annotated[Path, typer.Argument(help="a notebook under notebooks/")],
+    target: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
+    preset: Preset = "demo",
+    data: Data = "phantom",
+    models: Models = None,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    weights: Weights = "imagenet",
+    allow_cpu: AllowCpu = False,
+) -> None:
+    """One notebook of a study, executed by papermill."""
+    from pcos_utils.runner import run_notebook
+
+    given = dict(preset=preset, data=data, models=models, seed=seed, epochs=epochs, weights=weights)
+    run_notebook(notebook, target, given | {"allow_cpu": allow_cpu})
+
+
+@app.command()
+def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
+    """The committed notebooks, with the outputs of the executed ones."""
+    from pcos_utils.runner import refresh as refresh_one
+
+    for path in sorted(executed.glob("[0-9]*.ipynb")):
+        if not path.stem.endswith(".failed"):
+            refresh_one(path, ROOT / "notebooks" / path.name)
+
+
+def _must_be_writable(folder: Path) -> None:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise StudyError(
+            f"The output folder {place} is not writable; give yourself write permission there, "
+            "or set PCOS_HOME to another folder."
+        )
+
+
+def main() -> None:
+    """The command line, where a StudyError is one sentence and exit code 2."""
+    try:
+        app()
+    except StudyError as error:
+        print(f"pcos: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    main()

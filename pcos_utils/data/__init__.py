@@ -1,0 +1,1 @@
+"""Images on disk become one table of sources and folds."""

@@ -1,0 +1,242 @@
+"""B-mode image formation: maps of echo and attenuation on a polar grid become an 8-bit ultrasound frame.
+
+The linear model of Bamber and Dickinson (Ultrasonic B-scanning: a computer simulation, 1980): white complex Gaussian
+scatterers times an echo map, filtered by a separable pulse, give fully developed speckle. Left out on purpose:
+refraction, multiple scattering, motion. Bytes repeat on one machine; another processor may round differently.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import cv2
+import numpy as np
+
+SPEED_OF_SOUND = 1540.0  # m/s, soft-tissue convention
+PROBE_RADIUS = 10e-3  # m, convex endocavity probe
+TISSUE_ATTENUATION = 0.5  # dB/cm/MHz, liver .50 (PMC10001275, table 4)
+FLUID_ATTENUATION = 0.01  # dB/cm/MHz, water .0022 (the same table)
+DEPTH_OF_FIELD = 24e-3  # m from the focus to where the beam is twice as wide
+FWHM_PER_SIGMA = 2.355  # of a Gaussian
+ROWS, COLUMNS = 200, 300  # px, the frame size of the Telkom images
+
+
+@dataclass(frozen=True)
+class Beam:
+    """One setting of the transducer."""
+
+    frequency: float  # MHz
+    axial_sigma: float = 0.5  # wavelengths, about a two-cycle pulse
+    lateral_fwhm: float = 3.0  # wavelengths, at the focus
+    focus: float = 28e-3  # m
+    gain_slope: float = TISSUE_ATTENUATION  # dB/cm/MHz that the time-gain compensation assumes
+    noise: float = 2e-3  # electronic noise relative to tissue of unit echo
+    looks: int = 1  # frames averaged (compounding)
+    thickness: float = 0.45e-3  # m, SD of the slice
+
+    @property
+    def wavelength(self) -> float:
+        """Metres."""
+        return SPEED_OF_SOUND / (self.frequency * 1e6)
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Self:
+        """A beam of an examination. Widths vary beyond physics, or the grain would tell the scale."""
+        frequency, axial, lateral = rng.uniform([5, 0.5, 1.8], [8, 0.9, 3.6])
+        focus, gain_slope, noise = rng.uniform([18e-3, 0.44, -3.2], [36e-3, 0.54, -1.8])
+        looks, thickness = int(rng.integers(1, 6)), rng.uniform(0.2e-3, 0.7e-3)
+        return cls(frequency, axial, lateral, focus, gain_slope, 10**noise, looks, thickness)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The rectangle that the frame shows, in metres: centre ``x``, ``z`` (below the probe face) and ``width``."""
+
+    x: float
+    z: float
+    width: float
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, x: float, z: float) -> Self:
+        """A window near a target at ``x``, ``z``, whose width is independent of the target's size."""
+        width = rng.uniform(30e-3, 52e-3)
+        height = width * ROWS / COLUMNS
+        x, z = x + rng.uniform(-0.1, 0.1) * width, z + rng.uniform(-0.1, 0.12) * height
+        return cls(x, max(z, height / 2 + rng.uniform(0.5e-3, 4e-3)), width)
+
+    @cached_property
+    def positions(self) -> tuple[np.ndarray, np.ndarray]:
+        """x and z of each pixel in metres, both float32 (200, 300)."""
+        half, aspect = self.width / 2, ROWS / COLUMNS
+        across = self.x + np.linspace(-half, half, COLUMNS, dtype=np.float32)
+        down = self.z + np.linspace(-half * aspect, half * aspect, ROWS, dtype=np.float32)
+        return np.meshgrid(across, down)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Evenly spaced polar samples: ``depth`` from the probe face (rows,) in metres, ``angle`` (lines,) in radians."""
+
+    depth: np.ndarray
+    angle: np.ndarray
+
+    @classmethod
+    def covering(cls, window: Window, beam: Beam, top: float) -> Self:
+        """A grid over the whole window (so no black border), begun at depth ``top`` in metres if that lies higher.
+
+        Steps are a third of a wavelength along the beam and a quarter of the focal width across it.
+        """
+        x, z = window.positions
+        radius, angle = np.hypot(x, z + PROBE_RADIUS), np.arctan2(x, z + PROBE_RADIUS)
+        focal_width, margin = beam.lateral_fwhm * beam.wavelength, 1.5e-3
+        first = max(min(radius.min() - PROBE_RADIUS, top) - margin, 0.2e-3)
+        last = radius.max() - PROBE_RADIUS + margin
+        side = min(3 * focal_width / radius.min(), 0.1)
+        left, right = angle.min() - side, angle.max() + side
+        rows = 2 * int(np.clip((last - first) / (beam.wavelength / 3) / 2, 32, 350))
+        lines = 2 * int(np.clip((right - left) * (beam.focus + PROBE_RADIUS) / (focal_width / 4) / 2, 32, 200))
+        return cls(np.linspace(first, last, rows), np.linspace(left, right, lines))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, lines)."""
+        return len(self.depth), len(self.angle)
+
+    @property
+    def halved(self) -> Self:
+        """The grid of the centres of two by two samples, for maps too smooth to need every sample."""
+        return Grid(self.depth.reshape(-1, 2).mean(axis=1), self.angle.reshape(-1, 2).mean(axis=1))
+
+    @cached_property
+    def positions(self) -> tuple[np.ndarray, np.ndarray]:
+        """x and z of each sample in metres, both float32 (rows, lines)."""
+        radius = (self.depth + PROBE_RADIUS)[:, None]
+        x, z = radius * np.sin(self.angle), radius * np.cos(self.angle) - PROBE_RADIUS
+        return x.astype(np.float32), z.astype(np.float32)
+
+
+def smooth_field(rng: np.random.Generator, grid: Grid, along: float, across: float) -> np.ndarray:
+    """A smooth random map (rows, lines) of about unit variance, with its grain along and across beams in metres."""
+    arc = (grid.angle[-1] - grid.angle[0]) * (grid.depth.mean() + PROBE_RADIUS)
+    nodes = int((grid.depth[-1] - grid.depth[0]) / along) + 3, int(arc / across) + 3
+    coarse = rng.standard_normal(nodes, dtype=np.float32)
+    # Interpolation between independent nodes loses about a third of the amplitude.
+    return 1.4 * cv2.resize(coarse, grid.shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def transmission(attenuation: np.ndarray, grid: Grid, beam: Beam) -> np.ndarray:
+    """Amplitude left after the way there and back and the time-gain compensation, (rows, lines).
+
+    Where tissue absorbs less than the gain assumes, all below is brighter: behind fluid by 2 x .49 x MHz x cm
+    decibels (posterior enhancement). Tissue above the first row counts as compensated.
+    """
+    step = (grid.depth[1] - grid.depth[0]) * 100  # cm
+    excess = np.cumsum(attenuation - beam.gain_slope, axis=0, dtype=np.float32)
+    return 10 ** (excess * (-2 * step * beam.frequency / 20))
+
+
+def absorption(share: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
+    """Attenuation, dB/cm/MHz (rows, lines), of tissue with a ``share`` of fluid and of up to two shadows."""
+    attenuation = TISSUE_ATTENUATION + share * (FLUID_ATTENUATION - TISSUE_ATTENUATION)
+    for _ in range(rng.choice([0, 0, 1, 2])):
+        angle, width, start, strength = rng.uniform([-0.8, 0.03, 5e-3, 0.1], [0.8, 0.15, 30e-3, 0.9])
+        attenuation += strength * np.exp(-(((grid.angle - angle) / width) ** 2)) * (grid.depth > start)[:, None]
+    return attenuation
+
+
+def point_spread(signal: np.ndarray, grid: Grid, beam: Beam) -> np.ndarray:
+    """``signal``, complex64 (rows, lines), filtered by the pulse. Filters have unit energy, so power is kept."""
+    sigma = beam.axial_sigma * beam.wavelength / (grid.depth[1] - grid.depth[0])  # rows
+    pulse = cv2.getGaussianKernel(2 * int(np.ceil(3 * sigma)) + 1, sigma, cv2.CV_32F)
+    pulse /= np.sqrt(np.sum(pulse**2))
+    planes = signal.view(np.float32).reshape(*signal.shape, 2)  # real and imaginary parts as two channels
+    planes = cv2.sepFilter2D(planes, -1, np.ones(1, np.float32), pulse)
+    fwhm = beam.lateral_fwhm * beam.wavelength * (1 + ((grid.depth - beam.focus) / DEPTH_OF_FIELD) ** 2)
+    spacing = (grid.angle[1] - grid.angle[0]) * (grid.depth + PROBE_RADIUS)
+    sigma = fwhm / FWHM_PER_SIGMA / spacing  # lines; it differs from row to row, hence the Fourier transform
+    frequency = np.fft.fftfreq(grid.shape[1])
+    transfer = np.exp(-0.5 * (2 * np.pi * frequency * sigma[:, None]) ** 2).astype(np.float32)
+    transfer /= np.sqrt(np.mean(transfer**2, axis=1, keepdims=True))
+    spectrum = np.fft.fft(planes.view(np.complex64)[..., 0], axis=1)
+    return np.fft.ifft(spectrum * transfer, axis=1)
+
+
+def white_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """Complex Gaussian samples of unit mean power, complex64."""
+    parts = rng.standard_normal((*shape, 2), dtype=np.float32) * np.float32(np.sqrt(0.5))
+    return parts.view(np.complex64)[..., 0]
+
+
+def envelope(
+    echo: np.ndarray, attenuation: np.ndarray, grid: Grid, beam: Beam, rng: np.random.Generator
+) -> np.ndarray:
+    """Detected amplitude, float32 (rows, lines), averaged over the beam's looks.
+
+    ``echo`` is the scatterer amplitude, 1 in reference tissue; ``attenuation`` in dB/cm/MHz; both (rows, lines).
+    One look at uniform tissue is Rayleigh distributed: its mean is 1.91 times its SD (Wagner 1983).
+    """
+    echo = np.asarray(echo, np.float32)
+    arriving = transmission(attenuation, grid, beam)
+    total = np.zeros(grid.shape, np.float32)
+    for _ in range(beam.looks):
+        signal = point_spread(white_noise(rng, grid.shape) * echo, grid, beam) * arriving
+        total += np.abs(signal + np.float32(beam.noise) * white_noise(rng, grid.shape))
+    return total / beam.looks
+
+
+def scan_convert(polar: np.ndarray, grid: Grid, window: Window) -> np.ndarray:
+    """The polar map (rows, lines) as the window shows it, float32 (200, 300)."""
+    x, z = window.positions
+    depth, angle = np.hypot(x, z + PROBE_RADIUS) - PROBE_RADIUS, np.arctan2(x, z + PROBE_RADIUS)
+    row = (depth - grid.depth[0]) / (grid.depth[1] - grid.depth[0])
+    line = (angle - grid.angle[0]) / (grid.angle[1] - grid.angle[0])
+    return cv2.remap(polar, line.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What a scanner does between log compression and the stored file."""
+
+    dynamic_range: float  # dB
+    white_share: float  # of pixels saturated
+    black_share: float  # of pixels at the bottom
+    mean: float  # of full scale, reached by a gamma curve
+    blur: tuple[float, float]  # px across and down
+    smoothing: float  # weight of the speckle-reduced copy, 0 to 1
+    edges: bool  # kept by speckle reduction (bilateral filter, otherwise median)
+    grain: float  # SD of camera noise, grey levels
+    quality: int  # of the JPEG, 0 to 100
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Self:
+        """The screen of an examination. Brightness and blacks are targets, so no scene sets its own."""
+        dynamic_range, white, black, mean = rng.uniform([46, -3.3, -3, 0.17], [70, -2, -1.3, 0.42])
+        blur = tuple(rng.uniform(0.1, [1.5, 1.1] if rng.random() < 0.7 else 0.2, 2))
+        smoothing, edges = rng.uniform(0.3, 0.9) * (rng.random() < 0.8), bool(rng.random() < 0.6)
+        grain, quality = rng.uniform(0, 4), int(rng.integers(60, 96))
+        return cls(dynamic_range, 10**white, 10**black, mean, blur, smoothing, edges, grain, quality)
+
+
+def gamma_for(image: np.ndarray, mean: float) -> float:
+    """The exponent in [.3, 3.5] that brings the mean of ``image``, values in [0, 1], nearest to ``mean``."""
+    share = np.histogram(image, bins=256, range=(0, 1))[0] / image.size
+    level = (np.arange(256) + 0.5) / 256
+    exponents = np.geomspace(0.3, 3.5, 200)
+    return exponents[np.abs(level ** exponents[:, None] @ share - mean).argmin()]
+
+
+def display(amplitude: np.ndarray, screen: Screen, rng: np.random.Generator) -> np.ndarray:
+    """The frame that a screen makes of a scan-converted envelope, uint8 of the same shape."""
+    decibels = 20 * np.log10(np.maximum(amplitude, 1e-6))
+    decibels -= np.quantile(decibels, 1 - screen.white_share)
+    image = np.clip(decibels / screen.dynamic_range + 1, 0, 1).astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), screen.blur[0], sigmaY=screen.blur[1])
+    calm = cv2.bilateralFilter(image, 9, 0.2, 3) if screen.edges else cv2.medianBlur(image, 5)
+    image += screen.smoothing * (calm - image)
+    black = np.quantile(image, screen.black_share)
+    image = np.clip((image - black) / (image.max() - black), 0, 1)
+    image = 255 * image ** gamma_for(image, screen.mean)
+    image += screen.grain * rng.standard_normal(image.shape, dtype=np.float32)
+    image = np.clip(image + 0.5, 0, 255).astype(np.uint8)
+    stored = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, screen.quality])[1]
+    return cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)

@@ -1,0 +1,1 @@
+"""Predictions become evidence; only ``explain`` imports torch."""

@@ -1,0 +1,226 @@
+"""Tables, figures with provenance, and the report: one self-contained page made from files that earlier steps wrote."""
+
+import base64
+import json
+import platform
+import re
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Markdown, display
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup, escape
+
+from pcos_utils.config import CAVEAT, ROOT, Study, StudyError
+from pcos_utils.data.datasets import facts
+from pcos_utils.data.splits import crossings, roles
+from pcos_utils.evaluation import metrics, readings, uncertainty
+from pcos_utils.evaluation.figures import MODEL_NAMES
+from pcos_utils.files import appearing, sha256, write_csv, write_json, write_text
+
+PUBLISHED_FRAMES = {"recall": 4, "specificity": 12, "accuracy": 16}  # independent frames behind the 252 images
+TIMED = ["seconds"]  # columns that differ between two equal runs; they go to timings.csv alone
+
+
+def stamp() -> pd.Series:
+    """Versions of what computes the numbers, and the commit of the code."""
+    packages = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
+    return pd.Series({"python": platform.python_version()} | {name: version(name) for name in packages} | commit())
+
+
+def commit() -> dict[str, str]:
+    """The code's git commit, marked where the working tree differs; "unknown" outside a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT, capture_output=True, text=True
+        )
+    except OSError:
+        return {"commit": "unknown (no git)"}
+    return {"commit": done.stdout.strip() or "unknown"}
+
+
+def say(text: str) -> None:
+    """The text as Markdown under the cell."""
+    display(Markdown(text))
+
+
+def show(figure: plt.Figure, study: Study, name: str, reading: str, *, pixels: bool = False) -> None:
+    """The figure on screen and, with its reading as caption, as PNG and SVG for the report.
+
+    ``pixels``: the figure shows images. Of anything but phantoms it then goes to the ``local`` folder, which git
+    ignores, because the images may not be redistributed.
+    """
+    folder = study.report_dir / ("local" if pixels and not study.synthetic else "figures")
+    origin = f"{study.name}, seed {study.seed}" + (", synthetic phantoms" if study.synthetic else "")
+    figure.text(0.995, -0.01, origin, ha="right", va="top", fontsize=7, color="0.45")
+    sources = study.report_dir / "sources.csv"
+    note = f"{origin}; sources.csv {sha256(sources)[:12] if sources.exists() else 'not yet made'}"
+    for suffix, metadata in ((".png", {"Description": note}), (".svg", {"Description": note, "Date": None})):
+        with appearing(folder / f"{name}{suffix}") as path:
+            figure.savefig(path, bbox_inches="tight", metadata=metadata)
+    write_json(folder / f"{name}.json", {"caption": reading, "provenance": note, "pixels": pixels})
+    plt.show()
+    say(reading)
+
+
+def table_path(study: Study, name: str) -> Path:
+    """Where a table of the study lies."""
+    return study.report_dir / "tables" / f"{name}.csv"
+
+
+def save_table(table: pd.DataFrame, study: Study, name: str) -> None:
+    """The table as CSV among the report's tables, without columns of time."""
+    write_csv(table_path(study, name), table.drop(columns=TIMED, errors="ignore"))
+
+
+def save_runs(runs: pd.DataFrame, study: Study, model: str) -> None:
+    """The runs of one network as a table, and their seconds apart, because seconds never repeat."""
+    save_table(runs, study, f"runs_{model}")
+    path = table_path(study, "timings")
+    old = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model"])
+    new = runs.assign(model=model)[["model", "arm", "repeat", "fold", *TIMED]]
+    write_csv(path, pd.concat([old[old.model != model], new]).sort_values(["model", "arm", "repeat", "fold"]))
+
+
+def read_table(study: Study, name: str) -> pd.DataFrame:
+    """A table that an earlier notebook wrote. Raises StudyError with the remedy where it is missing."""
+    path = table_path(study, name) if name != "sources" else study.report_dir / "sources.csv"
+    if not path.exists():
+        raise StudyError(f"{path.name} of {study.name} is missing; run the earlier notebooks, or 'make reproduce'.")
+    return pd.read_csv(path, keep_default_na=name != "sources")
+
+
+def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
+    """Every epoch of every run of one network and arm, with the run's name."""
+    parts = [
+        pd.read_csv(path).assign(run=path.parent.name)
+        for path in sorted((study.runs_dir / model / arm).rglob("history.csv"))
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def predictions(study: Study, model: str, protocol: str) -> pd.DataFrame:
+    """Test rows of every run of one network under one protocol. Raises StudyError where a fold is missing."""
+    paths = sorted((study.runs_dir / model).glob(f"*/{protocol}/*/predictions.csv"))
+    wanted = 1 if protocol == "published" else study.folds * study.repeats
+    if len(paths) != wanted:
+        raise StudyError(
+            f"{model} has {len(paths)} of {wanted} runs under the {protocol} protocol; run its notebook again."
+        )
+    table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    return table[table.role == "test"]
+
+
+def trained_models(study: Study) -> list[str]:
+    """The study's networks that have runs, in the study's order."""
+    return [model for model in study.models if table_path(study, f"runs_{model}").exists()]
+
+
+def interval_table(table: pd.DataFrame, study: Study, model: str, protocol="grouped", level="source") -> pd.DataFrame:
+    """Every metric with its interval for one table of predictions, marked with model, protocol and level."""
+    made = uncertainty.metric_table(table, resamples=study.resamples, seed=study.seed)
+    for place, (name, value) in enumerate({"model": model, "protocol": protocol, "level": level}.items()):
+        made.insert(place, name, value)
+    return made
+
+
+def evaluate(study: Study) -> pd.DataFrame:
+    """Every metric with its interval, for each network, protocol and level (source, image); also saved."""
+    rows = []
+    sources = read_table(study, "sources")
+    across = crossings(roles(sources, "published", 0, 0, study.seed))
+    for model in trained_models(study):
+        for protocol in ("grouped", "published"):
+            test = predictions(study, model, protocol)
+            for level, table in (("source", metrics.by_source(test)), ("image", metrics.by_image(test))):
+                made = interval_table(table, study, model, protocol, level)
+                rows.append(made.assign(crossing_sources=across if protocol == "published" else 0))
+    table = pd.concat(rows, ignore_index=True)
+    save_table(table, study, "metrics")
+    return table
+
+
+def published() -> pd.DataFrame:
+    """The published results with exact intervals that count the 16 frames behind the 252 images, not the copies."""
+    rows = []
+    for row in pd.read_csv(Path(__file__).parent / "published_results.csv").itertuples():
+        values = {
+            "recall": row.tp / (row.tp + row.fn),
+            "specificity": row.tn / (row.tn + row.fp),
+            "accuracy": (row.tp + row.tn) / (row.tp + row.fn + row.fp + row.tn),
+        }
+        for name, value in values.items():
+            n = PUBLISHED_FRAMES[name]
+            low, high = uncertainty.exact_interval(round(value * n), n)
+            rows.append((row.model, name, value, low, high, n))
+    return pd.DataFrame(rows, columns=["model", "metric", "value", "low", "high", "frames"])
+
+
+def main_table(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
+    """The metrics of one protocol at source level for reading: a row per network, ``value [low, high]`` per metric."""
+    chosen = table[(table.protocol == protocol) & (table.level == "source")]
+    cells = chosen.assign(cell=chosen.apply(readings.interval, axis=1))
+    wide = cells.pivot(index="model", columns="metric", values="cell").reindex(chosen.model.unique())
+    wide = wide[list(metrics.METRICS)].rename(columns=metrics.METRICS)
+    wide.insert(0, "n sources", chosen.groupby("model").sources.first())
+    return wide.rename(index=MODEL_NAMES).rename_axis(None).rename_axis(None, axis=1)
+
+
+def figure_cards(study: Study) -> list[dict]:
+    """The report's figures in order: name, caption, provenance and the picture, or the path of a local one."""
+    cards = []
+    for path in sorted(study.report_dir.glob("figures/*.json")) + sorted(study.report_dir.glob("local/*.json")):
+        card = json.loads(path.read_text()) | {"name": path.stem}
+        picture = path.with_suffix(".png")
+        # A figure with real pixels is only linked, so that the report itself may travel.
+        if path.parent.name == "figures":
+            card["data"] = base64.b64encode(picture.read_bytes()).decode()
+        else:
+            card["link"] = f"local/{picture.name}"
+        cards.append(card)
+    return sorted(cards, key=lambda card: card["name"])
+
+
+def build(study: Study, metric_table: pd.DataFrame) -> Path:
+    """The report, ``report.html``: the answer, tables, figures and notebooks, in one file that needs no network."""
+    audit = read_table(study, "audit")
+    sources = read_table(study, "sources")
+    bad = sources[~sources.status.isin(["ok"])][["path", "status"]]
+    across = int(metric_table.crossing_sources.max())
+    runs = pd.concat([read_table(study, f"runs_{model}") for model in trained_models(study)])
+    page = _environment().get_template("report.html.j2").render(
+        study=study,
+        facts=facts(study.data_name),
+        caveat=CAVEAT,
+        data_sentence=readings.data_sentence(study, audit),
+        use_sentence=readings.use_sentence(sources),
+        split_sentence=readings.split_sentence(across),
+        start_sentence=readings.start_sentence(study, runs).removeprefix("> "),
+        answers=[readings.model_sentence(model, metric_table) for model in trained_models(study)],
+        grouped=main_table(metric_table, "grouped").to_html(border=0),
+        published=main_table(metric_table, "published").to_html(border=0),
+        bad=bad.to_dict("records"),
+        figures=figure_cards(study),
+        notebooks=[path.name for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],
+        notebook_folder="notebooks" if study.synthetic else "local/notebooks",
+        stamp=stamp().drop("commit").to_dict(),
+    )  # fmt: skip
+    target = study.report_dir / "report.html"
+    write_text(target, page)
+    return target
+
+
+def _environment() -> Environment:
+    made = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
+    made.filters["bold"] = _bold
+    return made
+
+
+def _bold(text: str) -> str:
+    """Markdown's ``**words**`` and ``*words*`` as HTML; everything else escaped."""
+    safe = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
+    return Markup(re.sub(r"\*(.+?)\*", r"<em>\1</em>", safe))
+

@@ -1,0 +1,1 @@
+"""Pixels become weights and predictions; this room knows nothing of what is done with them."""

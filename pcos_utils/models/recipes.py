@@ -1,0 +1,64 @@
+"""Hyperparameters as data: each network as published, and as we would train it.
+
+``published`` keeps the study's optimiser, rates, batch and batch norm in train mode under frozen features, and takes
+the last epoch. ``ours`` chooses the epoch by the loss on the selection sources and draws classes in equal shares.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from pcos_utils.config import Study
+
+ARMS = ("published", "ours")
+# Each arm is judged under the protocol it belongs to: the published split once, or grouped folds.
+PROTOCOL_OF_ARM = {"published": "published", "ours": "grouped"}
+
+
+class Recipe(BaseModel):
+    """How one network is trained. Frozen; unknown settings are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    optimiser: Literal["sgd", "adamw"]
+    learning_rate: float
+    epochs: int
+    weight_decay: float = 0.0
+    batch: int = 32
+    one_cycle: bool = False  # warm-up, then cosine to nearly nothing
+    select_epoch: bool = False  # keep the epoch of the lowest selection loss, else the last
+    freeze_batch_norm: bool = False  # under frozen features
+    balance: bool = False  # draw classes, and sources within them, in equal shares
+    rotation: float = 20.0  # degrees, uniform both ways
+    brightness: float = 0.25  # factor uniform in 1 +- this
+    flip: float = 0.5  # probability, left-right
+    seed: int | None = None  # None: from the study
+
+
+_PUBLISHED = dict(optimiser="sgd", seed=42)
+_OURS = dict(optimiser="adamw", weight_decay=0.01, batch=16, one_cycle=True, select_epoch=True, balance=True)
+
+RECIPES = {
+    ("densenet201", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15),
+    ("densenet121d", "published"): Recipe(**_PUBLISHED, learning_rate=0.001, epochs=217),
+    ("iustnet", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15),
+    ("densenet201", "ours"): Recipe(**_OURS, learning_rate=0.003, epochs=30, freeze_batch_norm=True),
+    ("densenet121d", "ours"): Recipe(**_OURS, learning_rate=0.002, epochs=60),
+    ("iustnet", "ours"): Recipe(**_OURS, learning_rate=0.001, epochs=60),
+}
+# A demo shows the path, not the destination: a few epochs, chosen so that two CPU cores need about a minute a network.
+DEMO_EPOCHS = {
+    ("densenet201", "published"): 3,
+    ("densenet121d", "published"): 3,
+    ("iustnet", "published"): 3,
+    ("densenet201", "ours"): 10,
+    ("densenet121d", "ours"): 10,
+    ("iustnet", "ours"): 12,
+}
+
+
+def recipe(model: str, arm: str, study: Study) -> Recipe:
+    """The network's recipe under an arm, with the epochs of the study's preset or the study's own."""
+    chosen = RECIPES[model, arm]
+    epochs = study.epochs or (DEMO_EPOCHS[model, arm] if study.preset == "demo" else chosen.epochs)
+    return chosen.model_copy(update={"epochs": epochs})

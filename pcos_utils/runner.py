@@ -1,0 +1,88 @@
+"""One notebook, executed by papermill as the Makefile needs it: strict about parameters, clean about files."""
+
+import logging
+import os
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from pcos_utils.config import ROOT, StudyError
+from pcos_utils.files import write_text
+
+CELL_TIMEOUT = 6 * 3600  # seconds; a hung cell is then named, while a full study's longest cell still ends
+START_TIMEOUT = 120
+# nbconvert names scripts on other hosts unless these are blank; a report must open without a network.
+OFFLINE = (
+    "mathjax_url", "require_js_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "jquery_url",
+    "jupyter_widgets_base_url", "widget_renderer_url",
+)  # fmt: skip
+
+
+def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
+    """The executed notebook at ``target`` and, beside it, as HTML. They appear whole.
+
+    Raises StudyError for an unknown parameter, and for a failed cell, whose notebook stays as ``*.failed.ipynb``.
+    """
+    known = papermill.inspect_notebook(str(notebook))
+    given = {name: value for name, value in parameters.items() if value is not None}
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise StudyError(
+            f"{notebook.name} has no parameter {', '.join(unknown)}; it knows: {', '.join(sorted(known))}."
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    failed = target.with_suffix(".failed.ipynb")
+    temporary = target.with_name(f".{target.name}")
+    os.environ["PCOS_PLAIN"] = "1"  # inherited by the kernel: plain lines instead of progress bars
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        papermill.execute_notebook(
+            str(notebook), str(temporary), given, kernel_name="python3", cwd=str(ROOT / "notebooks"),
+            progress_bar=False, execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        os.replace(temporary, failed)
+        if error.ename == "StudyError":
+            raise StudyError(error.evalue) from None
+        raise StudyError(
+            f"{notebook.name} stopped with {error.ename}: {error.evalue.splitlines()[0] if error.evalue else ''}; "
+            f"see the red banner in {failed}."
+        ) from error
+    finally:
+        if temporary.exists() and failed.exists() and failed.samefile(temporary):
+            temporary.unlink()
+    failed.unlink(missing_ok=True)
+    write_text(target.with_suffix(".html"), as_html(nbformat.read(temporary, as_version=4)))
+    os.replace(temporary, target)
+
+
+def as_html(notebook: nbformat.NotebookNode) -> str:
+    """The notebook as one HTML page that asks nothing of the network."""
+    exporter = HTMLExporter(embed_images=True)
+    for trait in OFFLINE:
+        setattr(exporter, trait, "")
+    return exporter.from_notebook_node(notebook)[0]
+
+
+def refresh(executed: Path, notebook: Path) -> None:
+    """The committed notebook with the outputs of an executed one, and nothing of the machine that ran it."""
+    node = nbformat.read(executed, as_version=4)
+    node.cells = [cell for cell in node.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    node.metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    count = 0
+    for number, cell in enumerate(node.cells):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            for output in cell.outputs:
+                if output.output_type == "execute_result":
+                    output.execution_count = count
+    write_text(notebook, nbformat.writes(node) + "\n")
