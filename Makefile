@@ -12,8 +12,8 @@ EPOCHS    ?=
 WEIGHTS   ?= imagenet
 ALLOW_CPU ?=
 
-# A conda environment that is active is used as it is; otherwise `make setup` makes .venv.
-ifdef CONDA_PREFIX
+# An active conda environment, other than conda's own base, is used as it is; otherwise `make setup` makes .venv.
+ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
 PYTHON ?= python
 READY  := pyproject.toml
 else
@@ -24,11 +24,14 @@ SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo 
 UV_VERSION    := 0.13.9
 
 REGISTERED := phantom dataset-a dataset-b dataset-b-modified
-NAME := $(if $(filter $(DATA),$(REGISTERED)),$(DATA),local-$(notdir $(abspath $(DATA))))
+# As config.py names a folder: the last part of its path, odd characters turned into hyphens.
+NAME := $(if $(filter $(DATA),$(REGISTERED)),$(DATA),local-$(shell basename "$$(realpath -m "$(DATA)")" | LC_ALL=C sed 's/[^A-Za-z0-9_.-]\+/-/g'))
 RUN  := $(NAME)-$(PRESET)
 # Executed notebooks of real data show real images, so they go where git does not look.
 OUT  := reports/$(RUN)/$(if $(filter phantom,$(DATA)),,local/)notebooks
-NOTEBOOKS := $(notdir $(wildcard notebooks/0*.ipynb))
+comma := ,
+TRAINED := $(if $(MODELS),$(subst $(comma), ,$(MODELS)),densenet201 densenet121d iustnet)
+TRAINING := $(foreach model,$(TRAINED),$(notdir $(wildcard notebooks/0*_$(model).ipynb)))
 CODE := $(wildcard pcos_utils/*.py pcos_utils/*/*.py pcos_utils/*/*.j2 pcos_utils/*/*.csv)
 SETTINGS := --preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(WEIGHTS)" \
 	$(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
@@ -55,8 +58,8 @@ reproduce: $(OUT)/06_compare.ipynb ## the whole study: PRESET=demo|full DATA=pha
 
 # 02 needs what 01 makes; 03, 04 and 05 need 02; 06 needs all. One pattern rule runs any of them.
 $(OUT)/02_explore.ipynb: $(OUT)/01_download.ipynb
-$(OUT)/03_finetune_densenet201.ipynb $(OUT)/04_train_densenet121d.ipynb $(OUT)/05_train_iustnet.ipynb: $(OUT)/02_explore.ipynb
-$(OUT)/06_compare.ipynb: $(OUT)/03_finetune_densenet201.ipynb $(OUT)/04_train_densenet121d.ipynb $(OUT)/05_train_iustnet.ipynb
+$(TRAINING:%=$(OUT)/%): $(OUT)/02_explore.ipynb
+$(OUT)/06_compare.ipynb: $(TRAINING:%=$(OUT)/%)
 
 $(OUT)/%.ipynb: notebooks/%.ipynb $(INPUTS) $(CODE) | $(READY)
 	@echo "$*"

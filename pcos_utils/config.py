@@ -19,7 +19,7 @@ CAVEAT = "Research only, not a diagnostic device; morphology (PCOM) is not the s
 PRESETS = {
     "demo": dict(
         image_side=96,  # pixels; a twelfth of the published area, so that two CPU cores finish in minutes
-        phantoms_per_class=60,
+        phantoms_per_class=120,
         folds=3,
         repeats=1,
         sources_per_class=60,  # at most, from folders with very many images
@@ -82,7 +82,7 @@ class Study(BaseModel):
         """The data's name in file names: the registered one, or ``local-<folder>``."""
         if self.folder is None:
             return self.data
-        return "local-" + re.sub(r"[^\w.-]+", "-", self.folder.resolve().name)
+        return "local-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", self.folder.resolve().name)
 
     @property
     def name(self) -> str:

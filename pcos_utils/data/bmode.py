@@ -1,7 +1,7 @@
 """B-mode image formation: maps of echo and attenuation on a polar grid become an 8-bit ultrasound frame.
 
-The linear model of Bamber and Dickinson (Ultrasonic B-scanning: a computer simulation, 1980): white complex Gaussian
-scatterers times an echo map, filtered by a separable pulse, give fully developed speckle. Left out on purpose:
+The linear model of Bamber and Dickinson (Ultrasonic B-scanning: a computer simulation, 1980): white complex
+Gaussian scatterers times an echo map, filtered by a separable pulse, give fully developed speckle. Left out:
 refraction, multiple scattering, motion. Bytes repeat on one machine; another processor may round differently.
 """
 
@@ -50,7 +50,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class Window:
-    """The rectangle that the frame shows, in metres: centre ``x``, ``z`` (below the probe face) and ``width``."""
+    """The rectangle that the frame shows, metres: centre ``x`` and ``z`` (below the probe) and ``width``."""
 
     x: float
     z: float
@@ -75,14 +75,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Grid:
-    """Evenly spaced polar samples: ``depth`` from the probe face (rows,) in metres, ``angle`` (lines,) in radians."""
+    """Even polar samples: ``depth`` from the probe face (rows,) in metres, ``angle`` (lines,) in radians."""
 
     depth: np.ndarray
     angle: np.ndarray
 
     @classmethod
     def covering(cls, window: Window, beam: Beam, top: float) -> Self:
-        """A grid over the whole window (so no black border), begun at depth ``top`` in metres if that lies higher.
+        """A grid over all of the window (so no black border), from depth ``top``, metres, if that is higher.
 
         Steps are a third of a wavelength along the beam and a quarter of the focal width across it.
         """
@@ -94,7 +94,8 @@ class Grid:
         side = min(3 * focal_width / radius.min(), 0.1)
         left, right = angle.min() - side, angle.max() + side
         rows = 2 * int(np.clip((last - first) / (beam.wavelength / 3) / 2, 32, 350))
-        lines = 2 * int(np.clip((right - left) * (beam.focus + PROBE_RADIUS) / (focal_width / 4) / 2, 32, 200))
+        arc = (right - left) * (beam.focus + PROBE_RADIUS)
+        lines = 2 * int(np.clip(arc / (focal_width / 4) / 2, 32, 200))
         return cls(np.linspace(first, last, rows), np.linspace(left, right, lines))
 
     @property
@@ -115,8 +116,13 @@ class Grid:
         return x.astype(np.float32), z.astype(np.float32)
 
 
+def step(x: np.ndarray) -> np.ndarray:
+    """A smooth rise from 0 to 1 around 0 (logistic)."""
+    return 1 / (1 + np.exp(-np.clip(x, -30, 30)))
+
+
 def smooth_field(rng: np.random.Generator, grid: Grid, along: float, across: float) -> np.ndarray:
-    """A smooth random map (rows, lines) of about unit variance, with its grain along and across beams in metres."""
+    """A smooth random map (rows, lines), variance about 1; its grain along and across beams in metres."""
     arc = (grid.angle[-1] - grid.angle[0]) * (grid.depth.mean() + PROBE_RADIUS)
     nodes = int((grid.depth[-1] - grid.depth[0]) / along) + 3, int(arc / across) + 3
     coarse = rng.standard_normal(nodes, dtype=np.float32)
@@ -140,12 +146,13 @@ def absorption(share: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.nd
     attenuation = TISSUE_ATTENUATION + share * (FLUID_ATTENUATION - TISSUE_ATTENUATION)
     for _ in range(rng.choice([0, 0, 1, 2])):
         angle, width, start, strength = rng.uniform([-0.8, 0.03, 5e-3, 0.1], [0.8, 0.15, 30e-3, 0.9])
-        attenuation += strength * np.exp(-(((grid.angle - angle) / width) ** 2)) * (grid.depth > start)[:, None]
+        shade = np.exp(-(((grid.angle - angle) / width) ** 2))
+        attenuation += strength * shade * (grid.depth > start)[:, None]
     return attenuation
 
 
 def point_spread(signal: np.ndarray, grid: Grid, beam: Beam) -> np.ndarray:
-    """``signal``, complex64 (rows, lines), filtered by the pulse. Filters have unit energy, so power is kept."""
+    """``signal``, complex64 (rows, lines), after the pulse, whose filters have unit energy: power is kept."""
     sigma = beam.axial_sigma * beam.wavelength / (grid.depth[1] - grid.depth[0])  # rows
     pulse = cv2.getGaussianKernel(2 * int(np.ceil(3 * sigma)) + 1, sigma, cv2.CV_32F)
     pulse /= np.sqrt(np.sum(pulse**2))
@@ -172,7 +179,7 @@ def envelope(
 ) -> np.ndarray:
     """Detected amplitude, float32 (rows, lines), averaged over the beam's looks.
 
-    ``echo`` is the scatterer amplitude, 1 in reference tissue; ``attenuation`` in dB/cm/MHz; both (rows, lines).
+    ``echo``: scatterer amplitude, 1 in reference tissue; ``attenuation``: dB/cm/MHz; both (rows, lines).
     One look at uniform tissue is Rayleigh distributed: its mean is 1.91 times its SD (Wagner 1983).
     """
     echo = np.asarray(echo, np.float32)

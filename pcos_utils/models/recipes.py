@@ -49,11 +49,11 @@ RECIPES = {
 # A demo shows the path, not the destination: a few epochs, chosen so that two CPU cores need about a minute a network.
 DEMO_EPOCHS = {
     ("densenet201", "published"): 3,
-    ("densenet121d", "published"): 3,
+    ("densenet121d", "published"): 2,
     ("iustnet", "published"): 3,
-    ("densenet201", "ours"): 10,
-    ("densenet121d", "ours"): 10,
-    ("iustnet", "ours"): 12,
+    ("densenet201", "ours"): 5,
+    ("densenet121d", "ours"): 6,
+    ("iustnet", "ours"): 10,
 }
 
 
