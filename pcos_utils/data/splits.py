@@ -87,7 +87,8 @@ def _used(sources: pd.DataFrame, study: Study) -> pd.Series:
     if not study.keep_label_conflicts:
         used[sources.source.isin(labels.index[labels > 1])] = "two labels"
     rng = np.random.default_rng(study.seed)
-    if study.sources_per_class is not None:
+    # Phantoms come in the number that the preset asks for; only folders of many images are cut down.
+    if study.sources_per_class is not None and not study.synthetic:
         for label in (0, 1):
             names = np.sort(sources.source[(used == "yes") & (sources.label == label)].unique())
             spare = rng.permutation(names)[study.sources_per_class :]

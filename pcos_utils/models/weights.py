@@ -1,8 +1,13 @@
 """Weights in and out, as safetensors: a format that holds numbers and cannot run code."""
 
+import functools
 import socket
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as Late
 from pathlib import Path
+from urllib.parse import urlparse
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -12,7 +17,7 @@ from pcos_utils.config import StudyError
 from pcos_utils.files import appearing
 from pcos_utils.models.architectures import sum_over_rgb
 
-PATIENCE = 20  # seconds without an answer before the weights' server counts as unreachable
+PATIENCE = 10  # seconds without an answer before the weights' server counts as unreachable
 
 
 def save(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
@@ -44,27 +49,45 @@ def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str
     if weights != "imagenet":
         load(model, Path(weights))
         return Path(weights).name
-    try:
-        state = _imagenet()
-    except OSError as error:  # no network, refused, timed out
+    state = _imagenet()
+    if isinstance(state, OSError):
         if must_fetch:
-            raise StudyError(_instructions(error)) from error
+            raise StudyError(_instructions(state)) from state
         return "random (ImageNet weights unreachable)"
     own_head = {key: tensor for key, tensor in model.state_dict().items() if key.startswith("classifier.")}
-    state["features.conv0.weight"] = sum_over_rgb(state["features.conv0.weight"])
     kept = {key: tensor for key, tensor in state.items() if not key.startswith("classifier.")}
+    kept["features.conv0.weight"] = sum_over_rgb(kept["features.conv0.weight"])
     model.load_state_dict(kept | own_head, strict=True)
     return "imagenet"
 
 
-def _imagenet() -> dict:
+@functools.cache
+def _imagenet() -> dict | OSError:
+    """torchvision's checkpoint, or why it cannot be had: asked once per process, because many runs want it."""
+    weights = DenseNet201_Weights.IMAGENET1K_V1
+    cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
     before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)  # the download has no time limit of its own
     try:
+        if not cached.exists():
+            _reach(urlparse(weights.url).hostname)
+        socket.setdefaulttimeout(PATIENCE)  # the download has no time limit of its own
         # torchvision's own builder renames the old checkpoint's "norm.1" keys.
-        return densenet201(weights=DenseNet201_Weights.IMAGENET1K_V1, progress=False).state_dict()
+        return densenet201(weights=weights, progress=False).state_dict()
+    except OSError as error:  # no network, refused, timed out
+        return error
     finally:
         socket.setdefaulttimeout(before)
+
+
+def _reach(host: str) -> None:
+    """Nothing, when the host answers within ``PATIENCE``; OSError otherwise. Looking up a name has no limit itself."""
+    pool = ThreadPoolExecutor(1)
+    try:
+        pool.submit(socket.create_connection, (host, 443), PATIENCE).result(PATIENCE).close()
+    except Late:
+        raise TimeoutError(f"{host} did not answer within {PATIENCE} s") from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _instructions(error: OSError) -> str:
