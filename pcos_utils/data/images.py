@@ -59,7 +59,7 @@ def decode(file: str | Path | BinaryIO, name: str | None = None) -> tuple[np.nda
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith(("I", "F")):
-        grey = _to_8_bit(np.asarray(image, dtype=np.float64))
+        grey = _to_8_bit(np.asarray(image, dtype=np.float64), fractions=image.mode == "F")
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
@@ -71,10 +71,10 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
-def _to_8_bit(values: np.ndarray) -> np.ndarray:
+def _to_8_bit(values: np.ndarray, *, fractions: bool) -> np.ndarray:
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0).clip(min=0)
     brightest = values.max(initial=0)
-    if brightest <= 1:
+    if fractions and brightest <= 1:
         ceiling = 1.0  # floating-point images in [0, 1]
     else:
         ceiling = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if brightest < 2**bits), brightest)

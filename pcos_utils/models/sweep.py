@@ -158,7 +158,7 @@ def _images(roles: pd.DataFrame, pixels: torch.Tensor, role: str) -> training.Im
     of_source = rows.groupby("source").path.transform("size")
     of_class = rows.groupby("label").source.transform("nunique")
     return training.Images(
-        pixels[rows.index.to_numpy()],
+        pixels[rows.index.to_numpy(copy=True)],
         torch.tensor(rows.label.to_numpy(np.float32)),
         torch.tensor((1 / of_source / of_class).to_numpy(np.float64)),
     )
@@ -166,7 +166,7 @@ def _images(roles: pd.DataFrame, pixels: torch.Tensor, role: str) -> training.Im
 
 def _predictions(network, prepare, roles, pixels, one, device) -> pd.DataFrame:
     judged = roles[roles.role != "train"]
-    logits = training.predict(network, prepare, pixels[judged.index.to_numpy()], device=device).numpy()
+    logits = training.predict(network, prepare, pixels[judged.index.to_numpy(copy=True)], device=device).numpy()
     return pd.DataFrame(
         {
             "image": judged.path,

@@ -1,0 +1,31 @@
+"""What several tests share: a small study on phantoms, in a folder of its own."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pcos_utils import config
+from pcos_utils.data import audit, download, splits
+from pcos_utils.files import write_csv
+
+SHARED = config.ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """An empty place for data, runs and reports."""
+    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
+    """A study of 24 phantoms at 32 pixels with its drawn table, and the folder that PCOS_HOME must name."""
+    place = tmp_path_factory.mktemp("small")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCOS_HOME", str(place))
+        study = config.study(phantoms_per_class=12, image_side=32, folds=2, resamples=100, epochs=2, weights="none")
+        table = splits.draw(audit.find_sources(download.prepare(study)), study)
+        write_csv(study.report_dir / "sources.csv", table)
+    return study, table, place

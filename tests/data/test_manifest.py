@@ -1,0 +1,72 @@
+"""Every file in a class folder gets a row, and a folder that cannot be studied says why."""
+
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pcos_utils.config import StudyError
+from pcos_utils.data import manifest
+
+
+def picture(path, seed=0):
+    """A noise image at the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 60), dtype=np.uint8)).save(path)
+
+
+def test_layouts_class_names_and_splits(tmp_path):
+    picture(tmp_path / "train" / "Infected" / "a.png", 1)
+    picture(tmp_path / "test" / "NotInfected" / "b.png", 2)
+    picture(tmp_path / "validation" / "pcos" / "deeper" / "c d.png", 3)
+    picture(tmp_path / "elsewhere" / "e.png", 4)
+    table = manifest.scan(tmp_path).set_index("path")
+    assert table.label.to_dict() == {
+        "test/NotInfected/b.png": 0,
+        "train/Infected/a.png": 1,
+        "validation/pcos/deeper/c d.png": 1,
+    }
+    assert list(table.folder_split) == ["test", "train", "test"]
+    assert list(table.width) == [60] * 3 and manifest.outside(tmp_path) == 1
+
+
+def test_bad_files_keep_a_row(tmp_path):
+    picture(tmp_path / "pco" / "good.png")
+    picture(tmp_path / "normal" / "good.png", 5)
+    (tmp_path / "pco" / "empty.jpg").touch()
+    (tmp_path / "normal" / "page.jpg").write_text("<html>")
+    (tmp_path / "normal" / "dangling.png").symlink_to(tmp_path / "nowhere.png")
+    os.symlink(tmp_path, tmp_path / "normal" / "loop")
+    table = manifest.scan(tmp_path).set_index("path")
+    assert table.status.to_dict() == {
+        "pco/good.png": "ok",
+        "normal/good.png": "ok",
+        "pco/empty.jpg": "empty",
+        "normal/page.jpg": "not an image",
+        "normal/dangling.png": "unreadable",
+    }
+    assert table.sha256["pco/empty.jpg"].startswith("e3b0c442")
+
+
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [
+        ([], "no class folders"),
+        (["other/a.png"], "no class folders"),
+        (["pco/a.png"], "one class only"),
+    ],
+)
+def test_a_folder_without_a_study_in_it(tmp_path, names, text):
+    for name in names:
+        picture(tmp_path / name)
+    with pytest.raises(StudyError, match=text):
+        manifest.scan(tmp_path)
+
+
+def test_no_readable_image(tmp_path):
+    for name in ("pco", "normal"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_text("not a picture")
+    with pytest.raises(StudyError, match="None of the 2 files"):
+        manifest.scan(tmp_path)

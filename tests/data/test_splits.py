@@ -1,0 +1,91 @@
+"""No source crosses; and where one is made to cross, nothing trains."""
+
+import pandas as pd
+import pytest
+
+from pcos_utils import config
+from pcos_utils.data import splits
+
+
+def table(sources_per_class=20, images=3, **columns) -> pd.DataFrame:
+    """An audited manifest with so many sources a class, each with some images."""
+    rows = [
+        {"path": f"{label}/{s}_{i}.png", "label": label, "source": f"{label}/{s}_0.png"}
+        for label in (0, 1)
+        for s in range(sources_per_class)
+        for i in range(images)
+    ]
+    return pd.DataFrame(rows).assign(status="ok", folder_split="", **columns)
+
+
+STUDY = config.study(folds=4, repeats=2, sources_per_class=None, images_per_source=None)
+
+
+def test_every_source_is_tested_once_per_repeat_and_never_crosses():
+    drawn = splits.draw(table(), STUDY)
+    for repeat in range(2):
+        tested = []
+        for fold in range(4):
+            roles = splits.roles(drawn, "grouped", repeat, fold, 0)
+            assert splits.guard(roles, "grouped") == 0
+            assert set(roles.role) == {"train", "selection", "test"}
+            assert roles[roles.role == "test"].groupby("label").source.nunique().eq(5).all()
+            tested += list(roles[roles.role == "test"].source.unique())
+        assert sorted(tested) == sorted(drawn.source.unique())
+    assert not drawn.r0.equals(drawn.r1)
+
+
+def test_the_published_split_has_the_published_proportions():
+    both = pd.concat([table(14).query("label == 1"), table(40).query("label == 0")], ignore_index=True)
+    drawn = splits.draw(both, STUDY)
+    counts = drawn.groupby(["label", "split"]).source.nunique().to_dict()
+    assert counts == {(0, "test"): 12, (0, "train"): 28, (1, "test"): 4, (1, "train"): 10}
+
+
+def test_folders_with_their_own_split_keep_it_and_the_crossings_are_counted():
+    given = table()
+    given["folder_split"] = ["train", "train", "test"] * 40  # one copy of every source in the test folder
+    roles = splits.roles(splits.draw(given, STUDY), "published", 0, 0, 0)
+    assert splits.guard(roles, "published") == 40
+
+
+def test_a_source_on_both_sides_stops_the_grouped_protocol():
+    roles = splits.roles(splits.draw(table(), STUDY), "grouped", 0, 0, 0)
+    first = roles.index[roles.role == "test"][0]
+    roles.loc[first, "role"] = "train"
+    with pytest.raises(config.StudyError, match="1 source"):
+        splits.guard(roles, "grouped")
+
+
+def test_a_selection_source_in_training_stops_every_protocol():
+    roles = splits.roles(splits.draw(table(), STUDY), "published", 0, 0, 0)
+    roles.loc[roles.index[roles.role == "selection"][0], "role"] = "train"
+    with pytest.raises(config.StudyError, match="both sides"):
+        splits.guard(roles, "published")
+
+
+def test_two_labels_and_unreadable_files_are_left_out_and_named():
+    given = table()
+    given.loc[0, "label"] = 1
+    given.loc[10, ["status", "source"]] = ["empty", ""]
+    drawn = splits.draw(given, STUDY)
+    assert drawn.used.value_counts().to_dict() == {"yes": 116, "two labels": 3, "unreadable": 1}
+    kept = splits.draw(given, STUDY.model_copy(update={"keep_label_conflicts": True}))
+    assert (kept.used == "two labels").sum() == 0
+
+
+def test_a_demo_draws_a_part_of_a_large_folder(tmp_path):
+    study = config.study(data=str(tmp_path))
+    drawn = splits.draw(table(70, images=6), study)
+    used = drawn[drawn.used == "yes"]
+    assert used.groupby("label").source.nunique().to_dict() == {0: 60, 1: 60}
+    assert used.groupby("source").size().max() == 4
+
+
+def test_fewer_sources_than_folds():
+    with pytest.raises(config.StudyError, match="3 polycystic and 3 normal sources"):
+        splits.draw(table(3), STUDY)
+
+
+def test_the_draw_repeats():
+    assert splits.draw(table(), STUDY).equals(splits.draw(table(), STUDY))

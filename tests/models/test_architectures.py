@@ -1,0 +1,55 @@
+"""The three networks are the published ones, to the parameter."""
+
+import pytest
+import timm
+import torch
+
+from pcos_utils.models import architectures
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "trainable"),
+    [("densenet201", 18_088_577, 1_921), ("densenet121d", 6_973_537, 6_973_537), ("iustnet", 197_191, 197_191)],
+)
+def test_parameter_counts(name, total, trainable):
+    assert architectures.count_parameters(architectures.build(name)) == (total, trainable)
+
+
+def test_densenet121d_is_timms():
+    ours = architectures.densenet121d().eval()
+    theirs = timm.create_model("densenet121", stem_type="deep", in_chans=1, num_classes=1).eval()
+    assert len(ours.state_dict()) == 739
+    theirs.load_state_dict(ours.state_dict(), strict=True)
+    x = torch.randn(2, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["densenet201", "densenet121d", "iustnet"])
+@pytest.mark.parametrize("side", [64, 96])
+def test_other_sizes(name, side):
+    network = architectures.build(name, side).eval()
+    images = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        assert network(architectures.prepare(name, images)).shape == (2, 1)
+
+
+def test_iustnet_says_that_its_head_changed_and_refuses_another_size():
+    network = architectures.IustNet(96)
+    assert "96 x 96" in network.note and not architectures.IustNet().note
+    with pytest.raises(ValueError, match="96 x 96"):
+        network(torch.zeros(1, 3, 64, 64))
+
+
+def test_grey_comes_after_normalising():
+    images = torch.tensor([[[[255, 0, 0]]]], dtype=torch.uint8)
+    expected = 0.299 * (1 - 0.485) / 0.229 + 0.587 * (0 - 0.456) / 0.224 + 0.114 * (0 - 0.406) / 0.225
+    assert architectures.prepare("densenet121d", images).item() == pytest.approx(expected, abs=1e-6)
+    assert architectures.prepare("iustnet", images).flatten().tolist() == [1, 0, 0]
+
+
+def test_the_summed_convolution_answers_as_the_rgb_one_to_grey():
+    rgb = torch.nn.Conv2d(3, 8, 7, bias=False)
+    grey = torch.randn(1, 1, 20, 20)
+    summed = torch.nn.functional.conv2d(grey, architectures.sum_over_rgb(rgb.weight))
+    torch.testing.assert_close(summed, rgb(grey.expand(1, 3, 20, 20)), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,94 @@
+"""Runs are executed once, guarded, and leave the four files that later rooms read."""
+
+import json
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+from pcos_utils import config
+from pcos_utils.files import write_csv
+from pcos_utils.models import sweep
+
+
+@pytest.fixture(scope="module")
+def ran(small):
+    """The small study with IustNet's runs done."""
+    study, table, place = small
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCOS_HOME", str(place))
+        yield study, table, sweep.run("iustnet", study)
+
+
+def test_the_plan_is_the_published_split_and_every_fold(small):
+    plan = sweep.plan("iustnet", small[0])
+    assert plan.protocol.tolist() == ["published", "grouped", "grouped"]
+
+
+def test_a_run_folder_holds_what_later_rooms_read(ran):
+    study, table, runs = ran
+    for one in runs.itertuples():
+        folder = sweep.folder_of("iustnet", study, one)
+        record = json.loads((folder / "run.json").read_text())
+        predictions = pd.read_csv(folder / "predictions.csv")
+        assert record["crossings"] == 0 and record["packages"]["torch"] and record["start"] == "random"
+        assert set(predictions.role) == {"selection", "test"} and predictions.probability.between(0, 1).all()
+        assert len(pd.read_csv(folder / "history.csv")) == 2
+        assert len(load_file(folder / "weights.safetensors")) == 10
+    grouped = runs[runs.protocol == "grouped"]
+    assert grouped.test_sources.sum() == (table.used == "yes").sum() == 24
+
+
+def test_finished_runs_are_read_and_changed_ones_trained_again(ran, monkeypatch):
+    study, _, runs = ran
+    assert sweep.run("iustnet", study).equals(runs)
+    first = sweep.folder_of("iustnet", study, next(runs.itertuples())) / "weights.safetensors"
+    before = first.stat().st_mtime_ns
+    sweep.run("iustnet", study)
+    assert first.stat().st_mtime_ns == before
+    sweep.run("iustnet", study.model_copy(update={"epochs": 1}))
+    assert first.stat().st_mtime_ns != before
+
+
+def test_an_unfinished_run_is_trained_again(ran):
+    study, _, runs = ran
+    folder = sweep.folder_of("iustnet", study, next(runs.itertuples()))
+    (folder / "run.json").unlink()
+    (folder / "predictions.csv").write_text("half")
+    sweep.run("iustnet", study)
+    assert (folder / "run.json").exists() and len(pd.read_csv(folder / "predictions.csv")) > 3
+
+
+def test_the_same_study_gives_the_same_bytes(ran, tmp_path, monkeypatch):
+    study, table, runs = ran
+    study = study.model_copy(update={"epochs": 2})
+    sweep.run("iustnet", study)
+    first = sweep.folder_of("iustnet", study, next(runs.itertuples())) / "predictions.csv"
+    bytes_before = first.read_bytes()
+    (first.parent / "run.json").unlink()
+    sweep.run("iustnet", study)
+    assert first.read_bytes() == bytes_before
+
+
+def test_a_source_made_to_cross_stops_before_training(small, tmp_path, monkeypatch):
+    study, table, place = small
+    crossed = table.copy()
+    crossed["source"] = [crossed.source[0]] * 2 + list(crossed.source[2:])
+    crossed["r0"] = [0, 1] + list(crossed.r0[2:])
+    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
+    (tmp_path / "data").symlink_to(place / "data")
+    write_csv(study.report_dir / "sources.csv", crossed)
+    with pytest.raises(config.StudyError, match="both sides"):
+        sweep.run("iustnet", study)
+    assert not list(study.runs_dir.glob("*/ours/**/weights.safetensors"))
+
+
+def test_full_without_a_gpu_is_one_sentence(monkeypatch):
+    monkeypatch.setattr(sweep.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(config.StudyError, match="driver 580.*ALLOW_CPU=1"):
+        sweep.choose_device(config.study("full"))
+    assert sweep.choose_device(config.study("full", allow_cpu=True)).type == "cpu"
+
+
+def test_the_code_hash_ignores_words_about_the_code():
+    assert sweep.code_hash() == sweep.code_hash() and len(sweep.code_hash()) == 64

@@ -1,0 +1,85 @@
+"""The loop learns, repeats itself, and keeps the epoch that the selection data choose."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pcos_utils.models import training
+from pcos_utils.models.recipes import Recipe
+
+RECIPE = Recipe(optimiser="adamw", learning_rate=0.01, epochs=8, batch=8, select_epoch=True, balance=True)
+
+
+def bright_or_dark(n: int, seed: int) -> training.Images:
+    """Images whose label is their brightness: anything that learns, learns this."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 2
+    pixels = rng.integers(0, 100, (n, 8, 8, 3)) + 120 * labels[:, None, None, None]
+    return training.Images(
+        torch.tensor(pixels, dtype=torch.uint8), torch.tensor(labels, dtype=torch.float32), torch.ones(n)
+    )
+
+
+def network() -> nn.Module:
+    """A small network with a batch norm."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 1))
+
+
+def prepare(images):
+    """Channels first, in [0, 1]."""
+    return images.permute(0, 3, 1, 2).float() / 255
+
+
+def test_it_learns_what_can_be_learned_and_repeats():
+    logits = []
+    for _ in range(2):
+        model = network()
+        history = training.fit(model, prepare, bright_or_dark(32, 0), bright_or_dark(16, 1), RECIPE, seed=3)
+        logits.append(training.predict(model, prepare, bright_or_dark(16, 2).pixels))
+    assert ((logits[0] > 0) == (bright_or_dark(16, 2).labels > 0.5)).all()
+    assert torch.equal(*logits) and len(history) == 8
+
+
+def test_the_kept_weights_are_those_of_the_lowest_selection_loss():
+    model = network()
+    # Labels without meaning: the selection loss soon rises, so the best epoch is not the last.
+    selection = bright_or_dark(16, 1)
+    selection = selection._replace(labels=1 - selection.labels)
+    history = training.fit(model, prepare, bright_or_dark(32, 0), selection, RECIPE, seed=3)
+    kept = history[history.chosen].iloc[0]
+    logits = training.predict(model, prepare, selection.pixels)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, selection.labels).item()
+    assert kept.selection_loss == history.selection_loss.min() < history.selection_loss.iloc[-1]
+    assert loss == pytest.approx(kept.selection_loss, abs=1e-6)
+
+
+def test_frozen_batch_norm_keeps_its_statistics():
+    for freeze in (True, False):
+        model = network()
+        before = model[1].running_mean.clone()
+        recipe = RECIPE.model_copy(update={"freeze_batch_norm": freeze, "epochs": 1})
+        training.fit(model, prepare, bright_or_dark(16, 0), bright_or_dark(8, 1), recipe, seed=0)
+        assert torch.equal(model[1].running_mean, before) == freeze
+
+
+def test_calibrated_statistics_are_those_of_the_images():
+    model = network()
+    pixels = bright_or_dark(20, 0).pixels
+    training.calibrate_batch_norm(model, prepare, pixels)
+    with torch.no_grad():
+        torch.testing.assert_close(model[1].running_mean, model[0](prepare(pixels)).mean((0, 2, 3)))
+
+
+def test_balance_draws_by_weight():
+    images = bright_or_dark(400, 0)
+    images = images._replace(weights=torch.where(images.labels > 0, 3.0, 1.0))
+    order = training._order(images, RECIPE, torch.Generator().manual_seed(0))
+    assert images.labels[order].mean().item() == pytest.approx(0.75, abs=0.06)
+
+
+def test_a_loss_that_is_not_a_number_stops():
+    recipe = RECIPE.model_copy(update={"learning_rate": 1e38, "optimiser": "sgd", "epochs": 5})
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        training.fit(network(), prepare, bright_or_dark(32, 0), bright_or_dark(8, 1), recipe, seed=0)
