@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -13,9 +13,9 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Preset = Annotated[str, typer.Option(help="demo (CPU, minutes) or full (GPU)")]
 Data = Annotated[str, typer.Option(help="a registered data set, or a folder of class folders")]
-Models = Annotated[Optional[str], typer.Option(help="some of densenet201,densenet121d,iustnet")]
+Models = Annotated[str | None, typer.Option(help="some of densenet201,densenet121d,iustnet")]
 Seed = Annotated[int, typer.Option(min=0)]
-Epochs = Annotated[Optional[int], typer.Option(help="instead of the recipe's")]
+Epochs = Annotated[int | None, typer.Option(help="instead of the recipe's")]
 Weights = Annotated[str, typer.Option(help="imagenet, none or a .safetensors file")]
 AllowCpu = Annotated[bool, typer.Option("--allow-cpu/--no-allow-cpu", help="run the full preset without a GPU")]
 
@@ -62,12 +62,19 @@ def run(
 
 @app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
-    """The committed notebooks, with the outputs of the executed ones."""
+    """The committed notebooks and the README's answer, from the demo's outputs."""
+    from pcos_utils.evaluation.report import answer
+    from pcos_utils.files import write_text
     from pcos_utils.runner import refresh as refresh_one
 
     for path in sorted(executed.glob("[0-9]*.ipynb")):
         if not path.stem.endswith(".failed"):
             refresh_one(path, ROOT / "notebooks" / path.name)
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split("<!-- answer:")
+    marker, after = rest.split("-->", 1)
+    after = after.split("<!-- /answer -->")[1]
+    write_text(readme, f"{before}<!-- answer:{marker}-->\n{answer(study())}\n<!-- /answer -->{after}")
 
 
 def _must_be_writable(folder: Path) -> None:

@@ -174,9 +174,7 @@ def white_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return parts.view(np.complex64)[..., 0]
 
 
-def envelope(
-    echo: np.ndarray, attenuation: np.ndarray, grid: Grid, beam: Beam, rng: np.random.Generator
-) -> np.ndarray:
+def envelope(echo: np.ndarray, attenuation: np.ndarray, grid: Grid, beam: Beam, rng: np.random.Generator) -> np.ndarray:
     """Detected amplitude, float32 (rows, lines), averaged over the beam's looks.
 
     ``echo``: scatterer amplitude, 1 in reference tissue; ``attenuation``: dB/cm/MHz; both (rows, lines).

@@ -64,7 +64,7 @@ def split_sentence(across: int) -> str:
 
 
 def verdict(row: pd.Series) -> str:
-    """"better than chance", "not shown to be better than chance" or "worse than chance", from an AUC's interval."""
+    """ "better than chance", "not shown to be better than chance" or "worse than chance", from an AUC's interval."""
     if row.low > 0.5:
         return "better than chance"
     return "worse than chance" if row.high < 0.5 else "not shown to be better than chance"
@@ -127,7 +127,9 @@ def ceiling_sentence(truth: pd.DataFrame) -> str:
 def saliency_sentence(titles: list[str], maps: np.ndarray, name: str) -> str:
     """How many of the shown answers are right, and how much of a picture half of the saliency covers."""
     right = sum(title.startswith("true") for title in titles)
-    cover = [np.searchsorted(np.cumsum(np.sort(one.ravel())[::-1]) / max(one.sum(), 1e-9), 0.5) / one.size for one in maps]
+    cover = [
+        np.searchsorted(np.cumsum(np.sort(one.ravel())[::-1]) / max(one.sum(), 1e-9), 0.5) / one.size for one in maps
+    ]
     return (
         f"{name}, fold 0: {right} of these {len(titles)} answers are right. Half of the saliency lies on "
         f"{np.median(cover):.0%} of the median picture (a uniform map would need 50%)."

@@ -169,6 +169,21 @@ def main_table(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
     return wide.rename(index=MODEL_NAMES).rename_axis(None).rename_axis(None, axis=1)
 
 
+def answer(study: Study) -> str:
+    """The answer as a Markdown table for the README: one row per network, AUC and recall with interval and n."""
+    table = read_table(study, "metrics")
+    lines = ["| network | AUC | recall | specificity | sources | verdict |", "|---|---|---|---|---|---|"]
+    for model in trained_models(study):
+        rows = table[(table.model == model) & (table.protocol == "grouped") & (table.level == "source")]
+        rows = rows.set_index("metric")
+        cells = [readings.interval(rows.loc[name]) for name in ("auc", "recall", "specificity")]
+        verdict = readings.verdict(rows.loc["auc"])
+        lines.append(f"| {MODEL_NAMES[model]} | {' | '.join(cells)} | {rows.sources.iloc[0]} | {verdict} |")
+    kind = "synthetic phantoms" if study.synthetic else study.data_name
+    note = f"*The demo on {kind}, held-out sources of {study.folds} grouped folds; 95 % intervals over sources.*"
+    return "\n".join([*lines, "", note])
+
+
 def figure_cards(study: Study) -> list[dict]:
     """The report's figures in order: name, caption, provenance and the picture, or the path of a local one."""
     cards = []
@@ -223,4 +238,3 @@ def _bold(text: str) -> str:
     """Markdown's ``**words**`` and ``*words*`` as HTML; everything else escaped."""
     safe = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
     return Markup(re.sub(r"\*(.+?)\*", r"<em>\1</em>", safe))
-

@@ -42,7 +42,9 @@ def densenet121d() -> DenseNet:
         stem[f"relu{i}"] = nn.ReLU(inplace=True)
     stem["pool0"] = nn.MaxPool2d(3, stride=2, padding=1)
     blocks = OrderedDict(
-        (name, part) for name, part in model.features.named_children() if name.startswith(("denseblock", "trans", "norm5"))
+        (name, part)
+        for name, part in model.features.named_children()
+        if name.startswith(("denseblock", "trans", "norm5"))
     )
     model.features = nn.Sequential(stem | blocks)
     for part in model.features:

@@ -51,8 +51,8 @@ DEMO_EPOCHS = {
     ("densenet201", "published"): 2,
     ("densenet121d", "published"): 2,
     ("iustnet", "published"): 2,
-    ("densenet201", "ours"): 3,
-    ("densenet121d", "ours"): 5,
+    ("densenet201", "ours"): 2,
+    ("densenet121d", "ours"): 3,
     ("iustnet", "ours"): 12,
 }
 

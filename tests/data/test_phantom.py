@@ -38,9 +38,7 @@ def decibels(power: np.ndarray) -> float:
 
 def test_speckle_of_uniform_tissue_is_rayleigh():
     uniform = np.ones(GRID.shape)
-    amplitude = bmode.envelope(
-        uniform, bmode.TISSUE_ATTENUATION * uniform, GRID, BEAM, np.random.default_rng(1)
-    )
+    amplitude = bmode.envelope(uniform, bmode.TISSUE_ATTENUATION * uniform, GRID, BEAM, np.random.default_rng(1))
     # Theory: sqrt(pi / (4 - pi)) = 1.913. About 10,000 independent speckles leave a standard error of .02.
     assert amplitude.mean() / amplitude.std() == pytest.approx(1.913, abs=0.06)
     # Filters of unit energy: tissue of unit echo arrives with unit power at every depth.
@@ -90,7 +88,7 @@ def test_follicles_do_not_overlap_and_lie_in_the_ovary():
         apart = np.linalg.norm(centres[:, None] - centres[None], axis=2) - radii[:, None] - radii[None]
         assert (apart[~np.eye(len(radii), dtype=bool)] > 0).all()
         assert (np.linalg.norm(centres / ovary.semi_axes, axis=1) < 1).all()
-        assert 0.99e-3 < radii.min() and radii.max() < 4.51e-3  # 2 to 9 mm, so that all of them count
+        assert radii.min() > 0.99e-3 and radii.max() < 4.51e-3  # 2 to 9 mm, so that all of them count
         assert ovary.volume == pytest.approx(4 / 3 * np.pi * ovary.semi_axes.prod() * 1e6)
 
 

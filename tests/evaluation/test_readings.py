@@ -1,0 +1,37 @@
+"""A sentence that reads a table changes when the table does."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pcos_utils.evaluation import readings
+
+
+def row(low: float, high: float) -> pd.Series:
+    """An AUC with its interval."""
+    return pd.Series({"value": (low + high) / 2, "low": low, "high": high})
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.51, 0.7, "better than chance"), (0.45, 0.7, "not shown"), (0.2, 0.49, "worse than chance")],
+)
+def test_the_verdict_follows_the_interval(low, high, words):
+    assert readings.verdict(row(low, high)).startswith(words)
+
+
+def test_numbers_read_well():
+    assert [readings.number(value) for value in (0.724, 1.0, 0.0, -0.31, np.nan)] == [
+        ".72", "1.00", ".00", "-.31", "undefined",
+    ]  # fmt: skip
+    assert readings.many(1, "source") == "1 source" and readings.many(2000, "image") == "2,000 images"
+
+
+def test_crossings_are_said():
+    assert "No source" in readings.split_sentence(0)
+    assert "7 sources stand on both sides" in readings.split_sentence(7)
+
+
+def test_the_ceiling_is_the_counts_auc():
+    truth = pd.DataFrame({"label": [0, 0, 1, 1], "FNPS": [1, 3, 3, 9]})
+    assert "AUC of .88 on these 4 sources" in readings.ceiling_sentence(truth)

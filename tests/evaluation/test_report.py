@@ -1,0 +1,113 @@
+"""The report says what the tables say, opens without a network, and never holds a real pixel."""
+
+import re
+import subprocess
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pcos_utils import config
+from pcos_utils.data import audit
+from pcos_utils.evaluation import readings, report
+from pcos_utils.models import sweep
+
+matplotlib.use("agg")
+
+
+@pytest.fixture(scope="module")
+def evaluated(small):
+    """The small study with IustNet trained and evaluated."""
+    study, table, place = small
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCOS_HOME", str(place))
+        report.save_table(audit.summary(table), study, "audit")
+        report.save_runs(sweep.run("iustnet", study), study, "iustnet")
+        yield study, table, report.evaluate(study)
+
+
+def test_each_source_is_judged_once_and_metrics_have_n(evaluated):
+    study, table, made = evaluated
+    test = report.predictions(study, "iustnet", "grouped")
+    assert sorted(test.source) == sorted(table.source[table.used == "yes"])
+    assert set(made.level) == {"source", "image"} and set(made.protocol) == {"grouped", "published"}
+    assert made[made.protocol == "grouped"].sources.eq(24).all()
+
+
+def test_a_missing_fold_is_named(evaluated):
+    study, _, _ = evaluated
+    path = next((study.runs_dir / "iustnet").glob("ours/**/predictions.csv"))
+    kept = path.rename(path.with_suffix(".away"))
+    try:
+        with pytest.raises(config.StudyError, match="1 of 2 runs under the grouped protocol"):
+            report.predictions(study, "iustnet", "grouped")
+    finally:
+        kept.rename(path)
+
+
+def test_swapping_the_labels_turns_the_auc_around(evaluated):
+    study, _, made = evaluated
+    test = report.predictions(study, "iustnet", "grouped")
+    swapped = report.interval_table(
+        report.metrics.by_source(test.assign(label=1 - test.label)), study, "iustnet"
+    ).set_index("metric")
+    grouped = made[(made.protocol == "grouped") & (made.level == "source")].set_index("metric")
+    assert swapped.value["auc"] == pytest.approx(1 - grouped.value["auc"])
+
+
+def test_the_report_holds_the_answers_and_asks_nothing_of_the_network(evaluated):
+    study, _, made = evaluated
+    figure, ax = plt.subplots()
+    ax.plot([0, 1])
+    report.show(figure, study, "1_line", "A **rising** line.")
+    page = report.build(study, made).read_text()
+    assert readings.model_sentence("iustnet", made) in page and "A <strong>rising</strong> line." in page
+    assert config.CAVEAT in page and "synthetic" in page and "data:image/png;base64," in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+
+
+def test_figures_carry_their_provenance(evaluated):
+    study, _, _ = evaluated
+    figure, _ = plt.subplots()
+    report.show(figure, study, "2_empty", "Nothing.")
+    note = Image.open(study.report_dir / "figures" / "2_empty.png").text["Description"]
+    assert "phantom-demo, seed 0, synthetic" in note and "sources.csv" in note
+    assert "phantom-demo" in (study.report_dir / "figures" / "2_empty.svg").read_text()
+
+
+def test_real_pixels_stay_in_the_folder_that_git_ignores(home, tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    study = config.study(data=str(folder))
+    for name, pixels in (("plain", False), ("pictures", True)):
+        figure, _ = plt.subplots()
+        report.show(figure, study, name, "Reading.", pixels=pixels)
+    assert {path.stem for path in (study.report_dir / "figures").iterdir()} == {"plain"}
+    cards = {card["name"]: card for card in report.figure_cards(study)}
+    assert "data" in cards["plain"] and cards["pictures"]["link"] == "local/pictures.png"
+    assert "data" not in cards["pictures"]
+
+
+def test_git_ignores_every_report_of_real_data():
+    names = ["reports/local-scans-demo/report.html", "reports/phantom-demo/local/x.png", "data/a/b.jpg", "runs/a"]
+    done = subprocess.run(["git", "check-ignore", *names], cwd=config.ROOT, capture_output=True, text=True)
+    if done.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert done.stdout.split() == names
+
+
+def test_published_intervals_count_frames():
+    table = report.published().set_index(["model", "metric"])
+    recall = table.loc[("densenet121d", "recall")]
+    assert recall.value == pytest.approx(86 / 120) and recall.frames == 4
+    assert recall.low == pytest.approx(0.194, abs=0.001) and recall.high == pytest.approx(0.994, abs=0.001)
+
+
+def test_seconds_never_reach_a_table(evaluated):
+    study, _, _ = evaluated
+    for path in (study.report_dir / "tables").glob("*.csv"):
+        assert ("seconds" in pd.read_csv(path).columns) == (path.stem == "timings")
+    assert np.isfinite(pd.read_csv(report.table_path(study, "timings")).seconds).all()

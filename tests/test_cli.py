@@ -1,0 +1,87 @@
+"""A mistake on the command line is one sentence, exit code 2, and no trace on the disk."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pcos_utils.config import ROOT
+
+
+def pcos(*words, home, **environment) -> subprocess.CompletedProcess:
+    """The finished command, run from another folder than the repository."""
+    return subprocess.run(
+        [sys.executable, "-m", "pcos_utils.cli", *words],
+        cwd=home, capture_output=True, text=True, env=os.environ | {"PCOS_HOME": str(home)} | environment,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--preset", "huge"], "PRESET=huge"),
+        (["--data", "nowhere"], "DATA=nowhere"),
+        (["--models", "resnet"], "MODELS=resnet"),
+        (["--epochs", "0"], "epochs=0"),
+    ],
+)
+def test_check_refuses_with_one_sentence(home, words, named):
+    done = pcos("check", *words, home=home)
+    assert done.returncode == 2 and named in done.stderr and done.stderr.count("\n") == 1
+    assert list(home.iterdir()) == []
+
+
+def test_full_without_a_gpu(home):
+    done = pcos("check", "--preset", "full", "--data", "dataset-b", home=home, CUDA_VISIBLE_DEVICES="")
+    assert done.returncode == 2 and "CUDA GPU" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_place_for_results_that_cannot_be_written(home):
+    # A file where the folder should be refuses everybody; permissions alone would not stop root.
+    (home / "reports").write_text("in the way")
+    done = pcos("check", home=home)
+    assert done.returncode == 2 and "not writable" in done.stderr and done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into a read-only folder; the test above stands in")
+def test_a_read_only_place_for_results(home):
+    home.chmod(0o555)
+    done = pcos("check", home=home)
+    home.chmod(0o755)
+    assert done.returncode == 2 and "not writable" in done.stderr
+
+
+def test_a_good_study_is_named(home):
+    done = pcos("check", home=home)
+    assert done.returncode == 0 and "phantom-demo" in done.stdout and list(home.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({}, "no class folders"),
+        ({"pco/a.png": True}, "one class only"),
+        ({"pco/a.png": False, "normal/b.png": False}, "is a readable image"),
+        ({"pco/a.png": True, "normal/b.png": True}, "fewer than its 3 folds"),
+    ],
+)
+def test_a_folder_that_cannot_be_studied_stops_its_notebook(home, files, named):
+    folder = home / "scans"
+    folder.mkdir()
+    for i, (name, good) in enumerate(files.items()):
+        (folder / name).parent.mkdir()
+        noise = np.random.default_rng(i).integers(0, 255, (30, 30), dtype=np.uint8)
+        Image.fromarray(noise).save(folder / name) if good else (folder / name).write_text("no image")
+    done = None
+    for notebook in ("01_download", "02_explore"):
+        target = home / "out" / f"{notebook}.ipynb"
+        done = pcos("run", str(ROOT / "notebooks" / f"{notebook}.ipynb"), str(target), "--data", str(folder), home=home)
+        if done.returncode:
+            break
+    said = [line for line in done.stderr.splitlines() if line.startswith("pcos: ")]
+    assert done.returncode == 2 and len(said) == 1 and named in said[0]
+    assert not target.exists() and target.with_suffix(".failed.ipynb").exists()
+    assert not (home / "reports" / "local-scans-demo" / "sources.csv").exists()

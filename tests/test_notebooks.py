@@ -1,0 +1,97 @@
+"""The form of the notebooks: short cells, half prose, one kernel, all outputs or none, parameters as the Makefile's."""
+
+import ast
+
+import nbformat
+import papermill
+import pytest
+
+from pcos_utils.config import ROOT
+from pcos_utils.models.recipes import RECIPES
+
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PARAMETERS = {"preset", "data", "models", "seed", "epochs", "weights", "allow_cpu"}  # what `pcos run` passes
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def notebook(request) -> nbformat.NotebookNode:
+    """One of the six."""
+    return nbformat.read(request.param, as_version=4)
+
+
+def code(notebook) -> list:
+    """Its code cells."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def test_there_are_six():
+    assert [path.name[:2] for path in PATHS] == ["01", "02", "03", "04", "05", "06"]
+    assert all((ROOT / "notebooks").glob(f"0?_*{model}.ipynb") for model, _ in RECIPES)
+
+
+def test_cells_are_few_and_short(notebook):
+    assert len(notebook.cells) <= 25
+    lengths = sorted(len(cell.source.splitlines()) for cell in code(notebook))
+    assert lengths[-1] <= 20 and lengths[len(lengths) // 2] <= 7
+
+
+def test_half_of_it_is_prose(notebook):
+    words = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
+    assert words >= 0.5 * sum(len(cell.source) for cell in notebook.cells)
+
+
+def test_no_classes_long_functions_magics_or_shells(notebook):
+    for cell in code(notebook):
+        assert not cell.source.lstrip().startswith(("!", "%"))
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, ast.ClassDef)
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < 3
+
+
+def test_the_opening_is_a_question_with_needs_makes_takes_next(notebook):
+    first = notebook.cells[0].source
+    assert first.startswith("# ") and "?" in first
+    assert all(f"**{word}:**" in first for word in ("Needs", "Makes", "Takes", "Next"))
+    assert "synthetic" in first and "not a diagnostic device" in first
+
+
+def test_parameters_are_the_makefiles_and_literals(notebook):
+    cell = notebook.cells[1]
+    assert cell.metadata.tags == ["parameters"]
+    for node in ast.parse(cell.source).body:
+        assert isinstance(node.value, ast.Constant)
+    assert all("  # " in line for line in cell.source.splitlines())
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_papermill_knows_the_same_parameters(path):
+    assert set(papermill.inspect_notebook(str(path))) == PARAMETERS
+
+
+def test_outputs_are_stored_for_all_cells_without_errors_or_machines(notebook):
+    assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
+    for cell in code(notebook):
+        for output in cell.outputs:
+            assert output.output_type != "error" and output.get("name") != "stderr"
+    text = nbformat.writes(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert str(ROOT) not in text and "papermill" not in notebook.metadata and "/home/" not in text
+
+
+def test_what_must_hold_is_asserted_before_the_end(notebook):
+    asserts = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and "assert " in cell.source]
+    assert asserts == [len(notebook.cells) - 2]
+    assert "**Learned:**" in notebook.cells[-1].source
+
+
+def test_a_reading_follows_every_figure(notebook):
+    for cell in code(notebook):
+        if "plt.subplots" in cell.source or "_sheet(" in cell.source:
+            kinds = [output.output_type for output in cell.outputs]
+            texts = [output.data.get("text/markdown", "") for output in cell.outputs if "data" in output]
+            assert "display_data" in kinds and any(len(text) > 30 for text in texts)
+
+
+def test_together_they_stay_under_three_megabytes():
+    assert sum(path.stat().st_size for path in PATHS) < 3_000_000
