@@ -58,7 +58,7 @@ class Ovary:
 
 def wavy(angle: np.ndarray, waves: np.ndarray) -> np.ndarray:
     """Radius around 1 of an uneven outline, from the amplitudes and then phases of its waves from order 2."""
-    pairs = zip(*np.split(waves.astype(np.float32), 2))
+    pairs = zip(*np.split(waves.astype(np.float32), 2), strict=True)
     return 1 + sum(a * np.cos(order * angle + phase) for order, (a, phase) in enumerate(pairs, start=2))
 
 

@@ -232,7 +232,7 @@ def shortcuts(image: np.ndarray, follicles: np.ndarray) -> dict:
 
 def test_nothing_but_follicles_and_size_separates_the_classes(many):
     folder, table = many
-    names = zip(table["image"], table["mask"])
+    names = zip(table["image"], table["mask"], strict=True)
     pairs = ([cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in pair] for pair in names)
     measures = pd.DataFrame([shortcuts(*pair) for pair in pairs]).assign(f0=table["f0"])
     label = table["label"].to_numpy()
