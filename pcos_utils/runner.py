@@ -41,7 +41,8 @@ def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
     try:
         papermill.execute_notebook(
             str(notebook), str(temporary), given, kernel_name="python3", cwd=str(ROOT / "notebooks"),
-            progress_bar=False, extra_arguments=["--log-level=ERROR"], execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
+            progress_bar=False, extra_arguments=["--log-level=ERROR"],
+            execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
         )  # fmt: skip
     except PapermillExecutionError as error:
         os.replace(temporary, failed)

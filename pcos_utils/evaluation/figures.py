@@ -177,7 +177,8 @@ def saliency_sheet(pixels: np.ndarray, maps: np.ndarray, titles: list[str], *, c
 def summary(ours: pd.DataFrame, published: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
     """One metric of all models: ours under grouped folds, as published, with intervals.
 
-    Columns: model, metric, value, low, high. Published intervals count frames, not copies; where a value was not published the place stays empty.
+    Columns: model, metric, value, low, high.
+    Published intervals count frames, not copies; where a value was not published the place stays empty.
     """
     for i, model in enumerate(MODEL_NAMES):
         for table, shift, marker, face in ((ours, -0.15, "o", None), (published, 0.15, "s", "white")):

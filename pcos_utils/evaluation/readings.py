@@ -127,9 +127,8 @@ def ceiling_sentence(truth: pd.DataFrame) -> str:
 def saliency_sentence(titles: list[str], maps: np.ndarray, name: str) -> str:
     """How many of the shown answers are right, and how much of a picture half of the saliency covers."""
     right = sum(title.startswith("true") for title in titles)
-    cover = [
-        np.searchsorted(np.cumsum(np.sort(one.ravel())[::-1]) / max(one.sum(), 1e-9), 0.5) / one.size for one in maps
-    ]
+    strongest_first = np.sort(maps.reshape(len(maps), -1), axis=1)[:, ::-1].cumsum(axis=1)
+    cover = (strongest_first < strongest_first[:, -1:] / 2).mean(axis=1)
     return (
         f"{name}, fold 0: {right} of these {len(titles)} answers are right. Half of the saliency lies on "
         f"{np.median(cover):.0%} of the median picture (a uniform map would need 50%)."
@@ -149,9 +148,10 @@ def ranking_sentence(metrics: pd.DataFrame, models: list[str]) -> str:
 def confusion_sentence(model: str, table: pd.DataFrame) -> str:
     """How many sources of each class were called polycystic at the fixed threshold."""
     called, positive = table.probability >= THRESHOLD, table.label == 1
+    found, wrong = int((called & positive).sum()), int((called & ~positive).sum())
     return (
-        f"{MODEL_NAMES[model]} finds {int((called & positive).sum())} of {many(int(positive.sum()), 'polycystic source')} "
-        f"and calls {int((called & ~positive).sum())} of {many(int((~positive).sum()), 'normal source')} polycystic."
+        f"{MODEL_NAMES[model]} finds {found} of {many(int(positive.sum()), 'polycystic source')} "
+        f"and calls {wrong} of {many(int((~positive).sum()), 'normal source')} polycystic."
     )
 
 
