@@ -75,13 +75,13 @@ $(INPUTS): FORCE | $(READY)
 test: $(READY) ## every test, and the notebooks against their stored outputs
 	$(PYTHON) -m pytest tests
 	rm -rf .nbval
-	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
 lab: $(READY) ## JupyterLab at the first notebook
 	$(PYTHON) -m jupyter lab notebooks/01_download.ipynb
 
 refresh: ## the committed notebooks with the outputs of a fresh demo
-	$(MAKE) reproduce PRESET=demo DATA=phantom
+	PCOS_OFFLINE=1 $(MAKE) reproduce PRESET=demo DATA=phantom
 	$(PYTHON) -m pcos_utils.cli refresh reports/phantom-demo/notebooks
 
 lock: ## requirements.lock from pyproject.toml
