@@ -41,6 +41,14 @@ def scan(folder: Path) -> pd.DataFrame:
     return table
 
 
+def read(path: Path) -> pd.DataFrame:
+    """A manifest, or the table of sources made from it, as it was written: numbers may be missing, text not."""
+    columns = pd.read_csv(path, nrows=0).columns
+    text = {"path", "folder_split", "status", "mode", "format", "sha256", "phash", "source", "used", "split"}
+    numbers = {name: [""] for name in columns if name not in text}
+    return pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=dict.fromkeys(text & set(columns), str))
+
+
 def outside(folder: Path) -> int:
     """The number of files under the folder that lie in no class folder and are therefore not read."""
     every = sum(len(names) for _, _, names in os.walk(folder))

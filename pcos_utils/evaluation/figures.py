@@ -31,8 +31,8 @@ def class_overview(sources: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     for bars in ax.containers:
         ax.bar_label(bars, padding=2)
     ax.set(xlabel="", ylabel="number", title="Images and source pictures")
-    ax.legend(title="", frameon=True)
-    ax.margins(y=0.12)
+    ax.margins(y=0.3)
+    ax.legend(title="", frameon=True, loc="upper center", ncols=2)
     return ax
 
 

@@ -15,7 +15,11 @@ def number(value: float) -> str:
 
 
 def interval(row: pd.Series) -> str:
-    """A value with its 95 % interval, as ``.72 [.64, .80]``."""
+    """A value with its 95 % interval, as ``.72 [.64, .80]``, or the value and why it has none."""
+    if pd.isna(row.value):
+        return "undefined"
+    if pd.isna(row.low):
+        return f"{number(row.value)} [no interval: all resamples agree]"
     return f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
 
 

@@ -9,12 +9,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from pcos_utils.config import CAVEAT, ROOT, Study, StudyError
+from pcos_utils.data import manifest
 from pcos_utils.data.datasets import facts
 from pcos_utils.data.splits import crossings, roles
 from pcos_utils.evaluation import metrics, readings, uncertainty
@@ -56,8 +58,8 @@ def show(figure: plt.Figure, study: Study, name: str, reading: str, *, pixels: b
     folder = study.report_dir / ("local" if pixels and not study.synthetic else "figures")
     origin = f"{study.name}, seed {study.seed}" + (", synthetic phantoms" if study.synthetic else "")
     figure.text(0.995, -0.01, origin, ha="right", va="top", fontsize=7, color="0.45")
-    sources = study.report_dir / "sources.csv"
-    note = f"{origin}; sources.csv {sha256(sources)[:12] if sources.exists() else 'not yet made'}"
+    images = study.data_dir / "manifest.csv"
+    note = f"{origin}; manifest.csv {sha256(images)[:12] if images.exists() else 'not made'}"
     for suffix, metadata in ((".png", {"Description": note}), (".svg", {"Description": note, "Date": None})):
         with appearing(folder / f"{name}{suffix}") as path:
             figure.savefig(path, bbox_inches="tight", metadata=metadata)
@@ -90,7 +92,7 @@ def read_table(study: Study, name: str) -> pd.DataFrame:
     path = table_path(study, name) if name != "sources" else study.report_dir / "sources.csv"
     if not path.exists():
         raise StudyError(f"{path.name} of {study.name} is missing; run the earlier notebooks, or 'make reproduce'.")
-    return pd.read_csv(path, keep_default_na=name != "sources")
+    return manifest.read(path) if name == "sources" else pd.read_csv(path)
 
 
 def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
@@ -165,7 +167,8 @@ def main_table(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
     cells = chosen.assign(cell=chosen.apply(readings.interval, axis=1))
     wide = cells.pivot(index="model", columns="metric", values="cell").reindex(chosen.model.unique())
     wide = wide[list(metrics.METRICS)].rename(columns=metrics.METRICS)
-    wide.insert(0, "n sources", chosen.groupby("model").sources.first())
+    count = chosen.groupby("model")[["sources", "few_sources"]].first()
+    wide.insert(0, "n sources", count.sources.astype(str) + np.where(count.few_sources, " (few)", ""))
     return wide.rename(index=MODEL_NAMES).rename_axis(None).rename_axis(None, axis=1)
 
 
@@ -215,8 +218,8 @@ def build(study: Study, metric_table: pd.DataFrame) -> Path:
         split_sentence=readings.split_sentence(across),
         start_sentence=readings.start_sentence(study, runs).removeprefix("> "),
         answers=[readings.model_sentence(model, metric_table) for model in trained_models(study)],
-        grouped=main_table(metric_table, "grouped").to_html(border=0),
-        published=main_table(metric_table, "published").to_html(border=0),
+        grouped=main_table(metric_table, "grouped").T.to_html(border=0),
+        published=main_table(metric_table, "published").T.to_html(border=0),
         bad=bad.to_dict("records"),
         figures=figure_cards(study),
         notebooks=[path.name for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],

@@ -27,10 +27,12 @@ def source_weights(table: pd.DataFrame, resamples: int, seed: int) -> np.ndarray
 
 
 def metric_table(table: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
-    """Every metric with its interval: columns metric, value, low, high, sources, images, few_sources.
+    """Every metric with its interval: columns metric, value, low, high, method, sources, images, few_sources.
 
-    Percentile bootstrap over sources, stratified by class. ``table``: source, label, probability; one row per source
-    or per image. ``few_sources`` marks intervals that rest on fewer than ten sources of a class: they are too narrow.
+    ``table``: source, label, probability; one row per source or per image. Shares of sources get the exact binomial
+    interval, all else a percentile bootstrap over sources, stratified by class. Where every resample gives the same
+    value, a bootstrap knows nothing of the uncertainty: the interval is then empty and ``method`` is "none".
+    ``few_sources`` marks rows that rest on fewer than ten sources of a class: their bootstrap is too narrow.
     """
     y_true, y_prob = table.label.to_numpy(), table.probability.to_numpy()
     points = metrics.all_metrics(y_true, y_prob, np.ones(len(table)))
@@ -38,13 +40,30 @@ def metric_table(table: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.Da
     tail = (1 - LEVEL) / 2
     per_class = table.groupby("label").source.nunique()
     rows = []
+    shares = _shares(y_true, y_prob) if table.source.is_unique else {}
     for name, value in points.items():
         finite = draws[name][np.isfinite(draws[name])]
-        low, high = np.quantile(finite, [tail, 1 - tail]) if len(finite) else (np.nan, np.nan)
-        rows.append((name, float(value), low, high))
-    made = pd.DataFrame(rows, columns=["metric", "value", "low", "high"])
+        if shares.get(name, (0, 0))[1]:
+            rows.append((name, float(value), *exact_interval(*shares[name]), "exact"))
+        elif len(finite) and np.ptp(finite) > 0:
+            rows.append((name, float(value), *np.quantile(finite, [tail, 1 - tail]), "bootstrap"))
+        else:
+            rows.append((name, float(value), np.nan, np.nan, "none"))
+    made = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "method"])
     images = int(table.images.sum()) if "images" in table else len(table)
     return made.assign(sources=table.source.nunique(), images=images, few_sources=bool(per_class.min() < FEW))
+
+
+def _shares(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, tuple[int, int]]:
+    """Hits and trials behind the metrics that are shares of independent sources."""
+    counts = metrics.confusion(y_true, y_prob, np.ones(len(y_true)))
+    tp, fn, fp, tn = (int(count) for count in counts)
+    return {
+        "accuracy": (tp + tn, tp + fn + fp + tn),
+        "recall": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+        "precision": (tp, tp + fp),
+    }
 
 
 def exact_interval(hits: int, n: int) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import images as image_files
-from pcos_utils.data import splits
+from pcos_utils.data import manifest, splits
 from pcos_utils.files import sha256, write_csv, write_json
 from pcos_utils.models import architectures, training, weights
 from pcos_utils.models.recipes import ARMS, PROTOCOL_OF_ARM, recipe
@@ -48,7 +48,7 @@ def run(model: str, study: Study) -> pd.DataFrame:
     table_path = study.report_dir / "sources.csv"
     if not table_path.exists():
         raise StudyError(f"{table_path.name} of {study.name} is missing; run notebook 02 first, or 'make reproduce'.")
-    table = pd.read_csv(table_path, keep_default_na=False, na_values={f"r{r}": "" for r in range(study.repeats)})
+    table = manifest.read(table_path)
     used = table[table.used == "yes"].reset_index(drop=True)
     pixels = torch.from_numpy(image_files.stack([study.image_dir / path for path in used.path], study.image_side))
     runs = plan(model, study)

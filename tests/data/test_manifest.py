@@ -70,3 +70,14 @@ def test_no_readable_image(tmp_path):
         (tmp_path / name / "a.jpg").write_text("not a picture")
     with pytest.raises(StudyError, match="None of the 2 files"):
         manifest.scan(tmp_path)
+
+
+def test_a_manifest_reads_back_as_it_was(tmp_path):
+    picture(tmp_path / "pco" / "good.png")
+    picture(tmp_path / "normal" / "NA.png", 5)
+    (tmp_path / "pco" / "empty.jpg").touch()
+    table = manifest.scan(tmp_path)
+    table.to_csv(tmp_path / "manifest.csv", index=False)
+    again = manifest.read(tmp_path / "manifest.csv")
+    assert again.width.tolist()[:1] == [60] and again.width.isna().sum() == 1
+    assert again.phash.tolist() == table.phash.fillna("").tolist() and again.folder_split.eq("").all()

@@ -21,8 +21,18 @@ def test_copies_change_no_interval():
     once = sample(20, np.random.default_rng(0))
     many = pd.concat([once] * 10, ignore_index=True)
     narrow, wide = (uncertainty.metric_table(table, resamples=300) for table in (many, once))
-    pd.testing.assert_frame_equal(narrow[["metric", "value", "low", "high"]], wide[["metric", "value", "low", "high"]])
-    assert narrow.sources.iloc[0] == 40 and narrow.images.iloc[0] == 400
+    narrow, wide = (table.set_index("metric")[["value", "low", "high"]] for table in (narrow, wide))
+    drawn = ["auc", "average_precision", "brier", "balanced_accuracy", "f1", "mcc"]
+    pd.testing.assert_frame_equal(narrow.loc[drawn], wide.loc[drawn])
+    assert (narrow.high - narrow.low)["recall"] > 0.8 * (wide.high - wide.low)["recall"]
+
+
+def test_a_perfect_share_has_an_exact_interval_and_a_constant_has_none():
+    table = sample(8, np.random.default_rng(0)).assign(probability=0.9)  # everything is called polycystic
+    made = uncertainty.metric_table(table, resamples=100).set_index("metric")
+    assert made.method[["recall", "auc"]].tolist() == ["exact", "none"]
+    assert made.low["recall"] == pytest.approx(binomtest(8, 8).proportion_ci(method="exact").low)
+    assert made.value["auc"] == 0.5 and np.isnan(made.low["auc"])
 
 
 def test_the_auc_interval_covers_the_truth():
