@@ -30,12 +30,19 @@ RUN  := $(NAME)-$(PRESET)
 # Executed notebooks of real data show real images, so they go where git does not look.
 OUT  := reports/$(RUN)/$(if $(filter phantom,$(DATA)),,local/)notebooks
 comma := ,
-TRAINED := $(if $(MODELS),$(subst $(comma), ,$(MODELS)),densenet201 densenet121d iustnet)
+TRAINED := $(if $(MODELS),$(subst $(comma), ,$(MODELS)),iustnet densenet201 densenet121d)
 TRAINING := $(foreach model,$(TRAINED),$(notdir $(wildcard notebooks/0*_$(model).ipynb)))
 CODE := $(wildcard pcos_utils/*.py pcos_utils/*/*.py pcos_utils/*/*.j2 pcos_utils/*/*.csv)
 SETTINGS := --preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(WEIGHTS)" \
 	$(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
+# Threads that wait must not spin while another notebook computes.
+export OMP_WAIT_POLICY := PASSIVE
 INPUTS := runs/$(RUN)/inputs.txt
+
+# Two notebooks at a time in the demo: while one starts its kernel, another computes. The longest comes first.
+ifeq ($(PRESET),demo)
+MAKEFLAGS += -j2
+endif
 
 .DELETE_ON_ERROR:
 .PHONY: help setup reproduce test lab refresh lock lint clean FORCE

@@ -81,10 +81,10 @@ def save_table(table: pd.DataFrame, study: Study, name: str) -> None:
 def save_runs(runs: pd.DataFrame, study: Study, model: str) -> None:
     """The runs of one network as a table, and their seconds apart, because seconds never repeat."""
     save_table(runs, study, f"runs_{model}")
-    path = table_path(study, "timings")
-    old = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["model"])
-    new = runs.assign(model=model)[["model", "arm", "repeat", "fold", *TIMED]]
-    write_csv(path, pd.concat([old[old.model != model], new]).sort_values(["model", "arm", "repeat", "fold"]))
+    # One file a network: the three notebooks may run at the same time. `evaluate` joins them.
+    write_csv(
+        study.runs_dir / model / "timings.csv", runs.assign(model=model)[["model", "arm", "repeat", "fold", *TIMED]]
+    )
 
 
 def read_table(study: Study, name: str) -> pd.DataFrame:
@@ -140,6 +140,8 @@ def evaluate(study: Study) -> pd.DataFrame:
             for level, table in (("source", metrics.by_source(test)), ("image", metrics.by_image(test))):
                 made = interval_table(table, study, model, protocol, level)
                 rows.append(made.assign(crossing_sources=across if protocol == "published" else 0))
+    timings = [pd.read_csv(study.runs_dir / model / "timings.csv") for model in trained_models(study)]
+    write_csv(table_path(study, "timings"), pd.concat(timings))
     table = pd.concat(rows, ignore_index=True)
     save_table(table, study, "metrics")
     return table

@@ -52,8 +52,8 @@ DEMO_EPOCHS = {
     ("densenet121d", "published"): 1,
     ("iustnet", "published"): 1,
     ("densenet201", "ours"): 2,
-    ("densenet121d", "ours"): 3,
-    ("iustnet", "ours"): 10,
+    ("densenet121d", "ours"): 2,
+    ("iustnet", "ours"): 12,
 }
 
 

@@ -20,6 +20,13 @@ def test_the_verdict_follows_the_interval(low, high, words):
     assert readings.verdict(row(low, high)).startswith(words)
 
 
+@pytest.mark.parametrize(("value", "doubted"), [(0.97, True), (0.85, False)])
+def test_what_is_too_good_is_doubted(value, doubted):
+    columns = {"model": "iustnet", "protocol": "grouped", "level": "source", "metric": "auc", "few_sources": False}
+    table = pd.DataFrame([columns | {"value": value, "low": value - 0.02, "high": 0.99, "sources": 40}])
+    assert ("Do not believe" in readings.model_sentence("iustnet", table)) == doubted
+
+
 def test_numbers_read_well():
     assert [readings.number(value) for value in (0.724, 1.0, 0.0, -0.31, np.nan)] == [
         ".72", "1.00", ".00", "-.31", "undefined",
