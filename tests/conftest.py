@@ -9,8 +9,6 @@ from pcos_utils import config
 from pcos_utils.data import audit, download, splits
 from pcos_utils.files import write_csv
 
-SHARED = config.ROOT.parent / "shared" / "data"
-
 
 @pytest.fixture
 def home(tmp_path, monkeypatch) -> Path:

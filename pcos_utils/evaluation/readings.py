@@ -8,7 +8,6 @@ from pcos_utils.data.datasets import facts
 from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.evaluation.metrics import THRESHOLD
 
-
 # Human counting of follicles in one section reaches an AUC of .87, in the whole ovary .905 (Pea et al. 2024).
 SUSPICIOUS = 0.95
 

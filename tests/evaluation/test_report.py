@@ -76,7 +76,7 @@ def test_figures_carry_their_provenance(evaluated):
     figure, _ = plt.subplots()
     report.show(figure, study, "2_empty", "Nothing.")
     note = Image.open(study.report_dir / "figures" / "2_empty.png").text["Description"]
-    assert "phantom-demo, seed 0, synthetic" in note and "sources.csv" in note
+    assert "phantom-demo, seed 0, synthetic" in note and "manifest.csv" in note
     assert "phantom-demo" in (study.report_dir / "figures" / "2_empty.svg").read_text()
 
 
