@@ -36,7 +36,7 @@ def grad_cam(model: str, network: torch.nn.Module, pixels: np.ndarray, labels: n
     return maps / np.where(peak > 0, peak, 1)
 
 
-def outcomes(predictions: pd.DataFrame, each: int = 4) -> pd.DataFrame:
+def outcomes(predictions: pd.DataFrame, each: int = 2) -> pd.DataFrame:
     """The most confident test images of each outcome, with ``outcome``: true or false, positive or negative.
 
     At most ``each`` images an outcome, from one image per source.
@@ -49,7 +49,7 @@ def outcomes(predictions: pd.DataFrame, each: int = 4) -> pd.DataFrame:
     return test.groupby("outcome", sort=False).head(each)
 
 
-def explain_run(model: str, study: Study, folder: Path, each: int = 4) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def explain_run(model: str, study: Study, folder: Path, each: int = 2) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Pixels, Grad-CAM maps for the *called* class, and titles, of one run's clearest rights and wrongs."""
     chosen = outcomes(pd.read_csv(folder / "predictions.csv"), each)
     pixels = np.stack([resize(load(study.image_dir / name), study.image_side) for name in chosen.image])

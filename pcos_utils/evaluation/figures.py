@@ -18,7 +18,7 @@ def use_style() -> None:
     """The look of every figure of the study."""
     sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
     plt.rcParams.update(
-        {"figure.dpi": 90, "savefig.dpi": 150, "figure.constrained_layout.use": True, "svg.hashsalt": "pcos"}
+        {"figure.dpi": 72, "savefig.dpi": 130, "figure.constrained_layout.use": True, "svg.hashsalt": "pcos"}
     )
 
 
