@@ -86,6 +86,7 @@ class IustNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits, shape (n, 1), for images (n, 3, side, side) in [0, 1]. Raises ValueError at another side."""
         if x.shape[-2:] != (self.side, self.side):
             raise ValueError(f"IustNet was built for {self.side} x {self.side} pixels, not {tuple(x.shape[-2:])}.")
         x = self.block_2(self.block_1(x))  # (n, 3, s, s) -> (n, 45, s/4, s/4)
