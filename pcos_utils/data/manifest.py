@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagehash
+import numpy as np
 import pandas as pd
 from PIL import Image
 from tqdm.auto import tqdm
@@ -15,7 +16,11 @@ from pcos_utils.config import StudyError
 from pcos_utils.data.datasets import LABEL_OF_FOLDER, SPLIT_OF_FOLDER
 from pcos_utils.data.images import ImageError, decode
 
-COLUMNS = ["path", "label", "folder_split", "status", "width", "height", "mode", "format", "bytes", "sha256", "phash"]
+COLUMNS = ["path", "label", "folder_split", "status", "width", "height", "mode", "format", "bytes"]
+COLUMNS += ["sha256", "pixel_sha256", "phash"]
+# Read as text: a digest of digits alone is no number, and an empty cell is an empty text.
+TEXT = {"path", "folder_split", "status", "mode", "format", "sha256", "pixel_sha256", "phash"}
+TEXT |= {"source", "used", "split"}
 
 
 def scan(folder: Path) -> pd.DataFrame:
@@ -23,7 +28,8 @@ def scan(folder: Path) -> pd.DataFrame:
 
     Columns: ``path`` (relative), ``label`` (0 or 1), ``folder_split`` (train, test or empty, from the folder names),
     ``status`` (ok, empty, truncated, not an image, too large, unreadable), size, mode, format, bytes, ``sha256`` of
-    the file and 64-bit perceptual hash ``phash`` of the pixels. Raises StudyError when no study can be made of it.
+    the file, ``pixel_sha256`` of the decoded pixels and their 64-bit perceptual hash ``phash``. Raises StudyError
+    when no study can be made of it.
     """
     files = sorted(_labelled_files(folder))
     if not files:
@@ -44,9 +50,14 @@ def scan(folder: Path) -> pd.DataFrame:
 def read(path: Path) -> pd.DataFrame:
     """A manifest, or the table of sources made from it, as it was written: numbers may be missing, text not."""
     columns = pd.read_csv(path, nrows=0).columns
-    text = {"path", "folder_split", "status", "mode", "format", "sha256", "phash", "source", "used", "split"}
-    numbers = {name: [""] for name in columns if name not in text}
-    return pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=dict.fromkeys(text & set(columns), str))
+    numbers = {name: [""] for name in columns if name not in TEXT}
+    return pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=dict.fromkeys(TEXT & set(columns), str))
+
+
+def digest(pixels: np.ndarray) -> str:
+    """SHA-256, hexadecimal, of 8-bit pixels and their shape: equal for one picture saved in two lossless formats."""
+    # Without the shape a 40 x 60 and a 60 x 40 frame of the same bytes would be one picture.
+    return hashlib.sha256(f"{pixels.shape}:".encode() + pixels.tobytes()).hexdigest()
 
 
 def outside(folder: Path) -> int:
@@ -79,4 +90,4 @@ def _row(path: Path, relative: str, label: int, split: str) -> dict:
         return row | {"status": error.status}
     except OSError:  # no permission, or a dangling link
         return row | {"status": "unreadable"}
-    return row | facts | {"phash": str(imagehash.phash(Image.fromarray(pixels)))}
+    return row | facts | {"pixel_sha256": digest(pixels), "phash": str(imagehash.phash(Image.fromarray(pixels)))}

@@ -81,3 +81,21 @@ def test_a_manifest_reads_back_as_it_was(tmp_path):
     again = manifest.read(tmp_path / "manifest.csv")
     assert again.width.tolist()[:1] == [60] and again.width.isna().sum() == 1
     assert again.phash.tolist() == table.phash.fillna("").tolist() and again.folder_split.eq("").all()
+
+
+def test_the_pixel_digest_sees_through_formats_and_not_through_shapes(tmp_path):
+    for name in ("pco/a.png", "pco/a.bmp", "normal/a.png"):
+        picture(tmp_path / name, seed=len(name) == 12)
+    flat = np.random.default_rng(0).integers(0, 255, (40, 60), dtype=np.uint8).reshape(60, 40)
+    Image.fromarray(flat).save(tmp_path / "pco" / "turned.png")
+    table = manifest.scan(tmp_path)
+    table.to_csv(tmp_path / "manifest.csv", index=False)
+    table = manifest.read(tmp_path / "manifest.csv").set_index("path")
+    pixels = table.pixel_sha256
+    assert table.sha256.nunique() == 4 and pixels.str.fullmatch("[0-9a-f]{64}").all()
+    assert pixels["pco/a.png"] == pixels["pco/a.bmp"] and pixels.nunique() == 3
+
+
+def test_a_digest_of_digits_only_is_read_as_text(tmp_path):
+    (tmp_path / "manifest.csv").write_text("path,pixel_sha256\na.png,0012\nb.png,\n")
+    assert manifest.read(tmp_path / "manifest.csv").pixel_sha256.tolist() == ["0012", ""]
