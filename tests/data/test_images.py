@@ -58,7 +58,7 @@ def test_exif_orientation_is_obeyed():
 
 @pytest.mark.parametrize(
     ("content", "status"),
-    [(b"", "empty"), (b"<html>quota exceeded</html>", "not an image"), (None, "truncated")],
+    [(b"", "empty"), (b"<html>quota exceeded</html>", "not an image"), (None, "damaged")],
 )
 def test_bad_files_are_named_with_their_reason(tmp_path, content, status):
     if content is None:
