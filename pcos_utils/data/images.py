@@ -109,9 +109,7 @@ def opened(path: Path, name: str) -> BinaryIO:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            raise ImageError(
-                "not a file", name, "a folder that may not be listed, or a link to one, which is not followed"
-            )
+            raise ImageError("not a file", name, "a link to a folder, or a folder that may not be listed")
         if not stat.S_ISREG(found.st_mode):
             raise ImageError("not a file", name, "a pipe, a socket or a device")
         if found.st_size > MAX_BYTES:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,28 +14,31 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from pcos_utils.config import StudyError
+from pcos_utils.data import labels as label_table
 from pcos_utils.data.datasets import LABEL_OF_FOLDER, SPLIT_OF_FOLDER
-from pcos_utils.data.images import ImageError, decode
+from pcos_utils.data.images import ImageError, decode, opened
 
-COLUMNS = ["path", "label", "folder_split", "status", "width", "height", "mode", "format", "bytes"]
+COLUMNS = ["path", "label", "folder_split", "status", "reason", "width", "height", "mode", "format", "bytes"]
 COLUMNS += ["sha256", "pixel_sha256", "phash"]
 # Read as text: a digest of digits alone is no number, and an empty cell is an empty text.
-TEXT = {"path", "folder_split", "status", "mode", "format", "sha256", "pixel_sha256", "phash"}
+TEXT = {"path", "folder_split", "status", "reason", "mode", "format", "sha256", "pixel_sha256", "phash"}
 TEXT |= {"source", "used", "split"}
+LITTER = {"thumbs.db", "desktop.ini"}  # of Windows; other systems' begins with a dot
 
 
-def scan(folder: Path) -> pd.DataFrame:
+def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
     """The manifest of a folder of class folders, one row per file, sorted by path.
 
-    Columns: ``path`` (relative), ``label`` (0 or 1), ``folder_split`` (train, test or empty, from the folder names),
-    ``status`` (ok, empty, truncated, not an image, too large, unreadable), size, mode, format, bytes, ``sha256`` of
-    the file, ``pixel_sha256`` of the decoded pixels and their 64-bit perceptual hash ``phash``. Raises StudyError
-    when no study can be made of it.
+    With ``labels``, a table as in ``labels.read``, the table says which files are read and what they show, and class
+    folders say nothing. Columns: ``path`` (relative), ``label`` (0 or 1), ``folder_split`` (train, test or empty, from
+    the folder names), ``status`` (ok, empty, not a file, unreadable, not an image, damaged, too large) with its
+    ``reason``, size, mode, format, bytes, ``sha256`` of the file, ``pixel_sha256`` of the decoded pixels and their
+    64-bit perceptual hash ``phash``. Raises StudyError when no study can be made of it.
     """
-    files = sorted(_labelled_files(folder))
+    files = sorted(listing(folder, labels))
     if not files:
         classes = "pco or infected for polycystic, normal or notinfected for normal"
-        raise StudyError(f"{folder} holds no class folders with files; name them {classes}.")
+        raise StudyError(f"{folder} holds no class folders with files; name them {classes}, or give LABELS=TABLE.")
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         rows = list(tqdm(pool.map(_row, *zip(*files, strict=True)), total=len(files), desc="decode", mininterval=2))
     table = pd.DataFrame(rows, columns=COLUMNS)
@@ -43,7 +47,8 @@ def scan(folder: Path) -> pd.DataFrame:
         raise StudyError(f"None of the {len(table)} files under {folder} is a readable image; check the folder.")
     if readable.label.nunique() < 2:
         found = "polycystic" if readable.label.iloc[0] else "normal"
-        raise StudyError(f"{folder} holds readable images of one class only ({found}); add the other class's folder.")
+        remedy = "label images of the other class too" if labels else "add the other class's folder"
+        raise StudyError(f"{folder} holds readable images of one class only ({found}); {remedy}.")
     return table
 
 
@@ -60,34 +65,84 @@ def digest(pixels: np.ndarray) -> str:
     return hashlib.sha256(f"{pixels.shape}:".encode() + pixels.tobytes()).hexdigest()
 
 
-def outside(folder: Path) -> int:
-    """The number of files under the folder that lie in no class folder and are therefore not read."""
-    every = sum(len(names) for _, _, names in os.walk(folder))
-    return every - sum(1 for _ in _labelled_files(folder))
+def outside(folder: Path, labels: Path | None = None) -> int:
+    """The number of files under the folder that are not read: outside class folders, hidden, or not in the table."""
+    return sum(1 for _ in _walk(folder)) - len(listing(folder, labels))
 
 
-def _labelled_files(folder: Path) -> Iterator[tuple[Path, str, int, str]]:
-    # os.walk does not follow links to folders, so a link that points at its own parent cannot loop.
-    for place, _, names in os.walk(folder):
-        parts = [part.lower() for part in Path(place).relative_to(folder).parts]
-        labels = [LABEL_OF_FOLDER[part] for part in parts if part in LABEL_OF_FOLDER]
-        if not labels:
-            continue
-        split = next((SPLIT_OF_FOLDER[part] for part in parts if part in SPLIT_OF_FOLDER), "")
-        for name in names:
-            if not name.startswith("."):
-                path = Path(place, name)
-                yield path, path.relative_to(folder).as_posix(), labels[-1], split
+def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, int, str]]:
+    """The files to read, each with its relative path, label and folder split. Raises StudyError as the table does."""
+    found = [(path, path.relative_to(folder)) for path in _walk(folder)]
+    label_of = label_table.match(labels, [short.as_posix() for _, short in found]) if labels else None
+    files = []
+    for path, short in found:
+        # A folder that is listed as a file, because it is a link or may not be listed, can itself be a class folder.
+        parts = [part.lower() for part in (short if os.path.isdir(path) else short.parent).parts]
+        if label_of is not None:
+            label = label_of.get(short.as_posix())
+        elif any(part.startswith(".") for part in short.parts) or path.name.lower() in LITTER:
+            label = None
+        else:
+            label = next((LABEL_OF_FOLDER[part] for part in reversed(parts) if part in LABEL_OF_FOLDER), None)
+        if label is not None:
+            split = next((SPLIT_OF_FOLDER[part] for part in parts if part in SPLIT_OF_FOLDER), "")
+            files.append((path, short.as_posix(), label, split))
+    return files
+
+
+def named_frame(path: str) -> str:
+    """The frame that a file name says it shows, such as ``pco_1`` for ``22_pco_1.jpg`` and ``pco_1.jpg``, or "".
+
+    The scheme is [number of the augmented copy]_class_number. A name is a claim: it is compared with what the audit
+    finds in the pixels, and never stands in for it.
+    """
+    stem = path.rpartition("/")[2].rpartition(".")[0].lower()
+    named = re.fullmatch(rf"(?:[0-9]+_)?((?:{'|'.join(LABEL_OF_FOLDER)})_[0-9]+)", stem)
+    return named[1] if named else ""
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    # Every file, and every folder that is not entered. Links to folders are not, so that a link to its own parent
+    # cannot loop; nor is what may not be listed. os.walk would drop both, and its recursion ends at 1,000 folders.
+    places = [folder]
+    while places:
+        place = places.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        places.append(Path(entry.path))
+                    else:
+                        yield Path(entry.path)
+        except OSError as error:
+            if place == folder:
+                raise StudyError(f"{folder} cannot be listed ({error.strerror}); give yourself permission.") from None
+            yield place
 
 
 def _row(path: Path, relative: str, label: int, split: str) -> dict:
-    row = {"path": relative, "label": label, "folder_split": split, "status": "ok"}
+    row = {"path": relative, "label": label, "folder_split": split, "status": "ok", "reason": ""}
+    if not _fits_a_table(relative):
+        written = os.fsencode(relative).decode("utf-8", "backslashreplace").replace("\r", "\\r")
+        return row | {"path": written, "status": "unreadable", "reason": "its name is not printable text; rename it"}
     try:
-        data = path.read_bytes()
-        row |= {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-        pixels, facts = decode(path, relative)
+        with opened(path, relative) as stream:
+            row |= {
+                "bytes": os.fstat(stream.fileno()).st_size,
+                "sha256": hashlib.file_digest(stream, "sha256").hexdigest(),
+            }
+            pixels, facts = decode(stream, relative)
     except ImageError as error:
-        return row | {"status": error.status}
-    except OSError:  # no permission, or a dangling link
-        return row | {"status": "unreadable"}
+        return row | {"status": error.status, "reason": error.reason}
+    except OSError as error:
+        return row | {"status": "unreadable", "reason": (error.strerror or "no reason given").lower()}
     return row | facts | {"pixel_sha256": digest(pixels), "phash": str(imagehash.phash(Image.fromarray(pixels)))}
+
+
+def _fits_a_table(name: str) -> bool:
+    # A name of bytes that are no UTF-8 cannot be written, and a carriage return is read back as the end of a row.
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\r" not in name

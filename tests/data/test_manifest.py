@@ -45,7 +45,10 @@ def test_bad_files_keep_a_row(tmp_path):
         "pco/empty.jpg": "empty",
         "normal/page.jpg": "not an image",
         "normal/dangling.png": "unreadable",
+        "normal/loop": "not a file",
     }
+    assert table.reason[table.status == "ok"].eq("").all() and table.reason[table.status != "ok"].str.len().gt(5).all()
+    assert "JPEG" in table.reason["normal/page.jpg"] and "link to a folder" in table.reason["normal/loop"]
     assert table.sha256["pco/empty.jpg"].startswith("e3b0c442")
 
 
