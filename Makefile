@@ -2,10 +2,12 @@
 #
 #   make reproduce                                   the demo on phantoms: no network, no GPU, minutes
 #   make reproduce DATA=path/to/folder               the same six notebooks on your own images
+#   make reproduce DATA=path/to/folder LABELS=t.csv  where a table, not the folders, says what each image shows
 #   make reproduce PRESET=full DATA=dataset-b        the full study, on a GPU
 
 PRESET    ?= demo
 DATA      ?= phantom
+LABELS    ?=
 MODELS    ?=
 SEED      ?= 0
 EPOCHS    ?=
@@ -34,7 +36,7 @@ TRAINED := $(if $(MODELS),$(subst $(comma), ,$(MODELS)),iustnet densenet201 dens
 TRAINING := $(foreach model,$(TRAINED),$(notdir $(wildcard notebooks/0*_$(model).ipynb)))
 CODE := $(wildcard pcos_utils/*.py pcos_utils/*/*.py pcos_utils/*/*.j2 pcos_utils/*/*.csv)
 SETTINGS := --preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(WEIGHTS)" \
-	$(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
+	$(if $(LABELS),--labels "$(LABELS)") $(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
 # Threads that wait must not spin while another notebook computes.
 export OMP_WAIT_POLICY := PASSIVE
 INPUTS := runs/$(RUN)/inputs.txt
@@ -74,7 +76,8 @@ $(OUT)/%.ipynb: notebooks/%.ipynb $(INPUTS) $(CODE) | $(READY)
 
 # Settings and files of the study; rewritten only when they change, so that a second run has nothing to do.
 $(INPUTS): FORCE | $(READY)
-	@{ echo '$(SETTINGS)'; [ ! -d "$(DATA)" ] || find "$(DATA)" -type f -printf '%P %s %T@\n' | sort; } > .inputs.$$$$; \
+	@{ echo '$(SETTINGS)'; [ ! -d "$(DATA)" ] || find "$(DATA)" -type f -printf '%P %s %T@\n' | sort; \
+	[ ! -f "$(LABELS)" ] || sha256sum < "$(LABELS)"; } > .inputs.$$$$; \
 	if cmp -s .inputs.$$$$ $@; then rm .inputs.$$$$; \
 	elif $(PYTHON) -m pcos_utils.cli check $(SETTINGS) && mkdir -p $(@D); then mv .inputs.$$$$ $@; \
 	else rm .inputs.$$$$; exit 2; fi

@@ -13,6 +13,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 
 Preset = Annotated[str, typer.Option(help="demo (CPU, minutes) or full (GPU)")]
 Data = Annotated[str, typer.Option(help="a registered data set, or a folder of class folders")]
+Labels = Annotated[str | None, typer.Option(help="a table (.csv, .xlsx) of image and label, for a folder without them")]
 Models = Annotated[str | None, typer.Option(help="some of densenet201,densenet121d,iustnet")]
 Seed = Annotated[int, typer.Option(min=0)]
 Epochs = Annotated[int | None, typer.Option(help="instead of the recipe's")]
@@ -24,14 +25,20 @@ AllowCpu = Annotated[bool, typer.Option("--allow-cpu/--no-allow-cpu", help="run 
 def check(
     preset: Preset = "demo",
     data: Data = "phantom",
+    labels: Labels = None,
     models: Models = None,
     seed: Seed = 0,
     epochs: Epochs = None,
     weights: Weights = "imagenet",
     allow_cpu: AllowCpu = False,
 ) -> None:
-    """Whether a study can start: its settings, its folder, its device and the place for its results."""
-    made = study(preset, data, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+    """Whether a study can start: its settings, folder, table of labels, device and the place for its results."""
+    given = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+    made = study(preset, data, **given)
+    if made.labels_path is not None:
+        from pcos_utils.data.manifest import listing
+
+        listing(made.folder, made.labels_path)
     for folder in (made.data_dir, made.runs_dir, made.report_dir):
         _must_be_writable(folder)
     if made.preset == "full":
@@ -47,6 +54,7 @@ def run(
     target: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
     preset: Preset = "demo",
     data: Data = "phantom",
+    labels: Labels = None,
     models: Models = None,
     seed: Seed = 0,
     epochs: Epochs = None,
@@ -56,7 +64,7 @@ def run(
     """One notebook of a study, executed by papermill."""
     from pcos_utils.runner import run_notebook
 
-    given = dict(preset=preset, data=data, models=models, seed=seed, epochs=epochs, weights=weights)
+    given = dict(preset=preset, data=data, labels=labels, models=models, seed=seed, epochs=epochs, weights=weights)
     run_notebook(notebook, target, given | {"allow_cpu": allow_cpu})
 
 

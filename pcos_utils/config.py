@@ -53,6 +53,7 @@ class Study(BaseModel):
 
     preset: Literal["demo", "full"] = "demo"
     data: str = "phantom"  # a registered name, or a folder of class folders
+    labels: str | None = None  # a table of image and label, for a folder whose folders do not carry the class
     models: tuple[Literal["densenet201", "densenet121d", "iustnet"], ...] = MODELS
     seed: int = Field(0, ge=0)
     weights: str = "imagenet"  # where DenseNet201 starts: "imagenet", "none" or a .safetensors file
@@ -73,9 +74,12 @@ class Study(BaseModel):
         """The folder of images that the user named, or None for registered data."""
         if self.data in DATASETS:
             return None
-        path = Path(self.data).expanduser()
-        # A relative name counts from the repository root, not from where a notebook happens to run.
-        return path if path.is_absolute() else (ROOT / path)
+        return _from_root(self.data)
+
+    @property
+    def labels_path(self) -> Path | None:
+        """The table of labels that goes with the folder, or None where class folders carry the labels."""
+        return None if self.labels is None else _from_root(self.labels)
 
     @property
     def data_name(self) -> str:
@@ -142,7 +146,16 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
             f"DATA={data} is neither registered nor a folder; use one of {', '.join(DATASETS)}, "
             f"or the path of a folder of class folders."
         )
+    if made.labels is not None and made.folder is None:
+        raise StudyError(f"LABELS={made.labels} needs a folder of yours: {data} has its own labels; add DATA=FOLDER.")
+    if made.labels is not None and not made.labels_path.is_file():
+        raise StudyError(f"LABELS={made.labels} is no file; give the path of a .csv or .xlsx with image and label.")
     return made
+
+
+def _from_root(name: str) -> Path:
+    # A relative name counts from the repository root, not from where a notebook happens to run.
+    return ROOT / Path(name).expanduser()
 
 
 def _sentence(problem: dict) -> str:

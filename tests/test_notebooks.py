@@ -10,7 +10,7 @@ from pcos_utils.config import ROOT
 from pcos_utils.models.recipes import RECIPES
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-PARAMETERS = {"preset", "data", "models", "seed", "epochs", "weights", "allow_cpu"}  # what `pcos run` passes
+PARAMETERS = {"preset", "data", "labels", "models", "seed", "epochs", "weights", "allow_cpu"}  # what `pcos run` passes
 
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)

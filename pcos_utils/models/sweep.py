@@ -100,7 +100,7 @@ def _one(model, study, one, roles, pixels, sources_hash, device, bar) -> dict:
         "model": model,
         "arm": one.arm,
         "protocol": one.protocol,
-        "study": study.model_dump(exclude={"models", "resamples", "allow_cpu", "data"}),
+        "study": study.model_dump(exclude={"models", "resamples", "allow_cpu", "data", "labels"}),
         "data": study.data_name,
         "recipe": how.model_dump(),
         "run": {"seed": one.seed, "repeat": one.repeat, "fold": one.fold},
