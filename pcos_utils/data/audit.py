@@ -1,62 +1,130 @@
-"""The source pictures behind the images: images whose perceptual hashes nearly agree are copies of one source.
+"""The source picture behind every image, and what follows: copies, leaks between folders, and pictures with two labels.
 
-A first audit. A hash sees re-encoded, resized and brightened copies; it misses shifted, zoomed and rotated ones, so
-the number of sources found here is an upper bound, and the report says so.
+Bytes first, then pixels, then keypoints and speckle (``keypoints``): so a copy is found although it was shifted,
+zoomed, turned, mirrored, brightened, stored again, framed or captioned.
 """
+
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from tqdm.auto import tqdm
 
-# Bits of 64 in which two hashes may differ and still show one picture; re-encoding alone flips up to four.
-DISTANCE = 4
-BLOCK = 512  # rows compared at a time, so that memory stays at BLOCK x n bytes
+from pcos_utils.data import families
+from pcos_utils.data.images import load
+
+SOURCES = "source pictures"
+BOTH_LABELS = "sources that carry both labels"
+CROSSING = "sources in both the train and the test folder"
+COPIED_BYTES = "test images whose bytes are in the train folder"
+COPIED_SOURCES = "test images whose source is in the train folder"
+NEW_SOURCES = "test sources that the train folder lacks"
 
 
-def find_sources(manifest: pd.DataFrame, distance: int = DISTANCE) -> pd.DataFrame:
-    """The manifest with a ``source`` for every readable image: the path of the first image of its family.
+def find_sources(manifest: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFrame:
+    """The manifest with columns ``source``, ``inliers`` and ``evidence``. Unreadable files have none of the three.
 
-    Two images are joined when their bytes agree or their 64-bit hashes differ in at most ``distance`` bits; families
-    are the connected components. Unreadable files get an empty source.
+    ``source`` is the path of the first image of the family; ``inliers`` the number of keypoints shared with the
+    picture through which the image joined it. ``evidence`` says how it joined: "first", "same pixels", "keypoints";
+    "too plain" marks a picture that has nothing to compare, and "bridge" one that matches two families which were
+    nevertheless kept apart. A manifest of several data sets has a column ``dataset``; ``folder`` then gives each its
+    folder, and a source is named ``dataset/path``.
     """
     readable = manifest[manifest.status == "ok"]
-    hashes = np.array([int(value, 16) for value in readable.phash], dtype=np.uint64)
-    first, second = _near_pairs(hashes, distance)
-    links = coo_array((np.ones(len(first)), (first, second)), shape=(len(hashes), len(hashes)))
-    _, family = connected_components(links, directed=False)
-    source = readable.path.groupby(family).transform("first")
-    return manifest.assign(source=source.reindex(manifest.index).fillna(""))
-
-
-def _near_pairs(hashes: np.ndarray, distance: int) -> tuple[np.ndarray, np.ndarray]:
-    first, second = [], []
-    for start in range(0, len(hashes), BLOCK):
-        different = np.bitwise_count(hashes[start : start + BLOCK, None] ^ hashes[None, start:])
-        row, column = np.nonzero(different <= distance)
-        first.append(row + start)
-        second.append(column + start)
-    return np.concatenate(first), np.concatenate(second)
+    several = "dataset" in manifest
+    name = readable.dataset + "/" + readable.path if several else readable.path
+    places = [folder[row.dataset] / row.path if several else folder / row.path for row in readable.itertuples()]
+    first = ~readable.pixel_sha256.duplicated().to_numpy()
+    distinct = np.flatnonzero(first)
+    progress = partial(tqdm, desc="compare", total=len(distinct), mininterval=2)
+    found = families.gather(lambda number: load(places[distinct[number]]), len(distinct), progress)
+    evidence = np.where(found.inliers > 0, "keypoints", "first").astype(object)
+    evidence[found.plain] = "too plain"
+    evidence[[number for number, _, _ in found.refused]] = "bridge"
+    # From distinct pictures back to images: those with the same pixels follow the first of them.
+    number = pd.Series(np.arange(len(distinct)), index=readable.pixel_sha256.to_numpy()[distinct])
+    picture = number[readable.pixel_sha256].to_numpy()
+    source = name.to_numpy()[distinct][found.family[picture]]
+    made = pd.DataFrame({"source": source, "inliers": found.inliers[picture]}, index=readable.index)
+    made["evidence"] = np.where(first | (evidence[picture] == "bridge"), evidence[picture], "same pixels")
+    made["inliers"] = made.inliers.where(made.inliers > 0).astype("Int64")
+    made = made.reindex(manifest.index).fillna({"source": "", "evidence": ""})
+    return manifest.assign(**{column: made[column] for column in made})
 
 
 def summary(sources: pd.DataFrame) -> pd.DataFrame:
     """Counts that describe a data set, one row per fact, columns ``fact`` and ``count``."""
     readable = sources[sources.status == "ok"]
-    labels = readable.groupby("source").label.nunique()
+    train, test = readable.folder_split == "train", readable.folder_split == "test"
     facts = {
         "files in class folders": len(sources),
         "readable images": len(readable),
         "unreadable files": len(sources) - len(readable),
         "distinct files (SHA-256)": readable.sha256.nunique(),
-        "source pictures (upper bound, by perceptual hash)": readable.source.nunique(),
+        "distinct pictures by pixels": readable.pixel_sha256.nunique(),
+        SOURCES: readable.source.nunique(),
         "polycystic sources": readable[readable.label == 1].source.nunique(),
         "normal sources": readable[readable.label == 0].source.nunique(),
-        "sources that carry both labels": int((labels > 1).sum()),
-        "sources in both the train and the test folder": crossing_sources(
-            readable, readable.folder_split == "train", readable.folder_split == "test"
-        ),
+        BOTH_LABELS: len(conflicts(sources)),
+        "images of the most copied source": int(readable.source.value_counts().max()),
+        "images too plain to compare": int((readable.evidence == "too plain").sum()),
+        "images that match two sources kept apart": int((readable.evidence == "bridge").sum()),
+        "images in the train folder": int(train.sum()),
+        "images in the test folder": int(test.sum()),
+        COPIED_BYTES: int(readable.sha256[test].isin(readable.sha256[train]).sum()),
+        COPIED_SOURCES: int(readable.source[test].isin(readable.source[train]).sum()),
+        CROSSING: crossing_sources(readable, train, test),
+        NEW_SOURCES: len(set(readable.source[test]) - set(readable.source[train])),
     }
     return pd.DataFrame({"fact": list(facts), "count": list(facts.values())})
+
+
+def copies(sources: pd.DataFrame) -> pd.DataFrame:
+    """One row per source, the most copied first: ``source``, ``images``, ``polycystic``, ``normal``, ``train``, ``test``.
+
+    The last four count images by label and by folder.
+    """
+    readable = sources[sources.status == "ok"]
+    marked = readable.assign(
+        polycystic=readable.label == 1,
+        normal=readable.label == 0,
+        train=readable.folder_split == "train",
+        test=readable.folder_split == "test",
+    )
+    counted = marked.groupby("source")[["polycystic", "normal", "train", "test"]].sum()
+    counted.insert(0, "images", marked.groupby("source").size())
+    return counted.reset_index().sort_values(["images", "source"], ascending=[False, True], ignore_index=True)
+
+
+def conflicts(sources: pd.DataFrame) -> pd.DataFrame:
+    """The sources that carry both labels, as in ``copies``."""
+    counted = copies(sources)
+    return counted[(counted.polycystic > 0) & (counted.normal > 0)].reset_index(drop=True)
+
+
+def between(sources: pd.DataFrame) -> pd.DataFrame:
+    """One row per pair of data sets: ``first``, ``second``, ``shared_sources``, and the images of each that show them."""
+    readable = sources[sources.status == "ok"]
+    names = sorted(readable.dataset.unique())
+    rows = []
+    for i, one in enumerate(names):
+        for two in names[i + 1 :]:
+            left, right = readable[readable.dataset == one], readable[readable.dataset == two]
+            shared = set(left.source) & set(right.source)
+            here, there = int(left.source.isin(shared).sum()), int(right.source.isin(shared).sum())
+            rows.append((one, two, len(shared), here, there))
+    return pd.DataFrame(rows, columns=["first", "second", "shared_sources", "images_in_first", "images_in_second"])
+
+
+def effective_size(sources: pd.DataFrame, correlation: float) -> float:
+    """The number of independent images that the images are worth, when copies of a source correlate so much.
+
+    The images divided by the design effect ``1 + (m - 1) * correlation``, m being the family's size averaged over
+    images (Kish 1965). ``correlation`` lies in [0, 1]; at 1 a family counts about once.
+    """
+    size = sources[sources.status == "ok"].groupby("source").size()
+    return float(size.sum() / (1 + ((size**2).sum() / size.sum() - 1) * correlation))
 
 
 def crossing_sources(images: pd.DataFrame, train: pd.Series, test: pd.Series) -> int:

@@ -176,13 +176,14 @@ def with_follicles(power: np.ndarray, share: np.ndarray, rng: np.random.Generato
     return np.sqrt(power * (1 - (1 - clutter) * share))
 
 
-def simulate(seed: int, label: int) -> Phantom:
-    """One phantom of the label, 0 normal or 1 polycystic; the same seed and label give the same bytes.
+def simulate(seed: int, label: int, speckle: int | None = None) -> Phantom:
+    """One phantom of the label, 0 normal or 1 polycystic; the same arguments give the same bytes.
 
-    Truth: FNPO and FNPS (follicles in the ovary, and visible in the frame), volume in mL, f0 in MHz.
+    Truth: FNPO, FNPS (in the frame), volume in mL, f0 in MHz. ``speckle`` gives a twin: all else the same, no copy.
     """
     # A stream for each part: a change to one leaves what the others draw as it was.
     for_ovary, for_scanner, for_tissue, for_speckle = np.random.default_rng(seed).spawn(4)
+    for_speckle = for_speckle if speckle is None else np.random.default_rng([seed, speckle])
     ovary = draw_ovary(for_ovary, label)
     beam, screen = bmode.Beam.draw(for_scanner), bmode.Screen.draw(for_scanner)
     window = bmode.Window.draw(for_scanner, *ovary.centre)

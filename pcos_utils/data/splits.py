@@ -19,7 +19,8 @@ SELECTION_SHARE = 1 / 5  # of the training sources, to choose the epoch
 def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The audited manifest with columns ``used``, ``split`` and ``r0``, ``r1``, ... (the fold per repeat).
 
-    ``used`` is "yes" or the reason why not: unreadable, two labels, not drawn. ``split`` is train or test under the
+    ``used`` is "yes" or the reason why not: unreadable, bridge (an image that shows two sources), two labels, not
+    drawn. ``split`` is train or test under the
     published protocol. A source has one fold per repeat. Raises StudyError when a class has too few sources.
     """
     table = sources.assign(used=_used(sources, study))
@@ -83,6 +84,8 @@ def _used(sources: pd.DataFrame, study: Study) -> pd.Series:
     used = pd.Series("yes", index=sources.index)
     readable = sources.status == "ok"
     used[~readable] = "unreadable"
+    if "evidence" in sources:
+        used[sources.evidence == "bridge"] = "bridge"
     labels = sources[readable].groupby("source").label.nunique()
     if not study.keep_label_conflicts:
         used[sources.source.isin(labels.index[labels > 1])] = "two labels"

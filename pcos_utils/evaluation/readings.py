@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.config import CLASS_NAMES, Study
+from pcos_utils.data.audit import BOTH_LABELS, CROSSING, SOURCES
 from pcos_utils.data.datasets import facts
 from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.evaluation.metrics import THRESHOLD
@@ -36,15 +37,15 @@ def data_sentence(study: Study, audit: pd.DataFrame) -> str:
     count = audit.set_index("fact")["count"]
     kind = "synthetic phantoms, not patients" if study.synthetic else facts(study.data_name).title
     text = (
-        f"{many(count['readable images'], 'readable image')} ({kind}) show at most "
-        f"{many(count['source pictures (upper bound, by perceptual hash)'], 'source picture')}: "
+        f"{many(count['readable images'], 'readable image')} ({kind}) show "
+        f"{many(count[SOURCES], 'source picture')}: "
         f"{count['polycystic sources']:,} polycystic and {count['normal sources']:,} normal."
     )
     if count["unreadable files"]:
         text += f" {many(count['unreadable files'], 'file')} could not be read."
-    if count["sources that carry both labels"]:
-        text += f" {many(count['sources that carry both labels'], 'source')} carry both labels and are left out."
-    across = count["sources in both the train and the test folder"]
+    if count[BOTH_LABELS]:
+        text += f" {many(count[BOTH_LABELS], 'source')} {'carries' if count[BOTH_LABELS] == 1 else 'carry'} both labels."
+    across = count[CROSSING]
     if across:
         text += f" **{many(across, 'source')} stand in the train folder and in the test folder.**"
     return text

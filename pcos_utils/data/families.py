@@ -1,0 +1,154 @@
+"""Images gathered into families, each of one source picture: a new image is compared with candidates from an index.
+
+Only *exemplars* are kept: the first image of a family, and each later one of which a good part was not yet seen.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pcos_utils.data.index import Index
+from pcos_utils.data.keypoints import LEAST_AGREEMENT, LEAST_INLIERS, Link, Sketch, agree, compare, sketch
+
+CANDIDATES = 8  # pictures that a new one is compared with, at most
+FAINT = 0.1  # of the votes for a picture that proved a copy; candidates below are not tried as well
+KNOWN = 0.6  # share of an image's detail from which it shows nothing that its family has not shown
+ESTABLISHED = 3  # images; one image alone does not join two families of this size on separate parts of itself
+WORKERS = 2  # threads that read and sketch ahead
+
+
+class Families(NamedTuple):
+    """What was found for n pictures."""
+
+    family: np.ndarray  # (n,) the number of the family's first picture
+    inliers: np.ndarray  # (n,) keypoints shared with the picture through which it joined; 0 for a family's first
+    plain: np.ndarray  # (n,) bool: too few keypoints to be compared at all
+    refused: list[tuple[int, int, int]]  # (picture, family, family) that it seemed to join, and was not let to
+
+
+def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:
+    """The families of ``count`` pictures; ``read(i)`` gives the pixels of picture i, 8-bit, grey or RGB."""
+    gathering = _Gathering(count)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        # The pool is the parallelism: threads within each small product would only wait for one another.
+        with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
+            sketches = _ahead(pool, lambda number: sketch(read(number)), range(count))
+            for number, picture in enumerate(progress(sketches)):
+                gathering.place(number, picture)
+        gathering.look_back()
+    finally:
+        cv2.setNumThreads(threads)
+    return gathering.result()
+
+
+class _Gathering:
+    def __init__(self, count: int):
+        self.parent = list(range(count))
+        self.size = [1] * count
+        self.inliers = np.zeros(count, int)
+        self.plain = np.zeros(count, bool)
+        self.exemplars: dict[int, Sketch] = {}
+        self.joined_by: dict[int, tuple[int, Link]] = {}  # exemplar -> how it came into its family
+        self.index = Index()
+        self.refused: dict[frozenset[int], set[int]] = {}
+
+    def place(self, number: int, picture: Sketch) -> None:
+        """Nothing: the picture is in its family, and an exemplar of it where it shows something new."""
+        if len(picture.points) < LEAST_INLIERS:
+            self.plain[number] = True
+            return
+        links = self.links(number, picture)
+        if links:
+            links.sort(key=lambda found: -found[1].inliers)
+            other, link = links[0]
+            self.inliers[number] = link.inliers
+            self.union(number, other)
+            for second, found in links[1:]:
+                self.bridge(number, picture, (other, link), (second, found))
+        if not links or max(link.coverage for _, link in links) < KNOWN:
+            self.exemplars[number] = picture
+            self.index.add(number, picture.descriptors)
+            if links:
+                self.joined_by[number] = links[0]
+
+    def links(self, number: int, picture: Sketch) -> list[tuple[int, Link]]:
+        """(exemplar, link) of each family, other than the picture's own, that shows the same tissue."""
+        found, enough = [], 0.0
+        reached = {self.root(number)}
+        for other, mirrored, votes in self.index.candidates(picture.descriptors, CANDIDATES):
+            if votes < enough or self.root(other) in reached:
+                continue
+            link = compare(self.exemplars[other], picture, mirrored)
+            if link:
+                found.append((other, link))
+                reached.add(self.root(other))
+                enough = max(enough, FAINT * votes)
+        return found
+
+    def look_back(self) -> None:
+        """Nothing: exemplars that came before their relatives were known have been compared with these."""
+        for number, picture in self.exemplars.items():
+            for other, link in self.links(number, picture):
+                if number in self.joined_by:
+                    self.bridge(number, picture, self.joined_by[number], (other, link))
+                else:
+                    self.union(number, other)
+                    self.inliers[max(number, other)] = self.inliers[max(number, other)] or link.inliers
+
+    def bridge(self, number: int, picture: Sketch, first: tuple[int, Link], second: tuple[int, Link]) -> None:
+        """Nothing: the two families that one picture matches are joined, unless that would be chaining.
+
+        Where both families show the same part of the picture they must agree with each other there. Where they show
+        separate parts, one picture is enough for small families; established ones need two.
+        """
+        (one, link), (two, other) = first, second
+        if self.root(one) == self.root(two):
+            return
+        between = cv2.invertAffineTransform(other.matrix) @ np.vstack([link.matrix, [0, 0, 1]])
+        agreement, _ = agree(self.exemplars[one], self.exemplars[two], between)
+        pair = frozenset((self.root(one), self.root(two)))
+        witnesses = self.refused.setdefault(pair, set())
+        witnesses.add(number)
+        small = min(self.size[family] for family in pair) < ESTABLISHED
+        if agreement >= LEAST_AGREEMENT or small or len(witnesses) > 1:
+            del self.refused[pair]
+            self.union(one, two)
+
+    def root(self, number: int) -> int:
+        while self.parent[number] != number:
+            self.parent[number] = number = self.parent[self.parent[number]]
+        return number
+
+    def union(self, one: int, two: int) -> None:
+        first, last = sorted((self.root(one), self.root(two)))
+        if first != last:
+            self.parent[last] = first
+            self.size[first] += self.size[last]
+
+    def result(self) -> Families:
+        family = np.array([self.root(number) for number in range(len(self.parent))], int)
+        refused = [
+            (number, *sorted(self.root(member) for member in pair))
+            for pair, witnesses in self.refused.items()
+            for number in sorted(witnesses)
+            if len({self.root(member) for member in pair}) == 2
+        ]
+        return Families(family, self.inliers, self.plain, sorted(refused))
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:
+    """The results in order, with no more than ``window`` of them waiting: memory does not grow with the folder."""
+    items = iter(items)
+    waiting = deque(pool.submit(function, item) for item in islice(items, window))
+    while waiting:
+        result = waiting.popleft().result()
+        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+        yield result
