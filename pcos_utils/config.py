@@ -46,6 +46,13 @@ class StudyError(Exception):
         return [f"\x1b[31mThe study stopped:\x1b[0m {self}"]
 
 
+class TooFewSources(StudyError):
+    """Why a study ends with its description: too few source pictures to judge any model on. Not a failure."""
+
+    def _render_traceback_(self):
+        return [f"\x1b[33mThe study ends here, as it should:\x1b[0m {self}"]
+
+
 class Study(BaseModel):
     """One study: which images, how much compute, judged how. Frozen; unknown settings are errors."""
 

@@ -9,7 +9,7 @@ import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-from pcos_utils.config import ROOT, StudyError
+from pcos_utils.config import ROOT, StudyError, TooFewSources
 from pcos_utils.files import write_text
 
 CELL_TIMEOUT = 6 * 3600  # seconds; a hung cell is then named, while a full study's longest cell still ends
@@ -24,7 +24,8 @@ OFFLINE = (
 def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
     """The executed notebook at ``target`` and, beside it, as HTML. They appear whole.
 
-    Raises StudyError for an unknown parameter, and for a failed cell, whose notebook stays as ``*.failed.ipynb``.
+    A notebook that ends itself with TooFewSources is a result: the reason takes the place of what was not run. Raises
+    StudyError for an unknown parameter, and for a failed cell, whose notebook stays as ``*.failed.ipynb``.
     """
     known = papermill.inspect_notebook(str(notebook))
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -45,19 +46,33 @@ def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
             execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
         )  # fmt: skip
     except PapermillExecutionError as error:
-        os.replace(temporary, failed)
-        if error.ename == "StudyError":
-            raise StudyError(error.evalue) from None
-        raise StudyError(
-            f"{notebook.name} stopped with {error.ename}: {error.evalue.splitlines()[0] if error.evalue else ''}; "
-            f"see the red banner in {failed}."
-        ) from error
-    finally:
-        if temporary.exists() and failed.exists() and failed.samefile(temporary):
-            temporary.unlink()
+        if error.ename != TooFewSources.__name__:
+            os.replace(temporary, failed)
+            raise _failure(notebook, failed, error) from None
+        _end_early(temporary, error.evalue)
     failed.unlink(missing_ok=True)
     write_text(target.with_suffix(".html"), as_html(nbformat.read(temporary, as_version=4)))
     os.replace(temporary, target)
+
+
+def _failure(notebook: Path, failed: Path, error: PapermillExecutionError) -> StudyError:
+    if error.ename == StudyError.__name__:
+        return StudyError(error.evalue)
+    first = error.evalue.splitlines()[0] if error.evalue else ""
+    return StudyError(f"{notebook.name} stopped with {error.ename}: {first}; see the red banner in {failed}.")
+
+
+def _end_early(executed: Path, reason: str) -> None:
+    """Nothing: in the notebook at ``executed`` the reason stands where the study ended, and nothing follows it."""
+    node = nbformat.read(executed, as_version=4)
+    cells = [cell for cell in node.cells if "papermill-error-cell-tag" not in cell.metadata.get("tags", [])]
+    for number, cell in enumerate(cells):
+        if any(output.output_type == "error" for output in cell.get("outputs", [])):
+            text = {"text/markdown": f"**The study ends here, as it should.** {reason}"}
+            cell.outputs = [nbformat.v4.new_output("display_data", text)]
+            node.cells = cells[: number + 1]
+    node.metadata.get("papermill", {}).pop("exception", None)
+    nbformat.write(node, executed)
 
 
 def as_html(notebook: nbformat.NotebookNode) -> str:

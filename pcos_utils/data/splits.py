@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold
 
-from pcos_utils.config import Study, StudyError
+from pcos_utils.config import Study, StudyError, TooFewSources
 from pcos_utils.data.audit import crossing_sources
 
+# Of each class: with five, even five right answers of five have an exact 95 % interval that holds .5 (.025 ** (1 / 5)
+# is .48), so no result could tell a faultless reader from a coin. With six it is .54.
+FEWEST_SOURCES = 6
 TEST_SHARE = {1: 4 / 14, 0: 12 / 40}  # of the sources of each class, as published
 SELECTION_SHARE = 1 / 5  # of the training sources, to choose the epoch
 
@@ -20,27 +23,35 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     """The audited manifest with columns ``used``, ``split`` and ``r0``, ``r1``, ... (the fold per repeat).
 
     ``used`` is "yes" or the reason why not: unreadable, bridge (an image that shows two sources), two labels, not
-    drawn. ``split`` is train or test under the
-    published protocol. A source has one fold per repeat. Raises StudyError when a class has too few sources.
+    drawn. ``split`` is train or test under the published protocol. A source has one fold per repeat. Where a class has
+    too few sources for a test set nothing is drawn: splits and folds stay empty, and ``need_test_set`` says why.
     """
     table = sources.assign(used=_used(sources, study))
     chosen = table[table.used == "yes"]
     per_source = chosen.groupby("source", sort=True).label.max()
-    few = per_source.value_counts().reindex([0, 1], fill_value=0)
-    if few.min() < study.folds:
-        raise StudyError(
-            f"{study.data_name} has {few[1]} polycystic and {few[0]} normal sources, fewer than its {study.folds} "
-            "folds in one class; add source pictures (copies do not count) or choose a preset with fewer folds."
-        )
+    repeats = [f"r{repeat}" for repeat in range(study.repeats)]
+    if _fewest(table) < _needed(study):
+        return table.assign(split="", **dict.fromkeys(repeats, pd.NA)).astype(dict.fromkeys(repeats, "Int64"))
     table["split"] = chosen.folder_split if _has_own_split(chosen) else chosen.source.map(_published(per_source, study))
-    for repeat in range(study.repeats):
+    for repeat, column in enumerate(repeats):
         folds = StratifiedKFold(study.folds, shuffle=True, random_state=study.seed + repeat)
         fold_of = pd.Series(-1, index=per_source.index)
         for fold, (_, test) in enumerate(folds.split(per_source.index, per_source)):
             fold_of.iloc[test] = fold
-        table[f"r{repeat}"] = chosen.source.map(fold_of)
+        table[column] = chosen.source.map(fold_of)
     table["split"] = table.split.fillna("")
-    return table.astype({f"r{repeat}": "Int64" for repeat in range(study.repeats)})
+    return table.astype(dict.fromkeys(repeats, "Int64"))
+
+
+def need_test_set(table: pd.DataFrame, study: Study) -> None:
+    """Nothing; raises TooFewSources, which ends a study with its description, where no test set could be drawn."""
+    if _fewest(table) < _needed(study):
+        few = _per_class(table)
+        raise TooFewSources(
+            f"{study.data_name} has {few[1]} polycystic and {few[0]} normal source pictures that can be used, and a "
+            f"test set needs {_needed(study)} of each class; nothing is trained and no score is given, because it "
+            "would mean nothing. Add source pictures: copies do not count."
+        )
 
 
 def roles(table: pd.DataFrame, protocol: str, repeat: int, fold: int, seed: int) -> pd.DataFrame:
@@ -78,6 +89,19 @@ def guard(images: pd.DataFrame, protocol: str) -> int:
             "nothing was trained. Draw the splits again with splits.draw, which keeps sources whole."
         )
     return across
+
+
+def _per_class(table: pd.DataFrame) -> pd.Series:
+    used = table[table.used == "yes"].drop_duplicates("source")
+    return used.label.value_counts().reindex([0, 1], fill_value=0)
+
+
+def _fewest(table: pd.DataFrame) -> int:
+    return int(_per_class(table).min())
+
+
+def _needed(study: Study) -> int:
+    return max(FEWEST_SOURCES, study.folds)
 
 
 def _used(sources: pd.DataFrame, study: Study) -> pd.Series:
