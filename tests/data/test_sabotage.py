@@ -1,0 +1,190 @@
+"""A folder that somebody damaged on purpose: no crash, no hang, no flood of memory, and every bad file is named."""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pcos_utils.config import ROOT
+from pcos_utils.data import manifest
+from tests.data import sabotage
+
+# In a process of its own: a crash or a hang is then one failed test, and the memory measured is the loader's alone.
+CHILD = """
+import json, os, resource, sys, time
+from pathlib import Path
+from pcos_utils.data import manifest
+from pcos_utils.files import write_csv
+
+folder, table, uid, warm = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4])
+manifest.scan(warm)  # imports what the decoders need while everything may be read
+if uid:
+    os.setgroups([])
+    os.setgid(uid)
+    os.setuid(uid)
+before, seconds, decode = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, [], manifest.decode
+
+def timed(stream, name):
+    start = time.perf_counter()
+    try:
+        pixels, facts = decode(stream, name)
+    finally:
+        seconds.append(time.perf_counter() - start)
+    assert pixels.dtype == "uint8" and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size > 0, name
+    assert sorted(pixels.shape[:2]) == sorted((facts["width"], facts["height"])), name
+    return pixels, facts
+
+manifest.decode = timed
+found = manifest.scan(folder)
+write_csv(table, found)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(json.dumps(dict(rows=len(found), slowest=max(seconds), megabytes=peak / 1024, left=manifest.outside(folder))))
+"""
+
+
+@pytest.fixture
+def folder():
+    """Two class folders with one good picture each, in a place that every user of the machine may enter."""
+    place = Path(tempfile.mkdtemp())
+    place.chmod(0o755)
+    for name, picture in (("pco", "grey.png"), ("normal", "colour.png")):
+        (place / "scans" / name).mkdir(parents=True)
+        (place / "scans" / name / "good.png").write_bytes(sabotage.pictures()[picture])
+    yield place / "scans"
+    shutil.rmtree(place)
+
+
+def scanned(folder: Path, tmp_path: Path, uid: int = 0) -> tuple[pd.DataFrame, dict]:
+    """The manifest as read back from its file, by path, and what the child measured."""
+    warm = tmp_path / "warm"
+    for name in ("pco", "normal"):
+        (warm / name).mkdir(parents=True)
+        for file, data in sabotage.pictures().items():
+            (warm / name / file).write_bytes(data)
+    out = folder.parent / "out"
+    out.mkdir()
+    out.chmod(0o777)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, folder, out / "manifest.csv", str(uid), warm],
+        capture_output=True, text=True, timeout=100, cwd="/", env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    table = manifest.read(out / "manifest.csv")
+    assert table.path.is_unique and table.reason[table.status != "ok"].ne("").all()
+    assert table[table.status == "ok"].pixel_sha256.str.len().eq(64).all()
+    return table.set_index("path"), json.loads(done.stdout.splitlines()[-1])
+
+
+def test_two_thousand_damaged_files(folder, tmp_path):
+    rng = random.Random(20)
+    pictures = sabotage.pictures()
+    names = [name for i, name in zip(range(2000), list(pictures) * 2000, strict=False)]
+    for i, name in enumerate(names):
+        data = sabotage.damaged(pictures[name], name.rpartition(".")[2], rng)
+        (folder / ("pco", "normal")[i % 2] / f"{i:04d}-{name}").write_bytes(data)
+    table, measured = scanned(folder, tmp_path)
+    assert len(table) == 2002 and measured["left"] == 0
+    assert measured["slowest"] < 10 and measured["megabytes"] < 1500  # a lying header must not ask for gigabytes
+    counts = table.status.value_counts()
+    assert set(counts.index) == {"ok", "empty", "not an image", "damaged", "too large"}
+    assert counts["ok"] > 200 and counts["damaged"] > 500 and counts["too large"] > 20
+    # Machine and run leave no trace in the reasons.
+    assert not table.reason.str.contains(r" at 0x|/tmp|_io\.", regex=True).any() and table.reason.str.len().max() < 200
+
+
+def test_what_is_not_a_file_is_named_and_never_opened(folder, tmp_path):
+    pco = folder / "pco"
+    os.mkfifo(pco / "pipe.png")  # opening it would wait for ever
+    (pco / "device.png").symlink_to("/dev/zero")  # and this one never ends
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(pco / "socket.png"))
+    (pco / "round.png").symlink_to("about.png")
+    (pco / "about.png").symlink_to("round.png")
+    (pco / "up").symlink_to(folder)
+    (folder / "pcos").symlink_to(folder / "pco")  # a class folder that is a link
+    elsewhere = tmp_path / "elsewhere.png"
+    elsewhere.write_bytes(sabotage.pictures()["palette.png"])
+    (pco / "link out.png").symlink_to(elsewhere)
+    (pco / "folder.jpg").mkdir()
+    shutil.copy(pco / "good.png", pco / "folder.jpg" / "inside.png")
+    for name in ("Thumbs.db", ".DS_Store", "._good.png"):
+        (pco / name).write_bytes(b"litter")
+    table, measured = scanned(folder, tmp_path)
+    assert table.status.to_dict() == {
+        "pco/pipe.png": "not a file",
+        "pco/device.png": "not a file",
+        "pco/socket.png": "not a file",
+        "pco/round.png": "unreadable",
+        "pco/about.png": "unreadable",
+        "pco/up": "not a file",
+        "pcos": "not a file",
+        "pco/link out.png": "ok",
+        "pco/folder.jpg/inside.png": "ok",
+        "pco/good.png": "ok",
+        "normal/good.png": "ok",
+    }
+    assert measured["left"] == 3
+
+
+def test_names_survive_the_manifest_or_are_refused_by_it(folder, tmp_path):
+    good = [
+        "two words.png",
+        "two\nlines.png",
+        "-n.png",
+        "卵巣 é.png",
+        'a,"b".png',
+        "=1+1.png",
+        "n" * 251 + ".png",
+        " .png",
+    ]
+    bad = [b"broken-\xff\xfe.png", b"return\r.png"]
+    for name in [os.fsencode(name) for name in good] + bad:
+        shutil.copy(folder / "pco" / "good.png", os.path.join(os.fsencode(folder), b"pco", name))
+    table, _ = scanned(folder, tmp_path)
+    assert all(table.status[f"pco/{name}"] == "ok" and (folder / "pco" / name).exists() for name in good)
+    assert sorted(table.index[table.status == "unreadable"]) == ["pco/broken-\\xff\\xfe.png", "pco/return\\r.png"]
+    assert table.reason["pco/return\\r.png"].endswith("rename it")
+
+
+def test_what_may_not_be_read_is_named(folder, tmp_path):
+    shutil.copytree(folder / "pco", folder / "pco" / "locked")
+    shutil.copytree(folder / "pco" / "locked", folder / "pcos")
+    shutil.copytree(folder / "pcos", folder / "pco" / "closed")
+    shutil.copy(folder / "pco" / "good.png", folder / "pco" / "secret.png")
+    (folder / "pco" / "secret.png").chmod(0)
+    (folder / "pco" / "locked").chmod(0)
+    (folder / "pcos").chmod(0)
+    (folder / "pco" / "closed").chmod(0o444)  # its names may be read, its files not
+    # Nothing stops root, so root lends the work to somebody else.
+    table, _ = scanned(folder, tmp_path, uid=65534 if os.geteuid() == 0 else 0)
+    assert table.status.to_dict() == {
+        "pco/good.png": "ok",
+        "normal/good.png": "ok",
+        "pco/secret.png": "unreadable",
+        "pco/locked": "not a file",
+        "pcos": "not a file",
+        "pco/closed/good.png": "unreadable",
+    }
+    assert table.reason["pco/secret.png"] == "permission denied"
+    for place in ("pco/locked", "pcos", "pco/closed"):
+        (folder / place).chmod(0o755)
+
+
+def test_a_tree_deeper_than_a_recursion_may_go(folder):
+    places = [folder / "pco"]
+    for _ in range(1200):
+        places.append(places[-1] / "d")
+        places[-1].mkdir()
+    os.link(folder / "pco" / "good.png", places[-1] / "a.png")
+    assert manifest.scan(folder).status.tolist() == ["ok"] * 3
+    (places[-1] / "a.png").unlink()
+    for place in reversed(places[1:]):  # rmtree would recurse
+        place.rmdir()
