@@ -134,7 +134,9 @@ def main() -> None:
     for name, method in methods.items():
         start = time.perf_counter()
         family = method()
-        rows.append({"method": name, "images": len(pictures)} | judge(truth, family) | {"seconds": time.perf_counter() - start})
+        rows.append(
+            {"method": name, "images": len(pictures)} | judge(truth, family) | {"seconds": time.perf_counter() - start}
+        )
         table = recall(truth, family).rename(columns={"recall": name})
         recalls = table if recalls is None else recalls.merge(table.drop(columns="copies"), on="kind")
     compared = pd.DataFrame(rows)

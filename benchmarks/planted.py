@@ -88,12 +88,16 @@ def jpeg(pixels: Pixels, rng: Rng) -> Pixels:
 def resize(pixels: Pixels, rng: Rng) -> Pixels:
     """Stored at .6 to 1.6 of its size."""
     factor = rng.uniform(0.6, 1.6)
-    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+    return cv2.resize(
+        pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    )
 
 
 def aspect(pixels: Pixels, rng: Rng) -> Pixels:
     """Stretched one way by .7 to 1.4."""
-    return cv2.resize(pixels, None, fx=np.exp(rng.uniform(np.log(0.7), np.log(1.4))), fy=1, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(
+        pixels, None, fx=np.exp(rng.uniform(np.log(0.7), np.log(1.4))), fy=1, interpolation=cv2.INTER_LINEAR
+    )
 
 
 def blur(pixels: Pixels, rng: Rng) -> Pixels:
@@ -119,7 +123,9 @@ def caption(pixels: Pixels, rng: Rng, text: str = "OVARY RT 4.2cm") -> Pixels:
     marked, (height, width) = pixels.copy(), pixels.shape
     size = width / 400
     cv2.putText(marked, text, (int(0.04 * width), int(0.1 * height)), cv2.FONT_HERSHEY_SIMPLEX, size, 255, 1)
-    cv2.putText(marked, "MI 0.9 TIs 0.4", (int(0.5 * width), int(0.95 * height)), cv2.FONT_HERSHEY_SIMPLEX, size, 230, 1)
+    cv2.putText(
+        marked, "MI 0.9 TIs 0.4", (int(0.5 * width), int(0.95 * height)), cv2.FONT_HERSHEY_SIMPLEX, size, 230, 1
+    )
     for y in np.linspace(0.15, 0.85, 8):
         cv2.line(marked, (width - 8, int(y * height)), (width - 2, int(y * height)), 255, 1)
     for x, y in rng.uniform(0.25, 0.75, (2, 2)) * [width, height]:

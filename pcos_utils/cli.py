@@ -69,6 +69,56 @@ def run(
 
 
 @app.command()
+def audit(
+    folders: Annotated[list[Path], typer.Argument(help="one folder of images, or several to compare")],
+    out: Annotated[Path, typer.Option(help="where sources.csv, audit.json and the contact sheet go")],
+    labels: Labels = None,
+) -> None:
+    """The source pictures behind the images of any folder: copies, leaks, two labels, shortcuts.
+
+    Exit code 0: nothing found; 3: a picture stands in train and test, in two folders, or carries both labels; 2: the
+    input cannot be used. Class and split are read from folder names where these carry them.
+    """
+    import pandas as pd
+
+    from pcos_utils.data import manifest
+    from pcos_utils.data.audit import find_sources
+    from pcos_utils.evaluation import audit_report
+
+    if labels and len(folders) > 1:
+        raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
+    for folder in folders:
+        if not folder.is_dir():
+            raise StudyError(f"{folder} is no folder; name folders of images.")
+    _must_be_writable(out)
+    names = _short_names(folders)
+    table = Path(labels) if labels else None
+    tables = [manifest.scan(folder, table, every=True).assign(dataset=name) for name, folder in names.items()]
+    joined = pd.concat(tables, ignore_index=True)
+    if len(folders) == 1:
+        joined = joined.drop(columns="dataset")
+    sources = find_sources(joined, names if len(folders) > 1 else folders[0])
+    content = audit_report.write(sources, names, out)
+    for fact, count in content["summary"].items():
+        typer.echo(f"{count:>9,}  {fact}")
+    typer.echo("\n" + "\n".join([content["verdict"], *content["reading"]]).replace("**", ""))
+    typer.echo(f"written to {out}: sources.csv, audit.json, local/contact_sheet.png")
+    if content["leaks_or_conflicts"]:
+        raise typer.Exit(3)
+
+
+def _short_names(folders: list[Path]) -> dict[str, Path]:
+    """The last parts of the paths, as many as tell them apart."""
+    places = [folder.resolve() for folder in folders]
+    if len(set(places)) < len(places):
+        raise StudyError("The same folder is named twice; name each once.")
+    depth = 1
+    while len({place.parts[-depth:] for place in places}) < len(places):
+        depth += 1
+    return {"/".join(place.parts[-depth:]): place for place in places}
+
+
+@app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
     """The committed notebooks and the README's answer, from the demo's outputs."""
     from pcos_utils.evaluation.report import answer

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from pcos_utils.data import families
 from pcos_utils.data.images import load
+from pcos_utils.data.manifest import named_frame
 
 SOURCES = "source pictures"
 BOTH_LABELS = "sources that carry both labels"
@@ -81,9 +82,9 @@ def summary(sources: pd.DataFrame) -> pd.DataFrame:
 
 
 def copies(sources: pd.DataFrame) -> pd.DataFrame:
-    """One row per source, the most copied first: ``source``, ``images``, ``polycystic``, ``normal``, ``train``, ``test``.
+    """One row per source, the most copied first: ``source`` and its number of ``images``.
 
-    The last four count images by label and by folder.
+    ``polycystic``, ``normal``, ``train`` and ``test`` count the images by label and by folder.
     """
     readable = sources[sources.status == "ok"]
     marked = readable.assign(
@@ -104,7 +105,7 @@ def conflicts(sources: pd.DataFrame) -> pd.DataFrame:
 
 
 def between(sources: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair of data sets: ``first``, ``second``, ``shared_sources``, and the images of each that show them."""
+    """One row per pair of data sets: ``first``, ``second``, ``shared_sources``, and the images of each that show one."""
     readable = sources[sources.status == "ok"]
     names = sorted(readable.dataset.unique())
     rows = []
@@ -115,6 +116,25 @@ def between(sources: pd.DataFrame) -> pd.DataFrame:
             here, there = int(left.source.isin(shared).sum()), int(right.source.isin(shared).sum())
             rows.append((one, two, len(shared), here, there))
     return pd.DataFrame(rows, columns=["first", "second", "shared_sources", "images_in_first", "images_in_second"])
+
+
+def against_names(sources: pd.DataFrame) -> pd.Series:
+    """The audit beside what file names claim, such as ``22_pco_1.jpg``; the names decide nothing.
+
+    Counts: ``images`` whose name follows the scheme, ``frames`` that they name, ``joined`` (sources with images of
+    several frames) and ``parted`` (frames whose images have several sources).
+    """
+    readable = sources[sources.status == "ok"]
+    named = readable.assign(frame=readable.path.map(named_frame))
+    named = named[named.frame != ""]
+    return pd.Series(
+        {
+            "images": len(named),
+            "frames": named.frame.nunique(),
+            "joined": int((named.groupby("source").frame.nunique() > 1).sum()),
+            "parted": int((named.groupby("frame").source.nunique() > 1).sum()),
+        }
+    )
 
 
 def effective_size(sources: pd.DataFrame, correlation: float) -> float:

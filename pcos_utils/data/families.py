@@ -14,12 +14,22 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pcos_utils.data.index import Index
-from pcos_utils.data.keypoints import LEAST_AGREEMENT, LEAST_INLIERS, Link, Sketch, agree, compare, sketch
+from pcos_utils.data.keypoints import (
+    LEAST_AGREEMENT,
+    LEAST_INLIERS,
+    Link,
+    Sketch,
+    agree,
+    compare,
+    sketch,
+    stretched,
+)
 
 CANDIDATES = 8  # pictures that a new one is compared with, at most
 FAINT = 0.1  # of the votes for a picture that proved a copy; candidates below are not tried as well
 KNOWN = 0.6  # share of an image's detail from which it shows nothing that its family has not shown
 ESTABLISHED = 3  # images; one image alone does not join two families of this size on separate parts of itself
+STRETCHES = (1.5, 1 / 1.5)  # in which a picture that found no relative is looked up again
 WORKERS = 2  # threads that read and sketch ahead
 
 
@@ -43,7 +53,8 @@ def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[It
             sketches = _ahead(pool, lambda number: sketch(read(number)), range(count))
             for number, picture in enumerate(progress(sketches)):
                 gathering.place(number, picture)
-        gathering.look_back()
+            gathering.look_back()
+            gathering.look_again(pool)
     finally:
         cv2.setNumThreads(threads)
     return gathering.result()
@@ -79,11 +90,15 @@ class _Gathering:
             if links:
                 self.joined_by[number] = links[0]
 
-    def links(self, number: int, picture: Sketch) -> list[tuple[int, Link]]:
-        """(exemplar, link) of each family, other than the picture's own, that shows the same tissue."""
+    def links(self, number: int, picture: Sketch, looked_up: np.ndarray | None = None) -> list[tuple[int, Link]]:
+        """(exemplar, link) of each family, other than the picture's own, that shows the same tissue.
+
+        Candidates are looked up by the descriptors ``looked_up``, the picture's own unless given.
+        """
+        looked_up = picture.descriptors if looked_up is None else looked_up
         found, enough = [], 0.0
         reached = {self.root(number)}
-        for other, mirrored, votes in self.index.candidates(picture.descriptors, CANDIDATES):
+        for other, mirrored, votes in self.index.candidates(looked_up, CANDIDATES):
             if votes < enough or self.root(other) in reached:
                 continue
             link = compare(self.exemplars[other], picture, mirrored)
@@ -100,8 +115,22 @@ class _Gathering:
                 if number in self.joined_by:
                     self.bridge(number, picture, self.joined_by[number], (other, link))
                 else:
-                    self.union(number, other)
-                    self.inliers[max(number, other)] = self.inliers[max(number, other)] or link.inliers
+                    self.join(number, other, link)
+
+    def look_again(self, pool: ThreadPoolExecutor) -> None:
+        """Nothing: pictures that found no relative have been looked up once more, stretched each way."""
+        alone = [number for number in self.exemplars if self.size[self.root(number)] == 1]
+        looks = _ahead(pool, lambda number: [stretched(self.exemplars[number], by) for by in STRETCHES], alone)
+        for number, descriptors in zip(alone, looks, strict=True):
+            for looked_up in descriptors:
+                for other, link in self.links(number, self.exemplars[number], looked_up):
+                    self.join(number, other, link)
+
+    def join(self, number: int, other: int, link: Link) -> None:
+        """Nothing: two exemplars that match are of one family, and the later one says by how many keypoints."""
+        self.union(number, other)
+        later = max(number, other)
+        self.inliers[later] = self.inliers[later] or link.inliers
 
     def bridge(self, number: int, picture: Sketch, first: tuple[int, Link], second: tuple[int, Link]) -> None:
         """Nothing: the two families that one picture matches are joined, unless that would be chaining.

@@ -7,6 +7,7 @@ query costs depends on the keypoints of the new picture, hardly on the number of
 
 from collections import defaultdict
 from functools import cache
+from heapq import nsmallest
 
 import cv2
 import numpy as np
@@ -43,8 +44,8 @@ class Index:
                 if len(behind) <= CROWD:
                     for number in behind:
                         votes[number, mirrored] += 1 / len(behind)
-        ranked = sorted(votes, key=lambda candidate: (-votes[candidate], candidate))
-        return [(*candidate, votes[candidate]) for candidate in ranked[:most] if votes[candidate] >= LEAST_VOTES]
+        ranked = nsmallest(most, votes.items(), key=lambda vote: (-vote[1], vote[0]))
+        return [(*candidate, total) for candidate, total in ranked if total >= LEAST_VOTES]
 
 
 def _keys(descriptors: np.ndarray) -> list[int]:

@@ -12,15 +12,20 @@ import numpy as np
 
 AREA = 40_000  # pixels to which every picture is brought, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # at most, the strongest
+SMALL_AREA, FEW_KEYPOINTS = 25_000, 150  # the same for a look at a stretched picture
 RATIO = 0.9  # of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px that an inlier may lie off the map
 LEAST_INLIERS = 8  # an affine map has three points' worth of freedom; unrelated frames reached 6 in trials
 FINE = (1.0, 2.5)  # px, the standard deviations between which detail counts as fine: speckle, not anatomy
 WINDOW = 15  # px, side of the windows in which detail is correlated
 SAME = 0.8  # correlation from which a window agrees
-LEAST_AGREEMENT = 0.4  # of the overlap's windows: copies reached .60 or more, other speckle of one anatomy .25 or less
+LEAST_AGREEMENT = (
+    0.45  # of the overlap's windows: copies reached .6 and more, one layout .3, other speckle of one anatomy .2
+)
 LEAST_OVERLAP = 0.04  # of the picture's area
 FLAT = 1.0  # grey levels squared; a window with less variance holds nothing to compare
+BLANK = 0.15  # of a window without any detail: there it shows the screen's ground beside words, rulers or an edge
+STROKE = 70  # grey levels from the median around a pixel: a drawn line or letter, sharper than an echo
 STRETCH = (0.3, 3.3, 2.5)  # least and most scale of a believable map, and most ratio of its two scales
 
 # The descriptor of a mirrored patch is a permutation of the patch's own: rows reversed, directions negated.
@@ -47,17 +52,33 @@ class Link(NamedTuple):
 
 
 def sketch(pixels: np.ndarray) -> Sketch:
-    """The sketch of an 8-bit image, grey (h, w) or RGB (h, w, 3). A plain image has no keypoints and that is no error."""
+    """The sketch of an 8-bit image, grey (h, w) or RGB (h, w, 3). A plain image has no keypoints; that is no error."""
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     scale = (AREA / grey.size) ** 0.5
     size = [max(16, round(side * scale)) for side in grey.shape[::-1]]
     grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return Sketch(grey, *_detect(grey, KEYPOINTS), scale)
+
+
+def stretched(picture: Sketch, factor: float) -> np.ndarray:
+    """Descriptors, uint8 (n, 128), of the picture made ``factor`` times wider for its height.
+
+    Keypoints forgive turning and zooming, not stretching: of a stretched copy few are found again, and these find
+    it. They come from a smaller picture and are fewer, which is enough to look a picture up.
+    """
+    height, width = picture.grey.shape
+    scale = (SMALL_AREA / picture.grey.size) ** 0.5
+    size = [max(16, round(width * scale * factor**0.5)), max(16, round(height * scale / factor**0.5))]
+    grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA)
+    return _detect(grey, FEW_KEYPOINTS)[1]
+
+
+def _detect(grey: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
     # A detector is not safe to share between threads, and costs little to make.
-    detector = cv2.SIFT_create(KEYPOINTS, contrastThreshold=0.015, enable_precise_upscale=True)
+    detector = cv2.SIFT_create(most, contrastThreshold=0.015, enable_precise_upscale=True)
     found, descriptors = detector.detectAndCompute(grey, None)
-    found, descriptors = found[:KEYPOINTS], np.zeros((0, 128)) if descriptors is None else descriptors[:KEYPOINTS]
-    points = np.array([keypoint.pt for keypoint in found], np.float32).reshape(-1, 2)
-    return Sketch(grey, points, descriptors.astype(np.uint8), scale)
+    points = np.array([keypoint.pt for keypoint in found[:most]], np.float32).reshape(-1, 2)
+    return points, np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[:most].astype(np.uint8)
 
 
 def root(descriptors: np.ndarray) -> np.ndarray:
@@ -101,12 +122,20 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray) -> tuple[float, flo
 
     spread_a, spread_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2
     together = mean(a * b) - mean(a) * mean(b)
-    detailed = spread_b > FLAT
-    shared = inside & detailed & (spread_a > FLAT)
+    # What a scanner draws on every screen says nothing about the tissue.
+    detailed = (spread_b > FLAT) & _tissue(second.grey, b, window)
+    shared = inside & detailed & (spread_a > FLAT) & _tissue(moved, a, window)
     if shared.sum() < LEAST_OVERLAP * shared.size:
         return 0.0, 0.0
     same = shared & (together > SAME * np.sqrt(np.maximum(spread_a * spread_b, 1e-6)))
     return float(same.sum() / shared.sum()), float(same.sum() / detailed.sum())
+
+
+def _tissue(grey: np.ndarray, fine: np.ndarray, window: int) -> np.ndarray:
+    """Where the window around a pixel shows tissue alone, bool: no drawn stroke, and hardly any blank ground."""
+    stroke = (cv2.absdiff(grey, cv2.medianBlur(grey, 5)) > STROKE).astype(np.uint8)
+    blank = cv2.blur((cv2.blur(np.abs(fine), (3, 3)) < 0.25).astype(np.float32), (window, window))
+    return (cv2.dilate(stroke, np.ones((window, window), np.uint8)) == 0) & (blank < BLANK)
 
 
 def _matches(first: np.ndarray, second: np.ndarray) -> np.ndarray:

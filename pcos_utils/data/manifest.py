@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import imagehash
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm.auto import tqdm
 
 from pcos_utils.config import StudyError
@@ -19,33 +17,38 @@ from pcos_utils.data.datasets import LABEL_OF_FOLDER, SPLIT_OF_FOLDER
 from pcos_utils.data.images import ImageError, decode, opened
 
 COLUMNS = ["path", "label", "folder_split", "status", "reason", "width", "height", "mode", "format", "bytes"]
-COLUMNS += ["sha256", "pixel_sha256", "phash"]
+COLUMNS += ["sha256", "pixel_sha256"]
 # Read as text: a digest of digits alone is no number, and an empty cell is an empty text.
-TEXT = {"path", "folder_split", "status", "reason", "mode", "format", "sha256", "pixel_sha256", "phash"}
-TEXT |= {"source", "used", "split"}
+TEXT = {"path", "folder_split", "status", "reason", "mode", "format", "sha256", "pixel_sha256"}
+TEXT |= {"source", "evidence", "used", "split"}
 LITTER = {"thumbs.db", "desktop.ini"}  # of Windows; other systems' begins with a dot
 
 
-def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
+def scan(folder: Path, labels: Path | None = None, every: bool = False) -> pd.DataFrame:
     """The manifest of a folder of class folders, one row per file, sorted by path.
 
     With ``labels``, a table as in ``labels.read``, the table says which files are read and what they show, and class
     folders say nothing. Columns: ``path`` (relative), ``label`` (0 or 1), ``folder_split`` (train, test or empty, from
     the folder names), ``status`` (ok, empty, not a file, unreadable, not an image, damaged, too large) with its
-    ``reason``, size, mode, format, bytes, ``sha256`` of the file, ``pixel_sha256`` of the decoded pixels and their
-    64-bit perceptual hash ``phash``. Raises StudyError when no study can be made of it.
+    ``reason``, size, mode, format, bytes, ``sha256`` of the file, and ``pixel_sha256`` of the decoded pixels. With
+    ``every``, which an audit asks for, files outside class folders are read too and have no label. Raises StudyError
+    when no study, or no audit, can be made of it.
     """
-    files = sorted(listing(folder, labels))
+    files = sorted(listing(folder, labels, every), key=lambda file: file[1])
+    if not files and every:
+        raise StudyError(f"{folder} holds no files; name a folder of images.")
     if not files:
         classes = "pco or infected for polycystic, normal or notinfected for normal"
         raise StudyError(f"{folder} holds no class folders with files; name them {classes}, or give LABELS=TABLE.")
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
         rows = list(tqdm(pool.map(_row, *zip(*files, strict=True)), total=len(files), desc="decode", mininterval=2))
     table = pd.DataFrame(rows, columns=COLUMNS)
+    if every:
+        table["label"] = table.label.astype("Int64")
     readable = table[table.status == "ok"]
     if readable.empty:
         raise StudyError(f"None of the {len(table)} files under {folder} is a readable image; check the folder.")
-    if readable.label.nunique() < 2:
+    if readable.label.nunique() < 2 and not every:
         found = "polycystic" if readable.label.iloc[0] else "normal"
         remedy = "label images of the other class too" if labels else "add the other class's folder"
         raise StudyError(f"{folder} holds readable images of one class only ({found}); {remedy}.")
@@ -70,7 +73,7 @@ def outside(folder: Path, labels: Path | None = None) -> int:
     return sum(1 for _ in _walk(folder)) - len(listing(folder, labels))
 
 
-def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, int, str]]:
+def listing(folder: Path, labels: Path | None = None, every: bool = False) -> list[tuple[Path, str, int | None, str]]:
     """The files to read, each with its relative path, label and folder split. Raises StudyError as the table does."""
     found = [(path, path.relative_to(folder)) for path in _walk(folder)]
     label_of = label_table.match(labels, [short.as_posix() for _, short in found]) if labels else None
@@ -81,10 +84,10 @@ def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, i
         if label_of is not None:
             label = label_of.get(short.as_posix())
         elif any(part.startswith(".") for part in short.parts) or path.name.lower() in LITTER:
-            label = None
+            continue
         else:
             label = next((LABEL_OF_FOLDER[part] for part in reversed(parts) if part in LABEL_OF_FOLDER), None)
-        if label is not None:
+        if label is not None or every:
             split = next((SPLIT_OF_FOLDER[part] for part in parts if part in SPLIT_OF_FOLDER), "")
             files.append((path, short.as_posix(), label, split))
     return files
@@ -136,7 +139,7 @@ def _row(path: Path, relative: str, label: int, split: str) -> dict:
         return row | {"status": error.status, "reason": error.reason}
     except OSError as error:
         return row | {"status": "unreadable", "reason": (error.strerror or "no reason given").lower()}
-    return row | facts | {"pixel_sha256": digest(pixels), "phash": str(imagehash.phash(Image.fromarray(pixels)))}
+    return row | facts | {"pixel_sha256": digest(pixels)}
 
 
 def _fits_a_table(name: str) -> bool:

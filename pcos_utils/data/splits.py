@@ -30,7 +30,7 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     chosen = table[table.used == "yes"]
     per_source = chosen.groupby("source", sort=True).label.max()
     repeats = [f"r{repeat}" for repeat in range(study.repeats)]
-    if _fewest(table) < _needed(study):
+    if not enough(table, study):
         return table.assign(split="", **dict.fromkeys(repeats, pd.NA)).astype(dict.fromkeys(repeats, "Int64"))
     table["split"] = chosen.folder_split if _has_own_split(chosen) else chosen.source.map(_published(per_source, study))
     for repeat, column in enumerate(repeats):
@@ -43,9 +43,14 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     return table.astype(dict.fromkeys(repeats, "Int64"))
 
 
+def enough(table: pd.DataFrame, study: Study) -> bool:
+    """Whether both classes have the source pictures that folds and a test set need."""
+    return bool(_per_class(table).min() >= _needed(study))
+
+
 def need_test_set(table: pd.DataFrame, study: Study) -> None:
-    """Nothing; raises TooFewSources, which ends a study with its description, where no test set could be drawn."""
-    if _fewest(table) < _needed(study):
+    """Nothing; raises TooFewSources, which ends a study with its description, where there are not enough sources."""
+    if not enough(table, study):
         few = _per_class(table)
         raise TooFewSources(
             f"{study.data_name} has {few[1]} polycystic and {few[0]} normal source pictures that can be used, and a "
@@ -94,10 +99,6 @@ def guard(images: pd.DataFrame, protocol: str) -> int:
 def _per_class(table: pd.DataFrame) -> pd.Series:
     used = table[table.used == "yes"].drop_duplicates("source")
     return used.label.value_counts().reindex([0, 1], fill_value=0)
-
-
-def _fewest(table: pd.DataFrame) -> int:
-    return int(_per_class(table).min())
 
 
 def _needed(study: Study) -> int:

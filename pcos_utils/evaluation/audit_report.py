@@ -82,6 +82,20 @@ def conflicts_sentence(sources: pd.DataFrame) -> str:
     return f"**{many(len(both), 'source picture')} {_carry(len(both))} both labels**: {named}{more}."
 
 
+def names_sentence(sources: pd.DataFrame) -> str:
+    """Whether the audit agrees with what file names say about frames; empty where the names say nothing."""
+    count = audit.against_names(sources)
+    if not count.images:
+        return ""
+    text = f"File names claim {many(count.frames, 'frame')} behind {many(count.images, 'image')}. "
+    if not count.joined and not count.parted:
+        return text + "The audit, which reads pixels alone, finds the same."
+    return text + (
+        f"The audit, which reads pixels alone, finds {many(count.joined, 'picture')} under several names and "
+        f"{many(count.parted, 'name')} over several pictures."
+    )
+
+
 def shortcuts_sentence(table: pd.DataFrame) -> str:
     """The strongest shortcut under each split, from ``shortcuts.separation``."""
     aucs = table[(table.metric == "auc")].dropna(subset=["value"])

@@ -51,6 +51,39 @@ def size_overview(sources: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     return ax
 
 
+def copies_overview(counted: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
+    """Bars: images of each source picture, the most copied first, coloured by label. Columns as in audit.copies."""
+    both = (counted.polycystic > 0) & (counted.normal > 0)
+    label = np.where(both, "both labels", np.where(counted.polycystic > 0, "polycystic", "normal"))
+    rank = np.arange(1, len(counted) + 1)
+    for name, colour in (CLASS_COLOURS | {"both labels": "#000000"}).items():
+        if (label == name).any():
+            ax.bar(rank[label == name], counted.images[label == name], width=0.9, color=colour, label=name)
+    ax.set(xlabel="source picture, by rank", ylabel="images", title="Copies of each source picture")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.set_ylim(0, counted.images.max() * 1.3)
+    ax.legend(frameon=True, loc="upper right", ncols=3, fontsize="small")
+    return ax
+
+
+def shortcuts_overview(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
+    """Points with intervals: the AUC of each shortcut under both splits. Columns as in shortcuts.separation."""
+    aucs = table[table.metric == "auc"]
+    names = list(aucs.shortcut.unique())
+    for split, colour, lift in (("random", "#D55E00", 0.13), ("source", "#0072B2", -0.13)):
+        rows = aucs[aucs.split == split].set_index("shortcut").reindex(names).dropna(subset=["value"])
+        height = len(names) - 1 - np.array([names.index(name) for name in rows.index], float) + lift
+        ax.hlines(height, rows.low, rows.high, color=colour, lw=2)
+        words = "images drawn at random" if split == "random" else "whole sources drawn"
+        ax.plot(rows.value, height, "o", color=colour, label=words)
+    ax.axvline(0.5, color="0.3", ls=":", lw=1)
+    ax.set_yticks(range(len(names)), names[::-1])
+    ax.set(xlabel="AUC, out of fold", xlim=(-0.02, 1.02), title="What separates the classes without an ovary")
+    ax.legend(frameon=True, fontsize="small", loc="lower left")
+    return ax
+
+
 def sample_sheet(pixels: list[np.ndarray], titles: list[str], *, columns: int = 4) -> plt.Figure:
     """A sheet of images with their titles, row by row."""
     rows = -(-len(pixels) // columns)

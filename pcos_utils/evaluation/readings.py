@@ -44,7 +44,9 @@ def data_sentence(study: Study, audit: pd.DataFrame) -> str:
     if count["unreadable files"]:
         text += f" {many(count['unreadable files'], 'file')} could not be read."
     if count[BOTH_LABELS]:
-        text += f" {many(count[BOTH_LABELS], 'source')} {'carries' if count[BOTH_LABELS] == 1 else 'carry'} both labels."
+        text += (
+            f" {many(count[BOTH_LABELS], 'source')} {'carries' if count[BOTH_LABELS] == 1 else 'carry'} both labels."
+        )
     across = count[CROSSING]
     if across:
         text += f" **{many(across, 'source')} stand in the train folder and in the test folder.**"

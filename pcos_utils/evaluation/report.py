@@ -1,9 +1,6 @@
-"""Tables, figures with provenance, and the report: one self-contained page made from files that earlier steps wrote."""
+"""The study's tables and its figures with their provenance, as the notebooks write and read them."""
 
-import base64
-import json
 import platform
-import re
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -12,16 +9,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup, escape
 
-from pcos_utils.config import CAVEAT, ROOT, Study, StudyError
-from pcos_utils.data import manifest
-from pcos_utils.data.datasets import facts
+from pcos_utils.config import ROOT, Study, StudyError
+from pcos_utils.data import manifest, splits
 from pcos_utils.data.splits import crossings, roles
 from pcos_utils.evaluation import metrics, readings, uncertainty
 from pcos_utils.evaluation.figures import MODEL_NAMES
-from pcos_utils.files import appearing, sha256, write_csv, write_json, write_text
+from pcos_utils.files import appearing, sha256, write_csv, write_json
 
 PUBLISHED_FRAMES = {"recall": 4, "specificity": 12, "accuracy": 16}  # independent frames behind the 252 images
 TIMED = ["seconds"]  # columns that differ between two equal runs; they go to timings.csv alone
@@ -93,6 +87,11 @@ def read_table(study: Study, name: str) -> pd.DataFrame:
     if not path.exists():
         raise StudyError(f"{path.name} of {study.name} is missing; run the earlier notebooks, or 'make reproduce'.")
     return manifest.read(path) if name == "sources" else pd.read_csv(path)
+
+
+def need_test_set(study: Study) -> None:
+    """Nothing; raises TooFewSources where the study's sources are too few to judge a model on."""
+    splits.need_test_set(read_table(study, "sources"), study)
 
 
 def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
@@ -187,59 +186,3 @@ def answer(study: Study) -> str:
     kind = "synthetic phantoms" if study.synthetic else study.data_name
     note = f"*The demo on {kind}, held-out sources of {study.folds} grouped folds; 95 % intervals over sources.*"
     return "\n".join([*lines, "", note])
-
-
-def figure_cards(study: Study) -> list[dict]:
-    """The report's figures in order: name, caption, provenance and the picture, or the path of a local one."""
-    cards = []
-    for path in sorted(study.report_dir.glob("figures/*.json")) + sorted(study.report_dir.glob("local/*.json")):
-        card = json.loads(path.read_text()) | {"name": path.stem}
-        picture = path.with_suffix(".png")
-        # A figure with real pixels is only linked, so that the report itself may travel.
-        if path.parent.name == "figures":
-            card["data"] = base64.b64encode(picture.read_bytes()).decode()
-        else:
-            card["link"] = f"local/{picture.name}"
-        cards.append(card)
-    return sorted(cards, key=lambda card: card["name"])
-
-
-def build(study: Study, metric_table: pd.DataFrame) -> Path:
-    """The report, ``report.html``: the answer, tables, figures and notebooks, in one file that needs no network."""
-    audit = read_table(study, "audit")
-    sources = read_table(study, "sources")
-    bad = sources[~sources.status.isin(["ok"])][["path", "status"]]
-    across = int(metric_table.crossing_sources.max())
-    runs = pd.concat([read_table(study, f"runs_{model}") for model in trained_models(study)])
-    page = _environment().get_template("report.html.j2").render(
-        study=study,
-        facts=facts(study.data_name),
-        caveat=CAVEAT,
-        data_sentence=readings.data_sentence(study, audit),
-        use_sentence=readings.use_sentence(sources),
-        split_sentence=readings.split_sentence(across),
-        start_sentence=readings.start_sentence(study, runs).removeprefix("> "),
-        answers=[readings.model_sentence(model, metric_table) for model in trained_models(study)],
-        grouped=main_table(metric_table, "grouped").T.to_html(border=0),
-        published=main_table(metric_table, "published").T.to_html(border=0),
-        bad=bad.to_dict("records"),
-        figures=figure_cards(study),
-        notebooks=[path.name for path in sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))],
-        notebook_folder="notebooks" if study.synthetic else "local/notebooks",
-        stamp=stamp().drop("commit").to_dict(),
-    )  # fmt: skip
-    target = study.report_dir / "report.html"
-    write_text(target, page)
-    return target
-
-
-def _environment() -> Environment:
-    made = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True)
-    made.filters["bold"] = _bold
-    return made
-
-
-def _bold(text: str) -> str:
-    """Markdown's ``**words**`` and ``*words*`` as HTML; everything else escaped."""
-    safe = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
-    return Markup(re.sub(r"\*(.+?)\*", r"<em>\1</em>", safe))
