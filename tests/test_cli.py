@@ -1,6 +1,7 @@
 """A mistake on the command line is one sentence, exit code 2, and no trace on the disk."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -85,3 +86,37 @@ def test_a_folder_that_cannot_be_studied_stops_its_notebook(home, files, named):
     assert done.returncode == 2 and len(said) == 1 and named in said[0]
     assert not target.exists() and target.with_suffix(".failed.ipynb").exists()
     assert not (home / "reports" / "local-scans-demo" / "sources.csv").exists()
+
+
+@pytest.fixture
+def scans(home):
+    """A folder of two pictures in no class folder, and the table of their labels beside it."""
+    (home / "scans").mkdir()
+    for name in ("a", "b"):
+        Image.new("L", (30, 30)).save(home / "scans" / f"{name}.png")
+    (home / "labels.csv").write_text("image,label\na,1\nb,0\n")
+    return ["--data", str(home / "scans"), "--labels", str(home / "labels.csv")]
+
+
+def test_check_matches_the_table_of_labels_with_the_folder(home, scans):
+    done = pcos("check", *scans, home=home)
+    assert done.returncode == 0 and "local-scans-demo" in done.stdout
+    (home / "labels.csv").write_text("image,label\na,1\nc,0\n")
+    done = pcos("check", *scans, home=home)
+    assert done.returncode == 2 and "Row 3 of labels.csv names 'c'" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_changed_table_of_labels_makes_the_study_run_again(home, scans):
+    shutil.copy(ROOT / "Makefile", home)
+    (home / "pyproject.toml").touch()
+    inputs = home / "runs" / "local-scans-demo" / "inputs.txt"
+    given = [f"DATA={scans[1]}", f"LABELS={scans[3]}", f"PYTHON={sys.executable}"]
+    environment = os.environ | {"CONDA_DEFAULT_ENV": "test", "PYTHONPATH": str(ROOT), "PCOS_HOME": str(home)}
+    stamps = []
+    for labels in ("image,label\na,1\nb,0\n", "image,label\na,1\nb,0\n", "image,label\na,0\nb,1\n"):
+        (home / "labels.csv").write_text(labels)
+        command = ["make", "-C", home, inputs.relative_to(home), *given]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        stamps.append((inputs.stat().st_mtime_ns, inputs.read_text()))
+    assert stamps[0] == stamps[1] != stamps[2] and "--labels" in stamps[0][1]

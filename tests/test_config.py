@@ -39,3 +39,16 @@ def test_a_study_cannot_be_changed():
 
 def test_models_may_be_a_list_with_commas():
     assert config.study(models="iustnet,densenet201").models == ("iustnet", "densenet201")
+
+
+def test_a_table_of_labels_goes_with_a_folder_and_counts_from_the_repository(home, monkeypatch):
+    (home / "scans").mkdir()
+    (home / "labels.csv").write_text("image,label\n")
+    with pytest.raises(config.StudyError, match="DATA=FOLDER"):
+        config.study(labels=str(home / "labels.csv"))
+    with pytest.raises(config.StudyError, match=r"nothing\.csv is no file"):
+        config.study(data=str(home / "scans"), labels="nothing.csv")
+    assert config.study(data=str(home / "scans"), labels=str(home / "labels.csv")).labels_path == home / "labels.csv"
+    monkeypatch.chdir(home)
+    assert config.study(data=str(home), labels="pyproject.toml").labels_path == config.ROOT / "pyproject.toml"
+    assert config.study().labels_path is None

@@ -81,8 +81,6 @@ def decode(file: str | Path | BinaryIO, name: str | None = None) -> tuple[np.nda
         # while it is mapped ends the process.
         with Image.open(file, formats=FORMATS) as image:
             facts = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
-            if min(image.size) < 1:
-                raise ImageError("damaged", name, f"{image.width} x {image.height} pixels")
             if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
             image.load()
@@ -134,10 +132,8 @@ def _brief(error: Exception) -> str:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    try:
-        turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
-    except Exception:  # a damaged tag says nothing about the pixels, which are as good as without it
-        turn = None
+    # ImageOps.exif_transpose also writes the tags again, and fails on a sound picture where one of them is damaged.
+    turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
     return image if turn is None else image.transpose(turn)
 
 

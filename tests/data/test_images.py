@@ -143,6 +143,20 @@ def test_a_damaged_exif_says_nothing_and_costs_nothing(exif):
     assert np.array_equal(pixels, images.load(io.BytesIO(data), "scan.jpg"))
 
 
+def test_one_damaged_tag_does_not_cost_the_picture_its_orientation():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 2.5
+    good = saved(Image.fromarray(RAMP), "JPEG", exif=exif).getvalue()
+    bad = good.replace(b"\x01\x1a\0\5", b"\x01\x1a\0\7")  # the resolution is now said to be raw bytes
+    assert bad != good and images.load(io.BytesIO(bad), "scan.jpg").shape == (256, 20, 3)
+
+
+def test_brightness_below_nothing_is_black():
+    values = np.array([[-0.5, 0.0, 0.5, 1.0, np.nan, np.inf]], np.float32)
+    pixels = images.load(saved(Image.fromarray(values), "TIFF"), "float.tif")
+    assert pixels[0, :, 0].tolist() == [0, 0, 128, 255, 0, 0]
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
 @pytest.mark.parametrize("turn", range(1, 9))
 def test_every_orientation_is_obeyed_once(kind, turn):

@@ -102,3 +102,28 @@ def test_the_pixel_digest_sees_through_formats_and_not_through_shapes(tmp_path):
 def test_a_digest_of_digits_only_is_read_as_text(tmp_path):
     (tmp_path / "manifest.csv").write_text("path,pixel_sha256\na.png,0012\nb.png,\n")
     assert manifest.read(tmp_path / "manifest.csv").pixel_sha256.tolist() == ["0012", ""]
+
+
+@pytest.mark.parametrize(
+    ("path", "frame"),
+    [
+        ("pco/22_pco_1.jpg", "pco_1"),
+        ("pco_1.jpg", "pco_1"),
+        ("a/b/0_Normal_17.PNG", "normal_17"),
+        ("3_notinfected_4.jpeg", "notinfected_4"),
+        ("22_pco_1", ""),
+        ("pco.jpg", ""),
+        ("22_ovary_1.jpg", ""),
+        ("22_pco_1_crop.jpg", ""),
+        ("x22_pco_1.jpg", ""),
+        ("1_22_pco_1.jpg", ""),
+        ("22_pco_1.jpg/scan.jpg", ""),
+    ],
+)
+def test_the_frame_that_a_name_says_it_shows(path, frame):
+    assert manifest.named_frame(path) == frame
+
+
+def test_an_unlistable_or_missing_folder_is_one_sentence(tmp_path):
+    with pytest.raises(StudyError, match="cannot be listed"):
+        manifest.scan(tmp_path / "nowhere")

@@ -1,0 +1,164 @@
+"""A table of labels is read as its owner meant it, or refused with one sentence that names the row."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pcos_utils.config import StudyError
+from pcos_utils.data import labels, manifest
+
+FILES = ["a.png", "left/b.png", "left/c.png", "right/c.png", "right/d.jpg", "right/d.png", "x.1.png", "007.png"]
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A function that writes a table of labels, as text or as a workbook, and gives its path."""
+
+    def write(content, name="labels.csv"):
+        path = tmp_path / name
+        if isinstance(content, pd.DataFrame):
+            content.to_excel(path, index=False)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("image", "file"),
+    [
+        ("a.png", "a.png"),
+        ("a", "a.png"),
+        ("left/c.png", "left/c.png"),
+        ("left/c", "left/c.png"),
+        ("./left/c.png", "left/c.png"),
+        ("left\\c.png", "left/c.png"),
+        ("b.png", "left/b.png"),
+        ("b", "left/b.png"),
+        ("d.jpg", "right/d.jpg"),
+        ("x.1", "x.1.png"),
+        ("007", "007.png"),
+    ],
+)
+def test_a_file_by_its_path_or_its_bare_name_with_or_without_suffix(table, image, file):
+    assert labels.match(table(f"image,label\n{image},1\n"), FILES) == {file: 1}
+
+
+def test_a_whole_path_is_never_ambiguous(table):
+    assert labels.match(table("image,label\nc.png,1\n"), ["c.png", "left/c.png", "c.png.png"]) == {"c.png": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "label"),
+    [("0", 0), ("1", 1), ("1.0", 1), ("PCO", 1), ("Infected", 1), (" normal ", 0), ("NotInfected", 0), ("healthy", 0)],
+)
+def test_what_a_label_may_say(table, said, label):
+    assert labels.match(table(f"image,label\na,{said}\n"), FILES) == {"a.png": label}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "image,label\na,1\nb,0\n",
+        "\ufeffLabel , IMAGE,remark\n1,a,x\n,,\n0,b,\n",
+        "image;label\na;pco\nb;normal\n",
+        "image\tlabel\na\t1\nb\t0\n\n",
+        "image,label\r\na,1\r\nb,0\r\na.png,1\r\n",
+        'image,label\n"a","1"\nleft/b.png,0',
+    ],
+)
+def test_the_ways_to_write_a_table(table, text):
+    assert labels.match(table(text), FILES) == {"a.png": 1, "left/b.png": 0}
+
+
+def test_a_workbook(table):
+    cells = pd.DataFrame({"Image": ["a.png", None, "007"], "Label": [1, None, 0]})  # the gap makes 1 into 1.0
+    assert labels.match(table(cells, "labels.XLSX"), FILES) == {"a.png": 1, "007.png": 0}
+
+
+def test_healthy_is_the_other_way_round_and_only_without_a_label(table):
+    own = pd.DataFrame({"imagePath": ["a.png", "b.png"], "Healthy": [1, 0]})
+    assert labels.match(table(own, "class_label.xlsx"), FILES) == {"a.png": 0, "left/b.png": 1}
+    assert labels.match(table("image,Healthy\na,0\n"), FILES) == {"a.png": 1}
+    assert labels.match(table("image,healthy,label\na,1,1\n"), FILES) == {"a.png": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("", "no column called 'image'"),
+        ("picture,label\na,1\n", "no column called 'image' (its first row holds: picture, label)"),
+        ("image,class\na,1\n", "no column called 'label'"),
+        ("imagePath,label\na,1\n", "no column called 'image'"),
+        ("image,label,Label\na,1,0\n", "2 columns called 'label'"),
+        ("image,label\n", "no row below"),
+        ("image,label\na,1\nb,2\n", "Row 3 of labels.csv has label '2' for b"),
+        ("image,label\na,1\n\nb,\n", "Row 4 of labels.csv has label ''"),
+        ("image,label\na,1\n,1\n", "Row 3 of labels.csv has no image"),
+        ("image,healthy\na,normal\n", "Row 2 of labels.csv has healthy 'normal'"),
+        ("image,label\na,1\nb,1\na.png,0\n", "Rows 2 and 4 of labels.csv give a.png different labels"),
+        ("image,label\na,1\nz.png,1\n", "Row 3 of labels.csv names 'z.png', which is not in the folder"),
+        ("image,label\na,1\n../a.png,1\n", "Row 3 of labels.csv names '../a.png'"),
+        (
+            "image,label\na,1\nc.png,1\n",
+            "names 'c.png', which fits 2 files (left/c.png, right/c.png)",
+        ),
+        ("image,label\na,1\nright/d,1\n", "fits 2 files (right/d.jpg, right/d.png)"),
+        ("image,label\ny,1\nz,0\n", "No image of labels.csv is in the folder (row 2 names 'y')"),
+        (b"image,label\n\xe9,1\n", "not UTF-8"),
+        ('image,label\n"a,1\n', "cannot be read"),
+        ("image,label\na,1,1,1\n", "cannot be read"),
+    ],
+)
+def test_a_problem_is_one_sentence_that_names_it(table, text, named):
+    with pytest.raises(StudyError) as caught:
+        labels.match(table(text), FILES)
+    said = str(caught.value)
+    assert named in said and said.endswith(".") and "\n" not in said
+
+
+def test_files_that_are_no_tables(table, monkeypatch):
+    for name, content, named in (
+        ("labels.txt", "image,label\na,1\n", "save it as .csv or .xlsx"),
+        ("labels.xlsx", b"PK\3\4 no workbook", "labels.xlsx cannot be read"),
+        ("labels.xlsx", b"", "labels.xlsx cannot be read"),
+    ):
+        with pytest.raises(StudyError, match=named):
+            labels.match(table(content, name), FILES)
+    path = table(pd.DataFrame({"image": ["a"], "label": [1]}), "good.xlsx")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(StudyError, match="needs openpyxl; run 'make setup', or save the table as .csv"):
+        labels.match(path, FILES)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Six pictures under two folders, one of them named like a class."""
+    for i, name in enumerate(("train/1.png", "train/2.png", "test/3.png", "test/pco/4.png", "pco/5.png", "6.png")):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(i).integers(0, 255, (30, 30), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / name)
+    return tmp_path
+
+
+def test_the_table_says_what_is_read_and_the_folders_do_not(folder, table):
+    path = table("image,label\n1,1\n2,normal\n3,0\npco/5,0\n")
+    found = manifest.scan(folder, path)
+    assert dict(zip(found.path, found.label, strict=True)) == {
+        "train/1.png": 1, "train/2.png": 0, "test/3.png": 0, "pco/5.png": 0,
+    }  # fmt: skip
+    assert found.folder_split.tolist() == ["", "test", "train", "train"]
+    assert manifest.outside(folder, path) == 3  # two pictures and the table
+    assert len(manifest.listing(folder)) == 2  # without it, the folders speak
+
+
+def test_a_table_of_one_class_or_of_bad_files_is_no_study(folder, table):
+    with pytest.raises(StudyError, match=r"one class only \(normal\); label images of the other class too"):
+        manifest.scan(folder, table("image,label\n1,0\n2,0\n"))
+    (folder / "6.png").write_text("no picture")
+    found = manifest.scan(folder, table("image,label\n1,0\n2,1\n6,1\n"))
+    assert found.status.tolist() == ["not an image", "ok", "ok"]
