@@ -105,7 +105,7 @@ def conflicts(sources: pd.DataFrame) -> pd.DataFrame:
 
 
 def between(sources: pd.DataFrame) -> pd.DataFrame:
-    """One row per pair of data sets: ``first``, ``second``, ``shared_sources``, and the images of each that show one."""
+    """One row per pair of data sets: ``first``, ``second``, ``shared_sources`` and the images of each in these."""
     readable = sources[sources.status == "ok"]
     names = sorted(readable.dataset.unique())
     rows = []

@@ -83,7 +83,7 @@ class _Gathering:
             self.inliers[number] = link.inliers
             self.union(number, other)
             for second, found in links[1:]:
-                self.bridge(number, picture, (other, link), (second, found))
+                self.bridge(number, (other, link), (second, found))
         if not links or max(link.coverage for _, link in links) < KNOWN:
             self.exemplars[number] = picture
             self.index.add(number, picture.descriptors)
@@ -112,10 +112,7 @@ class _Gathering:
         """Nothing: exemplars that came before their relatives were known have been compared with these."""
         for number, picture in self.exemplars.items():
             for other, link in self.links(number, picture):
-                if number in self.joined_by:
-                    self.bridge(number, picture, self.joined_by[number], (other, link))
-                else:
-                    self.join(number, other, link)
+                self.connect(number, other, link)
 
     def look_again(self, pool: ThreadPoolExecutor) -> None:
         """Nothing: pictures that found no relative have been looked up once more, stretched each way."""
@@ -124,15 +121,22 @@ class _Gathering:
         for number, descriptors in zip(alone, looks, strict=True):
             for looked_up in descriptors:
                 for other, link in self.links(number, self.exemplars[number], looked_up):
-                    self.join(number, other, link)
+                    self.connect(number, other, link)
 
-    def join(self, number: int, other: int, link: Link) -> None:
-        """Nothing: two exemplars that match are of one family, and the later one says by how many keypoints."""
-        self.union(number, other)
-        later = max(number, other)
-        self.inliers[later] = self.inliers[later] or link.inliers
+    def connect(self, number: int, other: int, link: Link) -> None:
+        """Nothing: the families of two exemplars that match are joined, unless one of the two is a mere bridge."""
+        if number in self.joined_by:
+            self.bridge(number, self.joined_by[number], (other, link))
+        elif other in self.joined_by:
+            back = link._replace(matrix=cv2.invertAffineTransform(link.matrix))
+            self.bridge(other, self.joined_by[other], (number, back))
+        else:
+            self.union(number, other)
+        if self.root(number) == self.root(other):
+            later = max(number, other)
+            self.inliers[later] = self.inliers[later] or link.inliers
 
-    def bridge(self, number: int, picture: Sketch, first: tuple[int, Link], second: tuple[int, Link]) -> None:
+    def bridge(self, number: int, first: tuple[int, Link], second: tuple[int, Link]) -> None:
         """Nothing: the two families that one picture matches are joined, unless that would be chaining.
 
         Where both families show the same part of the picture they must agree with each other there. Where they show

@@ -107,8 +107,8 @@ def shortcuts_sentence(table: pd.DataFrame) -> str:
             continue
         best = rows.loc[rows.value.idxmax()]
         beats = "above" if best.low > 0.5 else "not shown to be above"
-        texts.append(f"with {words} the best is **{best.shortcut}**, AUC {interval(best)}, {beats} a coin")
-    text = "Without looking at an ovary, " + "; ".join(texts) + "."
+        texts.append(f"with {words} the best of {len(rows)} is **{best.shortcut}**, AUC {interval(best)}, {beats} a coin")
+    text = "Of what shows no single follicle, " + "; ".join(texts) + "."
     nearest = aucs[aucs.shortcut == "nearest thumbnail"].set_index("split").value
     if {"random", "source"} <= set(nearest.index) and nearest["random"] > nearest["source"] + 0.05:
         text += (

@@ -58,7 +58,7 @@ def copies_overview(counted: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     rank = np.arange(1, len(counted) + 1)
     for name, colour in (CLASS_COLOURS | {"both labels": "#000000"}).items():
         if (label == name).any():
-            ax.bar(rank[label == name], counted.images[label == name], width=0.9, color=colour, label=name)
+            ax.bar(rank[label == name], counted.images[label == name], width=1, lw=0, color=colour, label=name)
     ax.set(xlabel="source picture, by rank", ylabel="images", title="Copies of each source picture")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.yaxis.get_major_locator().set_params(integer=True)
@@ -79,8 +79,8 @@ def shortcuts_overview(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
         ax.plot(rows.value, height, "o", color=colour, label=words)
     ax.axvline(0.5, color="0.3", ls=":", lw=1)
     ax.set_yticks(range(len(names)), names[::-1])
-    ax.set(xlabel="AUC, out of fold", xlim=(-0.02, 1.02), title="What separates the classes without an ovary")
-    ax.legend(frameon=True, fontsize="small", loc="lower left")
+    ax.set(xlabel="AUC, out of fold", xlim=(-0.02, 1.02), title="What separates the classes without a follicle")
+    ax.legend(frameon=True, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2)
     return ax
 
 
