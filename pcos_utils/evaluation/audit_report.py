@@ -106,8 +106,10 @@ def shortcuts_sentence(table: pd.DataFrame) -> str:
             texts.append(f"with {words} nothing can be tested, because a class has a single picture")
             continue
         best = rows.loc[rows.value.idxmax()]
-        beats = "above" if best.low > 0.5 else "not shown to be above"
-        texts.append(f"with {words} the best of {len(rows)} is **{best.shortcut}**, AUC {interval(best)}, {beats} a coin")
+        beats = "above a coin" if best.low > 0.5 else "not shown to be above a coin"
+        if best.few_sources:
+            beats = "from so few pictures that the interval is too narrow"
+        texts.append(f"with {words} the best of {len(rows)} is **{best.shortcut}**, AUC {interval(best)}, {beats}")
     text = "Of what shows no single follicle, " + "; ".join(texts) + "."
     nearest = aucs[aucs.shortcut == "nearest thumbnail"].set_index("split").value
     if {"random", "source"} <= set(nearest.index) and nearest["random"] > nearest["source"] + 0.05:

@@ -87,7 +87,8 @@ def shortcuts_overview(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
 def sample_sheet(pixels: list[np.ndarray], titles: list[str], *, columns: int = 4) -> plt.Figure:
     """A sheet of images with their titles, row by row."""
     rows = -(-len(pixels) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, 1.9 * rows), squeeze=False)
+    height = 1.9 + 0.25 * max((title.count("\n") for title in titles), default=0)
+    figure, axes = plt.subplots(rows, columns, figsize=(2.4 * columns, height * rows), squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     for ax, image, title in zip(axes.flat, pixels, titles, strict=False):

@@ -32,7 +32,7 @@ def all_metrics(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> 
         spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
         mcc = np.where(spread > 0, (tp * tn - fp * fn) / np.where(spread > 0, spread, 1), 0.0)
         return {
-            "accuracy": (tp + tn) / (tp + fn + fp + tn),
+            "accuracy": accuracy(y_true, y_prob, weights),
             "balanced_accuracy": (recall + specificity) / 2,
             "recall": recall,
             "specificity": specificity,
@@ -43,6 +43,11 @@ def all_metrics(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> 
             "average_precision": average_precision(y_true, y_prob, weights),
             "brier": (weights * (y_prob - y_true) ** 2).sum(-1) / weights.sum(-1),
         }
+
+
+def accuracy(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The share of right answers at ``THRESHOLD``."""
+    return weights @ ((y_prob >= THRESHOLD) == (y_true == 1)).astype(float) / weights.sum(-1)
 
 
 def confusion(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:

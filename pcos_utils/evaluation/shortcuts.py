@@ -47,30 +47,28 @@ def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFra
 
 
 def separation(measured: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
-    """One row per shortcut, split and metric: shortcut, split, metric, value, low, high, sources, images.
+    """One row per shortcut, split and metric: shortcut, split, metric, value, low, high, sources, images, few_sources.
 
     ``split``: "random" (images drawn) or "source" (sources drawn). Values are of out-of-fold predictions of all
-    images by a small tree, or by the nearest neighbour for thumbnails; intervals come from resampled sources. Where a
-    class has a single source no source split exists, and value and interval are empty.
+    images by a small tree, or by the nearest neighbour for thumbnails; intervals come from resampled sources and are
+    too narrow where ``few_sources`` of a class lie behind them. Where a class has a single source no source split
+    exists, and value and interval are empty.
     """
     y_true = measured.label.to_numpy(int)
     weights = uncertainty.source_weights(measured, resamples, seed)
-    alone = np.ones(len(measured))
+    few = bool(measured.groupby("label").source.nunique().min() < uncertainty.FEW)
+    counts = {"sources": measured.source.nunique(), "images": len(measured), "few_sources": few}
     rows = []
     for name, columns in SHORTCUTS.items():
         for split, y_prob in _out_of_fold(measured, columns, seed).items():
-            counts = {"sources": measured.source.nunique(), "images": len(measured)}
-            if y_prob is None:
-                rows += [{"shortcut": name, "split": split, "metric": m} | counts for m in ("auc", "accuracy")]
-                continue
-            points, draws = (metrics.all_metrics(y_true, y_prob, w) for w in (alone, weights))
-            for metric in ("auc", "accuracy"):
-                low, high = np.nanquantile(draws[metric], [0.025, 0.975])
-                row = {"shortcut": name, "split": split, "metric": metric, "value": float(points[metric])}
-                rows.append(row | {"low": low, "high": high} | counts)
-    return pd.DataFrame(rows).reindex(
-        columns=["shortcut", "split", "metric", "value", "low", "high", "sources", "images"]
-    )
+            for metric, score in {"auc": metrics.auc, "accuracy": metrics.accuracy}.items():
+                value = low = high = np.nan
+                if y_prob is not None:
+                    value = float(score(y_true, y_prob, np.ones(len(measured))))
+                    low, high = np.nanquantile(score(y_true, y_prob, weights), [0.025, 0.975])
+                row = {"shortcut": name, "split": split, "metric": metric, "value": value, "low": low, "high": high}
+                rows.append(row | counts)
+    return pd.DataFrame(rows)
 
 
 def _measure(path: Path) -> dict:
