@@ -133,6 +133,7 @@ def _receive(url: str, part: Path, session, max_bytes: int, timeout: float, sile
                     if here > max_bytes:
                         raise TransferError(f"the file is longer than {max_bytes:,} bytes")
                     stream.write(block)
+                    stream.flush()  # kill -9 must not cost what has arrived
                     shown.update(len(block))
     except (requests.exceptions.SSLError, requests.exceptions.InvalidURL) as error:
         raise TransferError(f"no connection to {url} can be made ({type(error).__name__})") from error

@@ -79,7 +79,7 @@ def test_a_server_that_always_begins_anew_and_always_breaks_is_given_up(get, ser
     server.always = {"cut": 200_000, "ranges": "ignored"}
     with pytest.raises(Transient, match="200,000 of 300,000"):
         get()
-    assert len(server.asked) == 6 and not get.target.exists()
+    assert len(server.asked) == 5 and not get.target.exists()
 
 
 def test_a_file_that_changed_between_part_and_rest_comes_whole(get, server):
