@@ -59,13 +59,14 @@ class Handler(BaseHTTPRequestHandler):
             status, body = 416, b""
         elif status == 200 and wanted and ranges != "ignored" and current:
             start, whole = int(wanted.removeprefix("bytes=").rstrip("-")), len(body)
-            if ranges == "wrong":
-                start = max(0, start - 3)
+            end = whole
+            if ranges == "wrong":  # other bytes than the ones asked for, but as many
+                start, end = start - 3, whole - 3
             if start >= whole:
                 status, body, headers["Content-Range"] = 416, b"", f"bytes */{whole}"
             else:
-                status, body = 206, body[start:]
-                headers["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}"
+                status, body = 206, body[start:end]
+                headers["Content-Range"] = f"bytes {start}-{end - 1}/{whole}"
         headers["Content-Length"] = str(mood.get("length", len(body)))
         headers |= mood.get("headers", {})
         self.server.asked.append((path, wanted, status))

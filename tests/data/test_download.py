@@ -396,6 +396,55 @@ def test_weights_that_are_something_else_are_refused(drive, home, data):
     assert not (home / "data" / "weights-iustnet").exists()
 
 
+@pytest.fixture
+def real_gdown(server, home, monkeypatch):
+    """gdown itself, with Drive's host name answered on loopback by pages in Drive's form; the folder's file ids."""
+    get = requests.Session.get
+
+    def on_loopback(session, url, **options):
+        return get(session, url.replace("https://drive.google.com", server.address), **options)
+
+    def page(title: str, links: dict[str, str]) -> bytes:
+        rows = "".join(f'<a href="https://drive.google.com/{link}">{name}</a>' for name, link in links.items())
+        return f"<html><head><title>{title}</title></head><body>{rows}</body></html>".encode()
+
+    monkeypatch.setattr(requests.Session, "get", on_loopback)
+    monkeypatch.delenv("PCOS_MIRROR", raising=False)
+    top = datasets.REGISTRY["dataset-b"].address.removeprefix(datasets.DRIVE_FOLDER)
+    ids = {path: f"file-{number:025d}" for number, path in enumerate(FILES)}
+    for number, folder in enumerate(("pco", "normal")):
+        inside = {path.split("/")[1]: f"file/d/{ids[path]}/view" for path in FILES if path.startswith(folder)}
+        server.files[f"embeddedfolderview?id=folder-{number:025d}"] = page(folder, inside)
+    folders = {name: f"drive/folders/folder-{number:025d}" for number, name in enumerate(("pco", "normal"))}
+    server.files[f"embeddedfolderview?id={top}"] = page("Dataset B", folders)
+    server.files |= {f"uc?id={ids[path]}": data for path, data in FILES.items()}
+    server.always = {"headers": {"Content-Disposition": 'attachment; filename="x"', "Content-Type": "image/png"}}
+    return ids
+
+
+def test_gdown_itself_brings_a_folder_in_spite_of_a_cut(real_gdown, server, home):
+    address = f"uc?id={real_gdown['pco/1.png']}"
+    large = picture(1) + bytes(1_200_000)  # gdown keeps nothing of a file's last, unfinished half mebibyte
+    server.files[address] = large
+    server.moods[address] = [{"cut": 900_000}]
+    fetch()
+    assert held(home / "data" / "dataset-b") == FILES | {"pco/1.png": large}
+    assert (address, "bytes=524288-", 206) in server.asked
+
+
+def test_gdown_itself_meets_the_quota_page(real_gdown, server, home):
+    page = b'<html><title>Google Drive - Quota exceeded</title><p class="uc-error-subcaption">Too many users</p></html>'
+    plain = {"Content-Disposition": None, "Content-Type": "text/html"}
+    server.moods[f"uc?id={real_gdown['normal/0.png']}"] = [{"body": page, "headers": plain}]
+    with pytest.raises(StudyError, match="too many downloads today"):
+        fetch()
+    assert not (home / "data" / "dataset-b").exists()
+    asked = len(server.asked)
+    fetch()
+    assert held(home / "data" / "dataset-b") == FILES
+    assert [path for path, _, _ in server.asked[asked:]][3:] == [f"uc?id={real_gdown[p]}" for p in list(FILES)[3:]]
+
+
 # --- Zenodo
 
 

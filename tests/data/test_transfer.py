@@ -75,6 +75,12 @@ def test_ranges_that_are_not_served_mean_a_new_beginning(get, server, ranges):
     assert server.asked[1][1] == "bytes=200000-"
 
 
+def test_ranges_that_start_elsewhere_are_seen_without_a_digest(get, server):
+    server.moods["x/data"] = [{"cut": 200_000}, {"ranges": "wrong"}]
+    get(digest=None)
+    assert [status for _, _, status in server.asked] == [200, 206, 200]
+
+
 def test_a_server_that_always_begins_anew_and_always_breaks_is_given_up(get, server):
     server.always = {"cut": 200_000, "ranges": "ignored"}
     with pytest.raises(Transient, match="200,000 of 300,000"):
