@@ -173,8 +173,9 @@ def _from_drive(remote: Remote, place: Path, scratch: Path, silent: bool, sleep)
                         timeout=transfer.TIMEOUT, progress=progress,
                     )
                 )  # fmt: skip
-            except Transient:
-                if _size(scratch) <= begun:  # a part that cannot be continued must not be offered again
+            except Transient as error:
+                # gdown says so, in words only, when a part cannot be continued: it must not be offered again.
+                if isinstance(error.__cause__, DownloadError) and _size(scratch) <= begun:
                     shutil.rmtree(scratch)
                 raise
             try:

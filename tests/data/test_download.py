@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -289,14 +290,14 @@ def drive(monkeypatch, home):
         names = dict(zip(files, FILES, strict=True))
 
     fake = Drive()
-    fake.errors, fake.asked = [], []
+    fake.errors, fake.asked, fake.continued = [], [], []
     real = {name: inspect.signature(getattr(gdown, name)) for name in ("download", "download_folder")}
 
     def folder(**options):
         real["download_folder"].bind(**options)
         assert options["url"].startswith(datasets.DRIVE_FOLDER) and options["skip_download"]
         fake.asked.append("list")
-        if fake.errors:
+        if fake.errors and not isinstance(fake.errors[0], int):
             raise fake.errors.pop(0)
         return [Entry(key, os.path.join(*name.split("/")), name) for key, name in fake.names.items()]
 
@@ -312,7 +313,10 @@ def drive(monkeypatch, home):
                 raise DownloadError("Download is incomplete")
             raise error
         for part in Path(options["output"]).parent.glob("*.part"):
-            assert options["resume"] and data.startswith(part.read_bytes())
+            assert options["resume"]
+            begun = part.read_bytes()
+            fake.continued.append(len(begun))
+            data = begun + data[len(begun) :]  # gdown cannot know which version began the part
             part.unlink()
         options["progress"](len(data), None)
         Path(options["output"]).write_bytes(data)
@@ -386,6 +390,72 @@ def test_a_file_of_weights_is_continued_and_its_checksums_are_looked_at(drive, h
     drive.asked, drive.errors = ["before"], [1000, 2000]
     assert "1 files" in fetch("weights-iustnet")
     assert held(home / "data" / "weights-iustnet") == {"iustnet.pth": weights()} and len(drive.asked) == 4
+
+
+def interrupted(drive, name: str, size: int) -> None:
+    """A download of the entry that ended for good after ``size`` bytes of its first file."""
+    drive.errors, drive.asked = [size] + [requests.exceptions.ConnectionError("refused")] * 5, ["before"]
+    with pytest.raises(StudyError):
+        fetch(name)
+    drive.errors = []
+
+
+def test_weights_are_continued_by_the_next_process_but_never_joined_from_two_versions(drive, home):
+    key = gdown.parse_url.parse_url(datasets.REGISTRY["weights-iustnet"].address)[0]
+    drive.files[key] = weights()
+    interrupted(drive, "weights-iustnet", 1000)
+    fetch("weights-iustnet")
+    assert drive.continued == [1000]
+    shutil.rmtree(home / "data")
+    drive.files[key] = weights().replace(weights()[100:200], bytes(100))
+    interrupted(drive, "weights-iustnet", 1000)
+    drive.files[key] = weights()
+    fetch("weights-iustnet")
+    assert drive.continued == [1000, 1000]
+    assert held(home / "data" / "weights-iustnet") == {"iustnet.pth": weights()}
+
+
+def test_a_part_that_drive_will_not_continue_is_given_up(drive, home):
+    drive.files[gdown.parse_url.parse_url(datasets.REGISTRY["weights-iustnet"].address)[0]] = weights()
+    drive.asked, drive.errors = ["before"], [1000, DownloadError("Server did not honor the requested byte range")]
+    fetch("weights-iustnet")
+    assert drive.continued == [] and held(home / "data" / "weights-iustnet") == {"iustnet.pth": weights()}
+
+
+def test_pictures_carry_no_checksums_and_begin_anew(drive, home):
+    first = next(iter(drive.files))
+    drive.files[first] = bytes(500)
+    drive.asked = ["before"]
+    interrupted(drive, "dataset-b", 100)
+    drive.files[first] = FILES["pco/0.png"]
+    fetch()
+    assert held(home / "data" / "dataset-b") == FILES and drive.continued == []
+
+
+def test_a_file_that_left_the_list_is_left_out(drive, home):
+    last = list(drive.files)[-1]
+    kept, drive.files[last] = drive.files[last], PAGE
+    with pytest.raises(StudyError, match="Quota exceeded"):
+        fetch()
+    drive.files[last] = kept
+    drive.names = {key: name for key, name in drive.names.items() if name != "pco/0.png"}
+    fetch()
+    assert held(home / "data" / "dataset-b") == {path: FILES[path] for path in list(FILES)[1:]}
+
+
+def test_a_refused_archive_is_not_kept(drive, home):
+    key = next(iter(drive.files))
+    drive.names = {key: "set.zip"}
+    for name in ("../evil", "pco/a.png"):
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w") as archive:
+            archive.writestr(name, picture(1))
+        drive.files[key] = stream.getvalue()
+        if name.startswith(".."):
+            with pytest.raises(StudyError, match="set.zip is refused"):
+                fetch()
+    fetch()
+    assert held(home / "data" / "dataset-b") == {"set/pco/a.png": picture(1)}
 
 
 @pytest.mark.parametrize("data", [PAGE, b"", b"GIF89a", weights()[:2000] + b"xx" + weights()[2002:]])

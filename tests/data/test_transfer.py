@@ -170,6 +170,48 @@ def test_a_file_beyond_the_limit_is_refused_before_it_comes(get, server):
     assert not get.part.exists()
 
 
+def chunked(data: bytes) -> dict:
+    """A mood that sends the data in chunks, without a length."""
+    body = b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
+    return {"body": body, "headers": {"Content-Length": None, "Transfer-Encoding": "chunked"}}
+
+
+def test_chunks_end_by_themselves_and_a_limit_holds_for_them_too(get, server):
+    server.always = chunked(DATA)
+    get(digest=None)
+    get.target.unlink()
+    with pytest.raises(TransferError, match="longer than 1,000"):
+        get(max_bytes=1000)
+    server.always = {}
+    server.moods["x/data"] = [chunked(DATA) | {"cut": 5000}]
+    get(digest=None)
+
+
+def test_a_range_that_stops_early_is_asked_for_again(get, server):
+    early = {"Content-Range": f"bytes 1000-1999/{len(DATA)}", "ETag": '"one"'}
+    server.moods["x/data"] = [{"cut": 1000}, {"status": 206, "body": DATA[1000:2000], "headers": early}]
+    get()
+    assert server.asked[-1] == ("x/data", "bytes=2000-", 206)
+
+
+def test_a_complete_part_is_verified_without_a_request(get, server):
+    server.moods["x/data"] = [{"cut": 1000}]
+    with pytest.raises(Transient):
+        get(tries=1)
+    get.part.write_bytes(DATA)  # as if the process had been killed after the last byte
+    get()
+    assert len(server.asked) == 1
+
+
+def test_a_part_of_another_address_is_not_continued(get, server):
+    server.files["y/data"] = bytes(len(DATA))
+    server.moods["y/data"] = [{"cut": 1000}]
+    with pytest.raises(Transient):
+        transfer.fetch(f"{server.address}/y/data", get.target, get.part, tries=1)
+    get(digest=None)
+    assert server.asked[-1] == ("x/data", None, 200)
+
+
 def test_a_silent_server_is_left_after_the_timeout(get, server):
     server.moods["x/data"] = [{"wait": 2}]
     start = time.monotonic()
