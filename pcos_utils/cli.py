@@ -69,6 +69,24 @@ def run(
 
 
 @app.command()
+def download(
+    name: Annotated[str | None, typer.Argument(help="a registered entry")] = None,
+    to: Annotated[Path | None, typer.Option(help="folder to put it under, instead of PCOS_DATA_DIR or data/")] = None,
+    show: Annotated[bool, typer.Option("--list", help="every entry: address, counts, licence, known problems")] = False,
+) -> None:
+    """One registered data set or file of weights, fetched or, where it lies already, verified; PCOS_MIRROR=http://...
+    takes it from another place."""
+    if show:
+        from pcos_utils.data.datasets import listing
+
+        typer.echo(listing())
+        return
+    from pcos_utils.data import download as downloads
+
+    typer.echo(downloads.fetch(name or "", downloads.place(name or "", to)))
+
+
+@app.command()
 def audit(
     folders: Annotated[list[Path], typer.Argument(help="one folder of images, or several to compare")],
     out: Annotated[Path, typer.Option(help="where sources.csv, audit.json and the contact sheet go")],

@@ -1,11 +1,17 @@
 """The facts about each data set, as data: where it lies, what it should hold, and what is known to be wrong with it.
 
-Facts follow the published study's README and notebooks (github.com/haidary99/PCOS_classification, read as a paper).
+Facts follow the published study's README and notebooks (github.com/haidary99/PCOS_classification, read as a paper)
+and, for PCOSGen, the README of github.com/elucidator8918/Benchmarking-Codes-of-the-PCOSGen.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 DRIVE_FOLDER = "https://drive.google.com/drive/folders/"
+DRIVE_FILE = "https://drive.google.com/file/d/"
+ZENODO_RECORD = "https://zenodo.org/records/"
 
 # Folder names that carry a class, compared without regard to case.
 LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"), 1) | dict.fromkeys(
@@ -13,51 +19,105 @@ LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"),
 )
 # Folder names that carry a split, and the split they mean.
 SPLIT_OF_FOLDER = {"train": "train", "val": "test", "validation": "test", "test": "test"}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 class Dataset(NamedTuple):
-    """Facts about one registered data set."""
+    """Facts about one registered entry; an entry without class folders can be downloaded but not studied as it is."""
 
     title: str
-    drive_id: str | None  # of the Google Drive folder
+    address: str | None  # the page where its authors put it: a Drive folder, a Drive file or a Zenodo record
     images: int | None  # published count of image files
+    folders: dict[str, int]  # class folder -> published count of image files in it
     licence: str
     citation: str
     known_problems: str
 
 
+TELKOM = "Telkom University Dataverse, doi:10.34820/FK2/QVCP6V"
+PCOSGEN = "Auto-PCOS Classification Challenge 2023, doi:10.5281/zenodo."
+PCOSGEN_PROBLEMS = (
+    "Labels stand in a spreadsheet, not in class folders, and its 'unhealthy' frames include other conditions "
+    "(endometrioma, dermoid, cystadenoma, torsion); frames of one video stand side by side; a user's listing holds "
+    "names of the Telkom images (normal_15.jpg, pco_5.jpg), so it is no independent test of a model trained on those."
+)
+PICKLE_PROBLEMS = (
+    "A whole pickled module, not a state dict: to load it plainly runs whatever code it holds, and it loads only "
+    "beside the library versions of its day; the network was chosen and judged on the same 16 frames."
+)
+
+
+def _weights(network: str, drive_id: str) -> Dataset:
+    return Dataset(
+        title=f"The published study's trained {network}",
+        address=f"{DRIVE_FILE}{drive_id}/view",
+        images=None,
+        folders={},
+        licence="unknown: do not redistribute",
+        citation="Alsibai & Heydari 2023; github.com/haidary99/PCOS_classification",
+        known_problems=PICKLE_PROBLEMS,
+    )
+
+
 REGISTRY = {
     "phantom": Dataset(
         title="Synthetic B-mode phantoms with known truth",
-        drive_id=None,
+        address=None,
         images=None,
+        folders={},
         licence="MIT, like the code that makes them",
         citation="pcos_utils/data/phantom.py",
         known_problems="Synthetic: it tests the method and supports no clinical number.",
     ),
     "dataset-a": Dataset(
         title="Dataset A, the public Kaggle set",
-        drive_id="1qPZkE1gftaioks28DPixCuQZ-lqCjMEJ",
+        address=DRIVE_FOLDER + "1qPZkE1gftaioks28DPixCuQZ-lqCjMEJ",
         images=781 + 1143 + 787 + 1145,
+        folders={"train/infected": 781, "train/notinfected": 1143, "test/infected": 787, "test/notinfected": 1145},
         licence="unknown: do not redistribute",
         citation="kaggle.com/datasets/anaghachoudhari/pcos-detection-using-ultrasound-images",
-        known_problems="Its re-users call it erroneous and misleading; its two folders hold near-copies of each other.",
+        known_problems="Its authors' own verdict is erroneous and misleading. The audit finds eight pictures behind all "
+        "of it, four of each class, and every one of them in both folders: no model can be evaluated on it.",
     ),
     "dataset-b": Dataset(
         title="Dataset B, 54 frames from Telkom University",
-        drive_id="1VqDvcmG3UuQFhyO8LWoa7iLssnO8aUEN",
+        address=DRIVE_FOLDER + "1VqDvcmG3UuQFhyO8LWoa7iLssnO8aUEN",
         images=54,
+        folders={"pco": 14, "normal": 40},
         licence="non-commercial: do not redistribute",
-        citation="Telkom University Dataverse, doi:10.34820/FK2/QVCP6V",
-        known_problems="14 polycystic frames in all; no patient identifiers; labels follow the Rotterdam 2003 rule.",
+        citation=TELKOM,
+        known_problems="14 polycystic frames in all; no patient identifiers; labels follow the Rotterdam 2003 rule. In the "
+        "45 frames audited, normal 23, 29 and 40 are one picture, and so are normal 28 and pco 12, with both labels.",
     ),
     "dataset-b-modified": Dataset(
         title="Dataset B modified, the published study's augmented copies",
-        drive_id="1EIEZz6wjhcxYBjtS6W-ngT6vyR35PmY2",
+        address=DRIVE_FOLDER + "1EIEZz6wjhcxYBjtS6W-ngT6vyR35PmY2",
         images=608 + 252,
+        folders={"train/pco": 300, "train/normal": 308, "validation/pco": 120, "validation/normal": 132},
         licence="non-commercial: do not redistribute",
         citation="Alsibai & Heydari 2023; made from doi:10.34820/FK2/QVCP6V",
         known_problems="860 images of 54 frames; the 252 validation images are copies of 16 frames.",
+    ),
+    "weights-densenet201": _weights("DenseNet201", "13wckgFIl6i1FMjUyfVLdkRkDNBHTrnKQ"),
+    "weights-densenet121d": _weights("DenseNet121d", "1_TmP-vqdl7JvvxaNlhTynvTmbbZnN8PF"),
+    "weights-iustnet": _weights("IustNet", "1-0P-C66B3gg5SLZi2BOHHHqLLGIqjgFm"),
+    "pcosgen-train": Dataset(
+        title="PCOSGen, the training frames of the Auto-PCOS challenge",
+        address=ZENODO_RECORD + "10430727",
+        images=3200,
+        folders={},
+        licence="CC BY-NC, as its authors state; the frames come from YouTube, ultrasoundcases.info and Kaggle",
+        citation=PCOSGEN + "10430727",
+        known_problems=PCOSGEN_PROBLEMS,
+    ),
+    "pcosgen-test": Dataset(
+        title="PCOSGen, the test frames of the Auto-PCOS challenge",
+        address=ZENODO_RECORD + "10960327",
+        images=1468,
+        folders={},
+        licence="CC BY-NC, as its authors state; the frames come from YouTube, ultrasoundcases.info and Kaggle",
+        citation=PCOSGEN + "10960327",
+        known_problems=PCOSGEN_PROBLEMS,
     ),
 }
 
@@ -68,10 +128,66 @@ def facts(name: str) -> Dataset:
         name,
         Dataset(
             title=f"The folder {name.removeprefix('local-')}",
-            drive_id=None,
+            address=None,
             images=None,
+            folders={},
             licence="unknown: do not redistribute",
             citation="as its owner states",
             known_problems="Nothing is known beyond what the audit finds.",
         ),
     )
+
+
+def class_counts(paths: Iterable[str]) -> Counter[tuple[str, int]]:
+    """Number of files per (split, label): split is train, test or empty, label 0 or 1. Paths are relative, POSIX.
+
+    Files in no class folder, and hidden ones, are not counted.
+    """
+    counts = Counter()
+    for path in map(PurePosixPath, paths):
+        parents = [part.lower() for part in path.parts[:-1]]
+        labels = [LABEL_OF_FOLDER[part] for part in parents if part in LABEL_OF_FOLDER]
+        if labels and not path.name.startswith("."):
+            split = next((SPLIT_OF_FOLDER[part] for part in parents if part in SPLIT_OF_FOLDER), "")
+            counts[split, labels[-1]] += 1
+    return counts
+
+
+def differences(name: str, paths: Iterable[str]) -> list[str]:
+    """Clauses such as "normal: 32 files, 40 published", one per class folder whose count differs; paths as above.
+
+    Empty where all agree, and where nothing was published.
+    """
+    paths, entry = list(paths), facts(name)
+    if not entry.folders:
+        shown = [path for path in map(PurePosixPath, paths) if not path.name.startswith(".")]
+        images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in shown)
+        agree = entry.images in (None, images)
+        return [] if agree else [f"images: {images:,} files, {entry.images:,} published"]
+    found = class_counts(paths)
+    keys = {folder: next(iter(class_counts([f"{folder}/x"]))) for folder in entry.folders}
+    clauses = [
+        f"{folder}: {found[key]:,} files, {entry.folders[folder]:,} published"
+        for folder, key in keys.items()
+        if found[key] != entry.folders[folder]
+    ]
+    beyond = sum(found[key] for key in found.keys() - set(keys.values()))
+    return clauses + ([f"other class folders: {beyond:,} files, none published"] if beyond else [])
+
+
+def listing() -> str:
+    """A list for people of every registered entry: its name, and every known fact on a line of its own."""
+    lines = []
+    for name, entry in REGISTRY.items():
+        folders = ", ".join(f"{folder} {count:,}" for folder, count in entry.folders.items())
+        count = f"{entry.images:,}" if entry.images else "no published count"
+        lines += [
+            f"{name}: {entry.title}",
+            f"  address    {entry.address or 'made on this machine, nothing to download'}",
+            f"  images     {count}" + (f" ({folders})" if folders else ""),
+            f"  licence    {entry.licence}",
+            f"  citation   {entry.citation}",
+            f"  problems   {entry.known_problems}",
+            "",
+        ]
+    return "\n".join(lines).rstrip()

@@ -1,4 +1,4 @@
-"""How far the classes can be told apart without seeing a single follicle, under the usual split and under an honest one.
+"""How far the classes can be told apart without seeing a follicle, under the usual split and under an honest one.
 
 Where file size or a thumbnail does as well as a network, the network has shown nothing. Under a random split of
 images, copies of one picture stand on both sides; under a split of sources they do not.
