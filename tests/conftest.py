@@ -24,6 +24,6 @@ def small(tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PCOS_HOME", str(place))
         study = config.study(phantoms_per_class=12, image_side=32, folds=2, resamples=100, epochs=2, weights="none")
-        table = splits.draw(audit.find_sources(download.prepare(study)), study)
+        table = splits.draw(audit.find_sources(download.prepare(study), study.image_dir), study)
         write_csv(study.report_dir / "sources.csv", table)
     return study, table, place

@@ -1,10 +1,13 @@
 """The README says what the committed tables say, and its commands exist."""
 
+import json
 import re
 import subprocess
 
+import pandas as pd
 import pytest
 
+from benchmarks import audit_planted
 from pcos_utils.config import ROOT, study
 from pcos_utils.evaluation import report
 
@@ -37,3 +40,19 @@ def test_every_make_target_that_it_names_exists():
 def test_every_file_that_it_links_exists():
     links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
     assert len(links) >= 8 and [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_benchmark_is_the_one_in_its_tables():
+    tables = [pd.read_csv(ROOT / "benchmarks" / f"audit_{name}.csv") for name in ("planted", "planted_recall")]
+    block = TEXT.split("<!-- benchmark:")[1].split("-->", 1)[1].split("<!-- /benchmark -->")[0]
+    assert block.strip() == audit_planted.markdown(*tables)
+
+
+def test_the_numbers_about_the_public_sets_are_those_of_the_audit():
+    summary = json.loads((ROOT / "benchmarks" / "audit_public.json").read_text())
+    a, b = (summary[name]["summary"] for name in ("dataset-a", "dataset-b"))
+    assert f"{a['readable images']:,} readable images" in TEXT and a["source pictures"] == 8
+    assert (a["polycystic sources"], a["normal sources"]) == (4, 4) and "**eight pictures**, four of each class" in TEXT
+    assert a["sources in both the train and the test folder"] == 8 and "all eight stand in its train folder" in TEXT
+    assert b["images of the most copied source"] == 3 and b["sources that carry both labels"] == 1
+    assert f"In {b['readable images']} frames of Dataset B, three are one picture, and one picture carries" in TEXT

@@ -52,6 +52,18 @@ def test_a_study_error_is_its_own_sentence(tmp_path):
         run_notebook(source, tmp_path / "out.ipynb", {})
 
 
+def test_a_study_that_ends_with_its_description_is_a_result(tmp_path):
+    ends = "from pcos_utils.config import TooFewSources\nraise TooFewSources('Eight pictures are too few.')"
+    source = notebook(tmp_path / "n.ipynb", "print('described')", ends, "print('trained')")
+    run_notebook(source, tmp_path / "out.ipynb", {})
+    text = (tmp_path / "out.ipynb").read_text()
+    assert "described" in text and "trained" not in text and "An Exception was" not in text
+    assert "**The study ends here, as it should.** Eight pictures are too few." in text
+    assert '"output_type": "error"' not in text and '"exception": true' not in text
+    assert "Eight pictures are too few." in (tmp_path / "out.html").read_text()
+    assert not (tmp_path / "out.failed.ipynb").exists()
+
+
 def test_refresh_keeps_outputs_and_drops_the_machine(tmp_path):
     source = notebook(tmp_path / "n.ipynb", "width")
     run_notebook(source, tmp_path / "done.ipynb", {"width": 7})

@@ -76,8 +76,8 @@ REGISTRY = {
         folders={"train/infected": 781, "train/notinfected": 1143, "test/infected": 787, "test/notinfected": 1145},
         licence="unknown: do not redistribute",
         citation="kaggle.com/datasets/anaghachoudhari/pcos-detection-using-ultrasound-images",
-        known_problems="Its authors' own verdict is erroneous and misleading. The audit finds eight pictures behind all "
-        "of it, four of each class, and every one of them in both folders: no model can be evaluated on it.",
+        known_problems="Erroneous and misleading, say the authors of the published study, who used it. Our audit finds "
+        "eight pictures behind all of it, four a class, each in both folders: no model can be evaluated on it.",
     ),
     "dataset-b": Dataset(
         title="Dataset B, 54 frames from Telkom University",
@@ -86,8 +86,8 @@ REGISTRY = {
         folders={"pco": 14, "normal": 40},
         licence="non-commercial: do not redistribute",
         citation=TELKOM,
-        known_problems="14 polycystic frames in all; no patient identifiers; labels follow the Rotterdam 2003 rule. In the "
-        "45 frames audited, normal 23, 29 and 40 are one picture, and so are normal 28 and pco 12, with both labels.",
+        known_problems="14 polycystic frames in all; no patient identifiers; labels follow the Rotterdam 2003 rule. Of "
+        "45 frames audited normal 23, 29 and 40 are one picture; so are normal 28 and pco 12, which has both labels.",
     ),
     "dataset-b-modified": Dataset(
         title="Dataset B modified, the published study's augmented copies",

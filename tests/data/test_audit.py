@@ -1,51 +1,103 @@
-"""Copies of one picture become one source; different pictures do not."""
+"""Copies of one picture become one source; the counts, conflicts and overlaps that follow are right."""
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image, ImageEnhance
 
 from pcos_utils.data import audit, manifest, phantom
 
 
-def test_copies_are_joined_and_phantoms_are_not(tmp_path):
-    for folder in ("pco", "normal"):
-        (tmp_path / folder).mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Six phantoms with three copies each, one file twice, one frame under both labels, one empty file."""
+    place = tmp_path_factory.mktemp("audited")
+    for name in ("train/pco", "train/normal", "test/pco"):
+        (place / name).mkdir(parents=True)
     for seed in range(6):
         image = Image.fromarray(phantom.simulate(seed, seed % 2).image)
-        folder = tmp_path / ("pco" if seed % 2 else "normal")
-        image.save(folder / f"{seed}_original.png")
-        image.save(folder / f"{seed}_jpeg.jpg", quality=60)
-        image.resize((150, 100)).save(folder / f"{seed}_small.png")
-        ImageEnhance.Brightness(image).enhance(1.15).save(folder / f"{seed}_bright.png")
-    (tmp_path / "pco" / "copy.png").write_bytes((tmp_path / "pco" / "1_original.png").read_bytes())
-    table = audit.find_sources(manifest.scan(tmp_path))
-    family = table.path.str.extract(r"/(\d|copy)")[0].replace({"copy": "1"})
-    assert pd.crosstab(family, table.source).gt(0).sum(axis=1).eq(1).all()
-    assert table.source.nunique() == 6
+        home = place / "train" / ("pco" if seed % 2 else "normal")
+        image.save(home / f"{seed}_original.png")
+        image.save(home / f"{seed}_jpeg.jpg", quality=60)
+        image.rotate(30).save(home / f"{seed}_turned.png")
+        ImageEnhance.Brightness(image.resize((210, 140))).enhance(1.15).save(home / f"{seed}_bright.png")
+    original = place / "train" / "pco" / "1_original.png"
+    (place / "test" / "pco" / "1_copy.png").write_bytes(original.read_bytes())
+    Image.open(original).save(place / "test" / "pco" / "1_pixels.bmp")
+    Image.fromarray(phantom.simulate(2, 0).image[20:, 30:]).save(place / "test" / "pco" / "2_crop.png")
+    (place / "test" / "pco" / "empty.png").touch()
+    return place
 
 
-def test_near_pairs_agree_with_a_plain_double_loop(monkeypatch):
-    monkeypatch.setattr(audit, "BLOCK", 7)
-    rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 2**64, 40, dtype=np.uint64)
-    hashes[20:] = hashes[:20] ^ np.uint64(1) << rng.integers(0, 63, 20, dtype=np.uint64)
-    found = set(zip(*audit._near_pairs(hashes, 4), strict=True))
-    wanted = {(i, j) for i in range(40) for j in range(40) if bin(int(hashes[i] ^ hashes[j])).count("1") <= 4}
-    assert {tuple(sorted(pair)) for pair in found} == {tuple(sorted(pair)) for pair in wanted}
+@pytest.fixture(scope="module")
+def sources(folder):
+    """The audited manifest of the folder."""
+    return audit.find_sources(manifest.scan(folder), folder)
 
 
-def test_summary_counts_conflicts_and_crossings():
+def test_every_family_is_one_source_and_says_how_it_was_joined(sources):
+    readable = sources[sources.status == "ok"]
+    family = readable.path.str.extract(r"/(\d)_")[0]
+    assert pd.crosstab(family, readable.source).gt(0).sum(axis=1).eq(1).all() and readable.source.nunique() == 6
+    evidence = readable.set_index("path").evidence
+    assert evidence["train/pco/1_original.png"] == evidence["test/pco/1_pixels.bmp"] == "same pixels"
+    assert evidence["test/pco/1_copy.png"] == "first" and evidence["test/pco/2_crop.png"] == "first"
+    turned = readable[readable.path.str.contains("turned")]
+    assert (turned.evidence == "keypoints").all() and (turned.inliers > 50).all()
+    bad = sources[sources.status != "ok"].iloc[0]
+    assert (bad.source, bad.evidence) == ("", "") and pd.isna(bad.inliers)
+
+
+def test_the_summary_counts_copies_leaks_and_conflicts(sources):
+    count = audit.summary(sources).set_index("fact")["count"]
+    assert count["unreadable files"] == 1 and count["readable images"] == 27
+    assert count["distinct files (SHA-256)"] == 26 and count["distinct pictures by pixels"] == 25
+    assert count[audit.SOURCES] == 6 and count[audit.BOTH_LABELS] == 1
+    assert count["images in the test folder"] == count[audit.COPIED_SOURCES] == 3
+    assert count[audit.COPIED_BYTES] == 1 and count[audit.CROSSING] == 2 and count[audit.NEW_SOURCES] == 0
+    both = audit.conflicts(sources)
+    assert both[["images", "polycystic", "normal"]].values.tolist() == [[5, 1, 4]]
+    assert audit.copies(sources).images.tolist() == [6, 5, 4, 4, 4, 4]
+
+
+def test_two_data_sets_share_what_they_share(folder, tmp_path):
+    (tmp_path / "other" / "pco").mkdir(parents=True)
+    Image.fromarray(phantom.simulate(3, 1).image).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(
+        tmp_path / "other" / "pco" / "mirrored.png"
+    )
+    Image.fromarray(phantom.simulate(99, 1).image).save(tmp_path / "other" / "pco" / "new.png")
+    places = {"here": folder, "there": tmp_path / "other"}
+    tables = [manifest.scan(place, every=True).assign(dataset=name) for name, place in places.items()]
+    joined = audit.find_sources(pd.concat(tables, ignore_index=True), places)
+    assert audit.between(joined).values.tolist() == [["here", "there", 1, 4, 1]]
+    assert joined.set_index("path").source["pco/mirrored.png"].startswith("here/train/pco/3_")
+
+
+def test_names_are_compared_and_decide_nothing():
     table = pd.DataFrame(
         {
-            "path": list("abcde"),
-            "status": ["ok"] * 4 + ["empty"],
-            "source": ["a", "a", "c", "c", ""],
-            "label": [0, 1, 0, 0, 1],
-            "sha256": list("vvxyz"),
-            "folder_split": ["train", "train", "train", "test", "test"],
+            "path": ["pco/pco_1.jpg", "pco/3_pco_1.jpg", "pco/4_pco_2.jpg", "normal/normal_7.jpg", "normal/scan.jpg"],
+            "source": ["a", "b", "a", "c", "d"],
+            "status": "ok",
         }
     )
-    count = audit.summary(table).set_index("fact")["count"]
-    assert count["unreadable files"] == 1 and count["distinct files (SHA-256)"] == 3
-    assert count["sources that carry both labels"] == 1
-    assert count["sources in both the train and the test folder"] == 1
+    assert audit.against_names(table).to_dict() == {"images": 4, "frames": 3, "joined": 1, "parted": 1}
+
+
+def test_the_effective_size_lies_between_sources_and_images():
+    table = pd.DataFrame({"source": ["a"] * 10 + ["b"] * 10, "status": "ok"})
+    assert audit.effective_size(table, 0) == 20 and audit.effective_size(table, 1) == pytest.approx(2)
+    assert audit.effective_size(table, 0.5) == pytest.approx(20 / 5.5)
+    sizes = [audit.effective_size(table, r) for r in np.linspace(0, 1, 5)]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_an_image_that_bridges_two_sources_is_marked(tmp_path):
+    (tmp_path / "pco").mkdir()
+    one, two = (phantom.simulate(seed, 1).image for seed in (5, 7))
+    for name, picture in (("a", one), ("b", two)):
+        for i in range(4):
+            Image.fromarray(picture[20 * i : 180 + i, 10 * i : 260 + 10 * i]).save(tmp_path / "pco" / f"{name}{i}.png")
+    Image.fromarray(np.hstack([one, two])).save(tmp_path / "pco" / "montage.png")
+    found = audit.find_sources(manifest.scan(tmp_path, every=True), tmp_path)
+    assert found.source.nunique() == 2 and found.set_index("path").evidence["pco/montage.png"] == "bridge"

@@ -82,9 +82,30 @@ def test_a_demo_draws_a_part_of_a_large_folder(tmp_path):
     assert used.groupby("source").size().max() == 4
 
 
-def test_fewer_sources_than_folds():
-    with pytest.raises(config.StudyError, match="3 polycystic and 3 normal sources"):
-        splits.draw(table(3), STUDY)
+@pytest.mark.parametrize(("sources", "folds", "enough"), [(5, 2, False), (6, 2, True), (6, 7, False), (7, 7, True)])
+def test_with_too_few_sources_nothing_is_drawn_and_the_study_ends_with_its_description(sources, folds, enough):
+    study = STUDY.model_copy(update={"folds": folds})
+    drawn = splits.draw(table(sources), study)
+    assert splits.enough(drawn, study) == enough
+    if enough:
+        splits.need_test_set(drawn, study)
+        assert drawn.r0.notna().all() and set(drawn.split) == {"train", "test"}
+    else:
+        assert drawn.r0.isna().all() and drawn.split.eq("").all() and drawn.used.eq("yes").all()
+        with pytest.raises(
+            config.TooFewSources, match=f"has {sources} polycystic and {sources} normal.*needs {max(6, folds)}"
+        ):
+            splits.need_test_set(drawn, study)
+
+
+def test_five_right_answers_of_five_could_be_a_coins_and_six_of_six_could_not():
+    assert 0.025 ** (1 / (splits.FEWEST_SOURCES - 1)) < 0.5 < 0.025 ** (1 / splits.FEWEST_SOURCES)
+
+
+def test_an_image_that_shows_two_sources_is_not_used():
+    given = table(evidence="first")
+    given.loc[4, "evidence"] = "bridge"
+    assert splits.draw(given, STUDY).used.value_counts().to_dict() == {"yes": 119, "bridge": 1}
 
 
 def test_the_draw_repeats():

@@ -11,11 +11,20 @@ import pytest
 from PIL import Image
 
 from pcos_utils import config
-from pcos_utils.data import audit
-from pcos_utils.evaluation import readings, report
+from pcos_utils.data import audit, splits
+from pcos_utils.evaluation import page, readings, report, shortcuts
+from pcos_utils.files import write_csv
 from pcos_utils.models import sweep
 
 matplotlib.use("agg")
+
+
+def described(study, table):
+    """Nothing: the tables that notebook 02 writes are there."""
+    report.save_table(audit.summary(table), study, "audit")
+    measured = shortcuts.measure(table, study.image_dir)
+    report.save_table(shortcuts.separation(measured, resamples=study.resamples), study, "shortcuts")
+    write_csv(study.report_dir / "sources.csv", table)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +33,7 @@ def evaluated(small):
     study, table, place = small
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PCOS_HOME", str(place))
-        report.save_table(audit.summary(table), study, "audit")
+        described(study, table)
         report.save_runs(sweep.run("iustnet", study), study, "iustnet")
         yield study, table, report.evaluate(study)
 
@@ -63,12 +72,26 @@ def test_the_report_holds_the_answers_and_asks_nothing_of_the_network(evaluated)
     figure, ax = plt.subplots()
     ax.plot([0, 1])
     report.show(figure, study, "1_line", "A **rising** line.")
-    page = report.build(study, made).read_text()
+    text = page.build(study, made).read_text()
     assert (
-        readings.model_sentence("iustnet", made).split(". **")[0] in page and "A <strong>rising</strong> line." in page
+        readings.model_sentence("iustnet", made).split(". **")[0] in text and "A <strong>rising</strong> line." in text
     )
-    assert config.CAVEAT in page and "synthetic" in page and "data:image/png;base64," in page
-    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page)
+    assert config.CAVEAT in text and "synthetic" in text and "data:image/png;base64," in text
+    assert "24 readable images show 24 pictures" in text and "No source picture carries both labels" in text
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
+
+
+def test_with_too_few_sources_the_report_describes_and_gives_no_score(evaluated, home):
+    study, table, _ = evaluated
+    few = table[table.groupby("label").cumcount() < 4]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shortcuts, "load", lambda path: np.full((40, 60, 3), len(str(path)), np.uint8))
+        described(study, splits.draw(few.drop(columns=["used", "split", "r0"]), study))
+    with pytest.raises(config.TooFewSources, match="4 polycystic and 4 normal"):
+        page.need_test_set(study)
+    text = (study.report_dir / "report.html").read_text()
+    assert "8 readable images show 8 pictures" in text and "a test set needs 6 of each class" in text
+    assert "Results on held-out sources" not in text and "recall" not in text
 
 
 def test_figures_carry_their_provenance(evaluated):
@@ -88,7 +111,7 @@ def test_real_pixels_stay_in_the_folder_that_git_ignores(home, tmp_path):
         figure, _ = plt.subplots()
         report.show(figure, study, name, "Reading.", pixels=pixels)
     assert {path.stem for path in (study.report_dir / "figures").iterdir()} == {"plain"}
-    cards = {card["name"]: card for card in report.figure_cards(study)}
+    cards = {card["name"]: card for card in page.figure_cards(study)}
     assert "data" in cards["plain"] and cards["pictures"]["link"] == "local/pictures.png"
     assert "data" not in cards["pictures"]
 

@@ -1,0 +1,82 @@
+"""A planted shortcut is found, memory is told from skill, and clean images have none."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pcos_utils.evaluation import audit_report, shortcuts
+
+
+def images(folder, *, copies, grey=(100, 100), seed=0):
+    """A table of ten noise pictures a class and slightly changed copies; the classes differ in mean grey level."""
+    rng, rows = np.random.default_rng(seed), []
+    for label in (0, 1):
+        for number in range(10):
+            base = rng.normal(0, 25, (48, 48)).cumsum(axis=0)
+            base = 20 * (base - base.mean()) / base.std() + grey[label]
+            for copy in range(copies):
+                path = f"{label}_{number}_{copy}.png"
+                pixels = np.clip(base + rng.normal(0, 3, base.shape), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / path)
+                rows.append((path, label, f"{label}_{number}", 48, 48, (folder / path).stat().st_size))
+    table = pd.DataFrame(rows, columns=["path", "label", "source", "width", "height", "bytes"])
+    return table.assign(status="ok", format="PNG", mode="L", pixel_sha256=table.path)
+
+
+def auc(table, shortcut, split):
+    """The row of one shortcut's AUC."""
+    return table[(table.shortcut == shortcut) & (table.split == split) & (table.metric == "auc")].iloc[0]
+
+
+def test_copies_make_a_thumbnail_look_clever_until_sources_are_kept_whole(tmp_path):
+    measured = shortcuts.measure(images(tmp_path, copies=6), tmp_path)
+    table = shortcuts.separation(measured, resamples=200)
+    assert auc(table, "nearest thumbnail", "random").value > 0.99
+    honest = auc(table, "nearest thumbnail", "source")
+    assert honest.value < 0.8 and honest.low < 0.5 < honest.high
+    assert auc(table, "image size", "random").value == 0.5
+    assert "memory" in audit_report.shortcuts_sentence(table)
+
+
+def test_brightness_is_found_as_a_shortcut_under_both_splits(tmp_path):
+    measured = shortcuts.measure(images(tmp_path, copies=2, grey=(90, 130)), tmp_path)
+    assert measured.groupby("label").intensity.mean().round().tolist() == [90, 130]
+    table = shortcuts.separation(measured, resamples=200)
+    for split in ("random", "source"):
+        assert auc(table, "mean intensity", split).low > 0.9
+    assert "above a coin" in audit_report.shortcuts_sentence(table)
+
+
+def test_borders_and_tints_are_measured(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (60, 60), dtype=np.uint8)
+    framed = noise.copy()
+    framed[:6] = framed[-6:] = 0
+    framed[:, :6] = framed[:, -6:] = 0
+    tinted = np.stack([noise, noise, noise // 2], axis=2)
+    for name, pixels in (("plain", noise), ("framed", framed), ("tinted", tinted)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    table = pd.DataFrame({"path": ["plain.png", "framed.png", "tinted.png"], "status": "ok"})
+    measured = shortcuts.measure(table.assign(pixel_sha256=table.path), tmp_path)
+    assert measured.border.tolist()[1] > 0.95 and measured.border.tolist()[0] < 0.05
+    assert measured.colour.tolist()[:2] == [0, 0] and measured.colour[2] > 40
+    assert measured.thumbnail[0].shape == (256,)
+
+
+def test_a_class_with_one_source_has_no_source_split(tmp_path):
+    table = images(tmp_path, copies=2)
+    table.loc[table.label == 1, "source"] = "only"
+    made = shortcuts.separation(shortcuts.measure(table, tmp_path), resamples=100)
+    assert made[made.split == "source"].value.isna().all() and made[made.split == "random"].value.notna().all()
+    assert made.few_sources.all() and "single picture" in audit_report.shortcuts_sentence(made)
+
+
+@pytest.mark.parametrize("split", ["random", "source"])
+def test_the_interval_is_of_sources_not_of_copies(tmp_path, split):
+    once, often = (tmp_path / name for name in ("once", "often"))
+    for place in (once, often):
+        place.mkdir()
+    few = shortcuts.separation(shortcuts.measure(images(once, copies=1, grey=(95, 110)), once), resamples=400)
+    many = shortcuts.separation(shortcuts.measure(images(often, copies=8, grey=(95, 110)), often), resamples=400)
+    narrow, wide = (row.high - row.low for row in (auc(many, "file size", split), auc(few, "file size", split)))
+    assert narrow > 0.3 * wide
