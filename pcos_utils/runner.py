@@ -71,7 +71,8 @@ def _end_early(executed: Path, reason: str) -> None:
             text = {"text/markdown": f"**The study ends here, as it should.** {reason}"}
             cell.outputs = [nbformat.v4.new_output("display_data", text)]
             node.cells = cells[: number + 1]
-    node.metadata.get("papermill", {}).pop("exception", None)
+    for part in (node, *node.cells):
+        part.metadata.get("papermill", {}).pop("exception", None)
     nbformat.write(node, executed)
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from pcos_utils.config import ROOT
+from pcos_utils.data import phantom
 
 
 def pcos(*words, home, **environment) -> subprocess.CompletedProcess:
@@ -66,7 +67,6 @@ def test_a_good_study_is_named(home):
         ({}, "no class folders"),
         ({"pco/a.png": True}, "one class only"),
         ({"pco/a.png": False, "normal/b.png": False}, "is a readable image"),
-        ({"pco/a.png": True, "normal/b.png": True}, "fewer than its 3 folds"),
     ],
 )
 def test_a_folder_that_cannot_be_studied_stops_its_notebook(home, files, named):
@@ -120,3 +120,18 @@ def test_a_changed_table_of_labels_makes_the_study_run_again(home, scans):
         assert done.returncode == 0, done.stderr
         stamps.append((inputs.stat().st_mtime_ns, inputs.read_text()))
     assert stamps[0] == stamps[1] != stamps[2] and "--labels" in stamps[0][1]
+
+
+def test_a_folder_of_two_pictures_is_described_and_nothing_is_trained(home):
+    for number, name in enumerate(("pco", "normal")):
+        (home / "scans" / name).mkdir(parents=True)
+        Image.fromarray(phantom.simulate(number, number).image).save(home / "scans" / name / "a.png")
+    for notebook in ("01_download", "02_explore", "05_train_iustnet", "06_compare"):
+        target = home / "out" / f"{notebook}.ipynb"
+        source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
+        done = pcos("run", source, str(target), "--data", str(home / "scans"), home=home)
+        assert done.returncode == 0, done.stderr
+        assert ("The study ends here, as it should" in target.read_text()) == (notebook > "03")
+    page = (home / "reports" / "local-scans-demo" / "report.html").read_text()
+    assert "2 readable images show 2 pictures" in page and "a test set needs 6 of each class" in page
+    assert not list((home / "runs").rglob("run.json"))

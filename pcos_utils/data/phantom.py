@@ -177,10 +177,9 @@ def with_follicles(power: np.ndarray, share: np.ndarray, rng: np.random.Generato
 
 
 def simulate(seed: int, label: int, speckle: int | None = None) -> Phantom:
-    """One phantom of the label, 0 normal or 1 polycystic; the same arguments give the same bytes.
+    """One phantom of the label, 0 normal or 1 polycystic; equal arguments, equal bytes; other ``speckle``, a twin.
 
-    Truth: FNPO, FNPS (in the frame), volume in mL, f0 in MHz. ``speckle`` gives a twin: all else the same, no copy.
-    """
+    Truth: FNPO and FNPS (follicles in the ovary, and visible in the frame), volume in mL, f0 in MHz."""
     # A stream for each part: a change to one leaves what the others draw as it was.
     for_ovary, for_scanner, for_tissue, for_speckle = np.random.default_rng(seed).spawn(4)
     for_speckle = for_speckle if speckle is None else np.random.default_rng([seed, speckle])

@@ -79,6 +79,7 @@ def _measure(path: Path) -> dict:
     outer[height // 10 : height - height // 10, width // 10 : width - width // 10] = False
     flat = np.zeros(grey.shape, bool)
     flat[:, 1:] = grey[:, 1:] == grey[:, :-1]
+    flat[:, 0] = flat[:, 1 % width]
     return {
         "intensity": float(grey.mean()),
         "border": float(flat[outer].mean()),
