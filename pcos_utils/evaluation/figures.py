@@ -80,7 +80,7 @@ def shortcuts_overview(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     ax.axvline(0.5, color="0.3", ls=":", lw=1)
     ax.set_yticks(range(len(names)), names[::-1])
     ax.set(xlabel="AUC, out of fold", xlim=(-0.02, 1.02), title="What separates the classes without a follicle")
-    ax.legend(frameon=True, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2)
+    ax.legend(frameon=True, fontsize="small", loc="upper left", bbox_to_anchor=(0, -0.2), ncols=2)
     return ax
 
 

@@ -37,6 +37,7 @@ def build(study: Study, metric_table: pd.DataFrame) -> Path:
     runs = pd.concat([read_table(study, f"runs_{model}") for model in models])
     return _write(
         study,
+        use_sentence=readings.use_sentence(read_table(study, "sources")),
         split_sentence=readings.split_sentence(int(metric_table.crossing_sources.max())),
         start_sentence=readings.start_sentence(study, runs).removeprefix("> "),
         answers=[readings.model_sentence(model, metric_table) for model in models],
@@ -50,7 +51,7 @@ def need_test_set(study: Study) -> None:
     try:
         report.need_test_set(study)
     except TooFewSources as reason:
-        _write(study, answers=[str(reason)], start_sentence="", grouped=None)
+        _write(study, answers=[str(reason)], start_sentence="", use_sentence="", grouped=None)
         raise
 
 
@@ -62,7 +63,6 @@ def _write(study: Study, **answer) -> Path:
         facts=facts(study.data_name),
         caveat=CAVEAT,
         data_sentence=readings.data_sentence(study, summary),
-        use_sentence=readings.use_sentence(sources),
         verdict=audit_report.verdict(summary),
         conflicts_sentence=audit_report.conflicts_sentence(sources),
         shortcuts_sentence=audit_report.shortcuts_sentence(shortcuts),
