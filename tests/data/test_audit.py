@@ -42,6 +42,8 @@ def test_every_family_is_one_source_and_says_how_it_was_joined(sources):
     evidence = readable.set_index("path").evidence
     assert evidence["train/pco/1_original.png"] == evidence["test/pco/1_pixels.bmp"] == "same pixels"
     assert evidence["test/pco/1_copy.png"] == "first" and evidence["test/pco/2_crop.png"] == "first"
+    assert (readable.inliers.isna() == readable.evidence.eq("first")).sum() >= 25
+    assert pd.isna(readable.set_index("path").inliers["test/pco/1_copy.png"])
     turned = readable[readable.path.str.contains("turned")]
     assert (turned.evidence == "keypoints").all() and (turned.inliers > 50).all()
     bad = sources[sources.status != "ok"].iloc[0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import audit_planted
+from benchmarks import audit_planted, planted
 from pcos_utils.data import families, index, keypoints, phantom
 
 
@@ -55,6 +55,18 @@ def test_plain_pictures_stay_apart_and_are_marked():
     flat = [np.full((100, 150), level, np.uint8) for level in (0, 80)]
     found = families.gather(flat.__getitem__, 2)
     assert found.plain.all() and found.family.tolist() == [0, 1]
+
+
+def test_a_picture_without_a_relative_is_looked_up_again_stretched(monkeypatch):
+    whole = phantom.simulate(3, 1).image
+    wide = planted.warp(whole, planted.about_centre(whole, 0, 1.35, 0.75), np.random.default_rng(0), "constant")
+    plainly = index.Index.candidates
+    # As if no keypoint of the copy had been found again: only the stretched looks, which have fewer, get an answer.
+    monkeypatch.setattr(
+        index.Index, "candidates", lambda self, found, most: plainly(self, found, most) if len(found) <= 150 else []
+    )
+    pictures = [whole, wide, phantom.simulate(4, 0).image]
+    assert families.gather(pictures.__getitem__, 3).family.tolist() == [0, 0, 2]
 
 
 def test_an_error_in_reading_comes_out():
