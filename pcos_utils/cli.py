@@ -18,6 +18,7 @@ Models = Annotated[str | None, typer.Option(help="some of densenet201,densenet12
 Seed = Annotated[int, typer.Option(min=0)]
 Epochs = Annotated[int | None, typer.Option(help="instead of the recipe's")]
 Weights = Annotated[str, typer.Option(help="imagenet, none or a .safetensors file")]
+NetworkClass = Annotated[list[str] | None, typer.Option(help="a class that the network's authors wrote themselves")]
 AllowCpu = Annotated[bool, typer.Option("--allow-cpu/--no-allow-cpu", help="run the full preset without a GPU")]
 
 
@@ -134,6 +135,22 @@ def _short_names(folders: list[Path]) -> dict[str, Path]:
     while len({place.parts[-depth:] for place in places}) < len(places):
         depth += 1
     return {"/".join(place.parts[-depth:]): place for place in places}
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="a published .pth file")],
+    model: Annotated[str, typer.Option(help="densenet201, densenet121d or iustnet")],
+    out: Annotated[Path, typer.Option(help="the .safetensors file to write")],
+    network_class: NetworkClass = None,
+) -> None:
+    """A published network's pickled file as weights of ours; nothing in it is run, and the logit's sign is turned."""
+    from pcos_utils.models.admitted import OWN
+    from pcos_utils.models.published import convert
+
+    _must_be_writable(out.parent)
+    for fact, value in convert(file, model, out, [*OWN, *(network_class or [])]).items():
+        typer.echo(f"{fact:>14}  {value}")
 
 
 @app.command()
