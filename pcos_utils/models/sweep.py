@@ -1,14 +1,16 @@
 """Many runs: the table of runs of one network (arms, repeats, folds), executed; finished ones are skipped.
 
 A run folder holds ``weights.safetensors``, ``history.csv``, ``predictions.csv`` and ``run.json``, which is written
-last: a folder without it is unfinished and is trained again.
+last: a folder without it is unfinished. What is unfinished goes on after the last epoch that its ``checkpoint.pt``
+holds, and ends as if it had never stopped: on a CPU to the bit.
 """
 
 import ast
 import hashlib
 import json
 import os
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,10 +22,14 @@ from tqdm.auto import tqdm
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import images as image_files
 from pcos_utils.data import manifest, splits
-from pcos_utils.files import sha256, write_csv, write_json
+from pcos_utils.files import alone_in, in_a_sentence, sha256, write_csv, write_json
 from pcos_utils.models import architectures, training, weights
+from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.recipes import ARMS, PROTOCOL_OF_ARM, recipe
 
+# On a GPU an epoch of few images can be shorter than a write; then some epochs are not kept, to lose seconds at most.
+SHARE_OF_WRITING = {"cpu": None, "cuda": 0.02}
+NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow")
 
 
@@ -41,8 +47,9 @@ def plan(model: str, study: Study) -> pd.DataFrame:
 def run(model: str, study: Study) -> pd.DataFrame:
     """The executed plan: one row per run with epoch, selection loss, crossings, seconds and what it started from.
 
-    Finished runs whose settings hash matches are read instead of trained. Raises StudyError where the guard finds a
-    source on both sides, or the preset needs a device that is not there.
+    Finished runs whose settings hash matches are read instead of trained, unfinished ones go on. A second process
+    with the same study waits for each run that the first is at, and reads it. Raises StudyError where the guard finds
+    a source on both sides, the preset needs a device that is not there, memory is short, or nothing can be written.
     """
     device = choose_device(study)
     table_path = study.report_dir / "sources.csv"
@@ -109,14 +116,40 @@ def _one(model, study, one, roles, pixels, sources_hash, device, bar) -> dict:
     }
     settings_hash = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
     folder = folder_of(model, study, one)
-    record_path = folder / "run.json"
-    if record_path.exists():
-        record = json.loads(record_path.read_text())
-        if record["settings_sha256"] == settings_hash:
+    say = lambda text: print(f"{model} {one.arm} repeat {one.repeat} fold {one.fold}: {text}", flush=True)  # noqa: E731
+    with alone_in(folder, lambda: say("another process is at this run; waiting for it to end")):
+        # Where the settings agree but not the device or torch, going on would mix the roundings of two machines.
+        identity = json.dumps([settings_hash, device.type, _packages()])
+        share = SHARE_OF_WRITING[device.type]
+        keep = Checkpoint(folder / "checkpoint.pt", identity, share=share, say=say)
+        record = _finished(folder / "run.json", settings_hash)
+        if record:
             bar.update(how.epochs)
+        else:
+            with _enough_memory(model, one, how, study, device):
+                record = _train(model, study, one, how, roles, pixels, device, bar, keep, settings_hash)
+            record = settings | record | {"crossings": crossings}
+            write_json(folder / "run.json", record)
+        keep.remove()
+    return record
+
+
+def _finished(path: Path, settings_hash: str) -> dict | None:
+    try:
+        record = json.loads(path.read_text())
+        if record["settings_sha256"] == settings_hash:
             return record
-        record_path.unlink()  # from here on the folder counts as unfinished
-    started = time.perf_counter()
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):  # not what this module writes
+        pass
+    with in_a_sentence(path):
+        path.unlink()  # from here on the folder counts as unfinished
+    return None
+
+
+def _train(model, study, one, how, roles, pixels, device, bar, keep, settings_hash) -> dict:
+    """What run.json says beside the settings; the run's other files are written."""
     seed = how.seed if how.seed is not None else 1000 * one.seed + 100 * one.repeat + one.fold
     torch.manual_seed(seed)
     network = architectures.build(model, study.image_side)
@@ -126,30 +159,46 @@ def _one(model, study, one, roles, pixels, sources_hash, device, bar) -> dict:
     if how.freeze_batch_norm and origin.startswith("random"):
         training.calibrate_batch_norm(network, prepare, train.pixels)
     history = training.fit(
-        network, prepare, train, selection, how, seed=seed, device=device, on_epoch=lambda row: bar.update()
+        network, prepare, train, selection, how, seed=seed, device=device, on_epoch=lambda row: bar.update(), keep=keep
     )
     predictions = _predictions(network, prepare, roles, pixels, one, device)
-    seconds = time.perf_counter() - started
+    seconds = keep.seconds
     chosen = history[history.chosen].iloc[0]
-    record = settings | {
+    folder = folder_of(model, study, one)
+    weights.save(network, folder / "weights.safetensors", {"model": model, "settings_sha256": settings_hash})
+    write_csv(folder / "history.csv", history)
+    write_csv(folder / "predictions.csv", predictions)
+    return {
         "settings_sha256": settings_hash,
         "start": origin,
         "note": getattr(network, "note", ""),
         "chosen_epoch": int(chosen.epoch),
         "selection_loss": round(float(chosen.selection_loss), 6),
-        "crossings": crossings,
         "train_images": len(train.labels),
         "test_sources": int(roles[roles.role == "test"].source.nunique()),
         "device": str(device),
         "seconds": round(seconds, 2),
         "images_per_second": round(len(train.labels) * how.epochs / seconds, 1),
-        "packages": {name: version(name) for name in PACKAGES},
+        "packages": _packages(),
     }
-    weights.save(network, folder / "weights.safetensors", {"model": model, "settings_sha256": settings_hash})
-    write_csv(folder / "history.csv", history)
-    write_csv(folder / "predictions.csv", predictions)
-    write_json(record_path, record)
-    return record
+
+
+def _packages() -> dict[str, str]:
+    return {name: version(name) for name in PACKAGES}
+
+
+@contextmanager
+def _enough_memory(model, one, how, study, device) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
+        if not (isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)):
+            raise
+        raise StudyError(
+            f"Memory ran out ({device.type}) at {model} {one.arm}: batches of {how.batch} images of {study.image_side} "
+            f"x {study.image_side} pixels; lower 'batch' of this recipe in pcos_utils/models/recipes.py, or "
+            "'image_side' of the preset in pcos_utils/config.py, or end what else fills the memory."
+        ) from error
 
 
 def _images(roles: pd.DataFrame, pixels: torch.Tensor, role: str) -> training.Images:
@@ -185,7 +234,7 @@ def _predictions(network, prepare, roles, pixels, one, device) -> pd.DataFrame:
 def code_hash() -> str:
     """SHA-256 of the code that decides a run's numbers; comments and docstrings do not count."""
     digest = hashlib.sha256()
-    for name in ("architectures", "augmentation", "training", "weights", "sweep"):
+    for name in ("architectures", "augmentation", "checkpoints", "training", "weights", "sweep"):
         tree = ast.parse((Path(__file__).parent / f"{name}.py").read_text())
         for node in ast.walk(tree):
             body = getattr(node, "body", None)

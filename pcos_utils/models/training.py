@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pcos_utils.models.augmentation import augment
+from pcos_utils.models.checkpoints import Best, Checkpoint
 from pcos_utils.models.recipes import Recipe
 
 
@@ -35,10 +36,13 @@ def fit(
     seed: int,
     device: torch.device | str = "cpu",
     on_epoch: Callable[[dict], None] = lambda row: None,
+    keep: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """The history, one row per epoch: epoch, losses and accuracies, ``chosen``. The model ends with the chosen weights.
 
-    ``seed`` fixes the order and the augmentation; the model's starting weights are the caller's.
+    ``seed`` fixes the order and the augmentation; the model's starting weights are the caller's. With ``keep`` the
+    state after every epoch but the last is kept, and a training that was interrupted goes on from there; ``on_epoch``
+    then hears of the earlier epochs again.
     """
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -51,8 +55,11 @@ def fit(
         if recipe.one_cycle
         else None
     )
-    rows, best, best_loss = [], None, np.inf
-    for epoch in range(1, recipe.epochs + 1):
+    parts = {"model": model, "optimiser": optimiser} | ({"schedule": schedule} if schedule else {})
+    rows, best = keep.restore(parts, generator) if keep else ([], None)
+    for row in rows:
+        on_epoch(row)
+    for epoch in range(len(rows) + 1, recipe.epochs + 1):
         model.train()
         if recipe.freeze_batch_norm:
             _freeze_batch_norm(model)
@@ -81,15 +88,17 @@ def fit(
             "selection_accuracy": ((logits > 0) == (selection.labels > 0.5)).float().mean().item(),
         }
         rows.append(row)
-        on_epoch(row)
         if not np.isfinite(row["train_loss"]):
             raise FloatingPointError(f"The loss of epoch {epoch} is not a number; lower the learning rate.")
-        if recipe.select_epoch and selection_loss < best_loss:
-            best, best_loss = (epoch, copy.deepcopy(model.state_dict())), selection_loss
+        if recipe.select_epoch and selection_loss < (best.loss if best else np.inf):
+            best = Best(epoch, selection_loss, copy.deepcopy(model.state_dict()))
+        if keep and epoch < recipe.epochs:
+            keep.save(parts, generator, rows, best)
+        on_epoch(row)
     if best:
-        model.load_state_dict(best[1])
+        model.load_state_dict(best.weights)
     history = pd.DataFrame(rows)
-    return history.assign(chosen=history.epoch == (best[0] if best else recipe.epochs))
+    return history.assign(chosen=history.epoch == (best.epoch if best else recipe.epochs))
 
 
 @torch.inference_mode()
