@@ -28,15 +28,31 @@ def told(rows):
 def test_a_test_folder_of_copies_cannot_judge_anything():
     text, found = told([("a", 0, "train", "a"), ("b", 0, "test", "a"), ("c", 1, "train", "c"), ("d", 1, "test", "c")])
     assert found and "4 readable images show 2 pictures" in text and "no model can be evaluated on it" in text
-    assert "1 polycystic and 1 normal pictures even a faultless score" in text
+    assert "1 polycystic picture and 1 normal picture even a faultless score in the smaller class" in text
 
 
 def test_a_partial_leak_is_counted_in_images():
     rows = [(f"n{i}", 0, "train", f"n{i}") for i in range(8)] + [(f"p{i}", 1, "train", f"p{i}") for i in range(8)]
     text, found = told([*rows, ("x", 0, "test", "n1"), ("y", 1, "test", "new")])
-    assert found and "1 of 2 test images show a picture that the train folder holds too" in text
+    assert found and "1 of 2 test images shows a picture that the train folder holds too" in text
     text, found = told([*rows, ("x", 0, "test", "fresh"), ("y", 1, "test", "new")])
     assert not found and "share no picture" in text and "coin" not in text
+
+
+@pytest.mark.parametrize(("polycystic", "said"), [(0, "every label is normal"), (1, "in the smaller class"), (6, "")])
+def test_few_pictures_of_a_class_are_told(polycystic, said):
+    rows = [(f"n{i}", 0, "", f"n{i}") for i in range(30)] + [(f"p{i}", 1, "", f"p{i}") for i in range(polycystic)]
+    text, _ = told(rows)
+    assert said in text and ("coin" in text) == (polycystic == 1)
+
+
+def test_one_image_is_told_as_one_and_what_could_not_be_compared_as_that():
+    one = table([("a", 1, "", "a")])
+    assert audit_report.verdict(audit.summary(one)).startswith("1 readable image shows 1 picture")
+    assert audit_report.copies_sentence(one) == "1 image, which cannot have a copy."
+    plain = table([("a", 1, "", "a"), ("b", 0, "", "b")]).assign(evidence="too plain")
+    assert "2 of them are too plain to compare" in audit_report.verdict(audit.summary(plain))
+    assert "no copy." not in audit_report.copies_sentence(plain)
 
 
 def test_two_labels_are_a_conflict_and_named():
