@@ -55,6 +55,15 @@ def test_one_image_is_told_as_one_and_what_could_not_be_compared_as_that():
     assert "no copy." not in audit_report.copies_sentence(plain)
 
 
+def test_a_test_folder_is_held_against_the_train_folder_of_its_own_data_set():
+    rows = [("a", 0, "train", "a"), ("b", 1, "test", "b"), ("b2", 1, "train", "b"), ("a2", 0, "test", "a")]
+    joined = table(rows).assign(dataset=["one", "one", "two", "two"])
+    facts, pairs = audit.summary(joined), audit.between(joined)
+    text = audit_report.verdict(facts, pairs)
+    assert "share no picture" in text and "no model" not in text and "one and two share 2 pictures" in text
+    assert audit_report.found(facts, pairs)
+
+
 def test_two_labels_are_a_conflict_and_named():
     rows = [(f"n{i}", 0, "", f"n{i}") for i in range(8)] + [(f"p{i}", 1, "", f"p{i}") for i in range(8)]
     text, found = told([*rows, ("q", 1, "", "n3")])
