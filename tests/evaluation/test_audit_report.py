@@ -135,6 +135,15 @@ def test_images_without_classes_can_be_audited(folder, tmp_path, capsys):
     assert "coin" not in capsys.readouterr().out
 
 
+def test_litter_is_no_image_with_a_table_of_labels_either(folder, tmp_path):
+    (tmp_path / "flat").mkdir()
+    for name in (".DS_Store", "Thumbs.db"):
+        (tmp_path / "flat" / name).write_bytes(b"a system's own")
+    Image.fromarray(phantom.simulate(4, 0).image).save(tmp_path / "flat" / "a.png")
+    (tmp_path / "table.csv").write_text("image,label\na.png,0\n")
+    assert len(manifest.scan(tmp_path / "flat", tmp_path / "table.csv", every=True)) == 1
+
+
 @pytest.mark.parametrize("what", ["missing", "empty", "twice", "blocked"])
 def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, what):
     (tmp_path / "empty").mkdir()
