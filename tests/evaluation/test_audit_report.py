@@ -144,12 +144,15 @@ def test_litter_is_no_image_with_a_table_of_labels_either(folder, tmp_path):
     assert len(manifest.scan(tmp_path / "flat", tmp_path / "table.csv", every=True)) == 1
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "twice", "blocked"])
+@pytest.mark.parametrize("what", ["missing", "empty", "twice", "nested", "blocked", "a file", "inside"])
 def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, what):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     folders = {"missing": [tmp_path / "none"], "empty": [tmp_path / "empty"], "twice": [folder, folder]}
-    out = tmp_path / "file" / "out" if what == "blocked" else tmp_path / "out"
+    folders["nested"] = [folder, folder / "test"]
+    places = {"blocked": tmp_path / "file" / "out", "a file": tmp_path / "file", "inside": folder / "out"}
+    out = places.get(what, tmp_path / "out")
     with pytest.raises(StudyError) as caught:
         cli.audit(folders.get(what, [folder]), out)
     assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "out").exists()
+    assert "permission" not in str(caught.value) and not (folder / "out").exists()
