@@ -109,6 +109,9 @@ def audit(
     for folder in folders:
         if not folder.is_dir():
             raise StudyError(f"{folder} is no folder; name folders of images.")
+        if out.resolve().is_relative_to(folder.resolve()):
+            # The contact sheet would be read as an image of the set, one that shows every picture of it.
+            raise StudyError(f"{out} lies inside {folder}, which is audited; name another place with --out.")
     _must_be_writable(out)
     names = _short_names(folders)
     table = Path(labels) if labels else None
@@ -131,6 +134,9 @@ def _short_names(folders: list[Path]) -> dict[str, Path]:
     places = [folder.resolve() for folder in folders]
     if len(set(places)) < len(places):
         raise StudyError("The same folder is named twice; name each once.")
+    for inner in places:
+        for outer in set(places) & set(inner.parents):
+            raise StudyError(f"{inner} lies inside {outer}, so its images would be read twice; name one of the two.")
     depth = 1
     while len({place.parts[-depth:] for place in places}) < len(places):
         depth += 1
@@ -174,7 +180,9 @@ def _must_be_writable(folder: Path) -> None:
     place = folder
     while not place.exists():
         place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
+    if not place.is_dir():
+        raise StudyError(f"{place} is a file, and results go to a folder; name another place.")
+    if not os.access(place, os.W_OK):
         raise StudyError(
             f"The output folder {place} is not writable; give yourself write permission there, "
             "or set PCOS_HOME to another folder."

@@ -45,7 +45,7 @@ def test_a_place_for_results_that_cannot_be_written(home):
     # A file where the folder should be refuses everybody; permissions alone would not stop root.
     (home / "reports").write_text("in the way")
     done = pcos("check", home=home)
-    assert done.returncode == 2 and "not writable" in done.stderr and done.stderr.count("\n") == 1
+    assert done.returncode == 2 and "is a file" in done.stderr and done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into a read-only folder; the test above stands in")

@@ -81,13 +81,13 @@ def listing(folder: Path, labels: Path | None = None, every: bool = False) -> li
     for path, short in found:
         # A folder that is listed as a file, because it is a link or may not be listed, can itself be a class folder.
         parts = [part.lower() for part in (short if os.path.isdir(path) else short.parent).parts]
+        litter = any(part.startswith(".") for part in short.parts) or path.name.lower() in LITTER
         if label_of is not None:
             label = label_of.get(short.as_posix())
-        elif any(part.startswith(".") for part in short.parts) or path.name.lower() in LITTER:
-            continue
         else:
             label = next((LABEL_OF_FOLDER[part] for part in reversed(parts) if part in LABEL_OF_FOLDER), None)
-        if label is not None or every:
+        named = label is not None and label_of is not None
+        if named or not litter and (label is not None or every):
             split = next((SPLIT_OF_FOLDER[part] for part in parts if part in SPLIT_OF_FOLDER), "")
             files.append((path, short.as_posix(), label, split))
     return files

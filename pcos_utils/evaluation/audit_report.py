@@ -22,14 +22,17 @@ NOTICE = "May show images that are not yours to pass on: for this machine only."
 def verdict(facts: pd.DataFrame, pairs: pd.DataFrame | None = None) -> str:
     """One sentence on what the images allow, from ``audit.summary`` and, for several data sets, ``audit.between``."""
     count = facts.set_index("fact")["count"]
-    parts = [f"{many(count['readable images'], 'readable image')} show {many(count[SOURCES], 'picture')}"]
+    images, plain = count["readable images"], count["images too plain to compare"]
+    parts = [f"{many(images, 'readable image')} {_show(images)} {many(count[SOURCES], 'picture')}"]
+    if plain:
+        parts.append(f"{plain:,} of them {'is' if plain == 1 else 'are'} too plain to compare and may be copies unseen")
     test = count["images in the test folder"]
     if test and not count[NEW_SOURCES]:
         parts.append("the test folder holds no picture that the train folder lacks, so no model can be evaluated on it")
     elif count[CROSSING]:
         parts.append(
-            f"{count[COPIED_SOURCES]:,} of {many(test, 'test image')} show a picture that the train folder holds too, "
-            "so a score on the test folder is too high"
+            f"{count[COPIED_SOURCES]:,} of {many(test, 'test image')} {_show(count[COPIED_SOURCES])} a picture that "
+            "the train folder holds too, so a score on the test folder is no score on new pictures"
         )
     elif test and count["images in the train folder"]:
         parts.append("the train and the test folder share no picture")
@@ -39,11 +42,13 @@ def verdict(facts: pd.DataFrame, pairs: pd.DataFrame | None = None) -> str:
         for row in pairs.itertuples():
             shared = "no picture" if not row.shared_sources else many(row.shared_sources, "picture")
             parts.append(f"{row.first} and {row.second} share {shared}")
-    few = min(count["polycystic sources"], count["normal sources"])
-    if few < FEWEST_SOURCES and count["polycystic sources"] + count["normal sources"]:
+    of_class = [count[f"{name} sources"] for name in ("polycystic", "normal")]
+    if not min(of_class) and max(of_class):
+        parts.append(f"every label is {'normal' if of_class[1] else 'polycystic'}, so nothing can be told apart")
+    elif 0 < min(of_class) < FEWEST_SOURCES:
         parts.append(
-            f"with {count['polycystic sources']:,} polycystic and {count['normal sources']:,} normal "
-            "pictures even a faultless score could not be told from a coin"
+            f"with {many(of_class[0], 'polycystic picture')} and {many(of_class[1], 'normal picture')} even a "
+            "faultless score in the smaller class could not be told from a coin"
         )
     return "; ".join(parts) + "."
 
@@ -59,11 +64,16 @@ def copies_sentence(sources: pd.DataFrame) -> str:
     """How the images are spread over the source pictures, and what they are worth."""
     counted = audit.copies(sources)
     images, most = int(counted.images.sum()), int(counted.images.iloc[0])
+    plain = int((sources.evidence == "too plain").sum())
+    if most == 1 and plain:
+        return f"No copy was found among {many(images, 'image')}, of which {plain:,} could not be compared."
+    if images == 1:
+        return "1 image, which cannot have a copy."
     if most == 1:
         return f"Every one of the {len(counted):,} source pictures is there once: {many(images, 'image')}, no copy."
     worth = audit.effective_size(sources, 0.5), audit.effective_size(sources, 1.0)
     return (
-        f"{many(images, 'image')} show {many(len(counted), 'source picture')}; the most copied one is there "
+        f"{many(images, 'image')} {_show(images)} {many(len(counted), 'source picture')}; the most copied one is there "
         f"{most:,} times. If copies of a picture correlate at .5 they are worth {worth[0]:,.1f} independent images, "
         f"at 1 they are worth {worth[1]:,.1f}."
     )
@@ -165,6 +175,10 @@ def write(sources: pd.DataFrame, folders: dict[str, Path], out: Path) -> dict:
         figure.savefig(path, bbox_inches="tight", dpi=80)
     plt.close(figure)
     return content
+
+
+def _show(count: int) -> str:
+    return "shows" if count == 1 else "show"
 
 
 def _carry(count: int) -> str:

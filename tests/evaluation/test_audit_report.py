@@ -28,15 +28,40 @@ def told(rows):
 def test_a_test_folder_of_copies_cannot_judge_anything():
     text, found = told([("a", 0, "train", "a"), ("b", 0, "test", "a"), ("c", 1, "train", "c"), ("d", 1, "test", "c")])
     assert found and "4 readable images show 2 pictures" in text and "no model can be evaluated on it" in text
-    assert "1 polycystic and 1 normal pictures even a faultless score" in text
+    assert "1 polycystic picture and 1 normal picture even a faultless score in the smaller class" in text
 
 
 def test_a_partial_leak_is_counted_in_images():
     rows = [(f"n{i}", 0, "train", f"n{i}") for i in range(8)] + [(f"p{i}", 1, "train", f"p{i}") for i in range(8)]
     text, found = told([*rows, ("x", 0, "test", "n1"), ("y", 1, "test", "new")])
-    assert found and "1 of 2 test images show a picture that the train folder holds too" in text
+    assert found and "1 of 2 test images shows a picture that the train folder holds too" in text
     text, found = told([*rows, ("x", 0, "test", "fresh"), ("y", 1, "test", "new")])
     assert not found and "share no picture" in text and "coin" not in text
+
+
+@pytest.mark.parametrize(("polycystic", "said"), [(0, "every label is normal"), (1, "in the smaller class"), (6, "")])
+def test_few_pictures_of_a_class_are_told(polycystic, said):
+    rows = [(f"n{i}", 0, "", f"n{i}") for i in range(30)] + [(f"p{i}", 1, "", f"p{i}") for i in range(polycystic)]
+    text, _ = told(rows)
+    assert said in text and ("coin" in text) == (polycystic == 1)
+
+
+def test_one_image_is_told_as_one_and_what_could_not_be_compared_as_that():
+    one = table([("a", 1, "", "a")])
+    assert audit_report.verdict(audit.summary(one)).startswith("1 readable image shows 1 picture")
+    assert audit_report.copies_sentence(one) == "1 image, which cannot have a copy."
+    plain = table([("a", 1, "", "a"), ("b", 0, "", "b")]).assign(evidence="too plain")
+    assert "2 of them are too plain to compare" in audit_report.verdict(audit.summary(plain))
+    assert "no copy." not in audit_report.copies_sentence(plain)
+
+
+def test_a_test_folder_is_held_against_the_train_folder_of_its_own_data_set():
+    rows = [("a", 0, "train", "a"), ("b", 1, "test", "b"), ("b2", 1, "train", "b"), ("a2", 0, "test", "a")]
+    joined = table(rows).assign(dataset=["one", "one", "two", "two"])
+    facts, pairs = audit.summary(joined), audit.between(joined)
+    text = audit_report.verdict(facts, pairs)
+    assert "share no picture" in text and "no model" not in text and "one and two share 2 pictures" in text
+    assert audit_report.found(facts, pairs)
 
 
 def test_two_labels_are_a_conflict_and_named():
@@ -110,12 +135,24 @@ def test_images_without_classes_can_be_audited(folder, tmp_path, capsys):
     assert "coin" not in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "twice", "blocked"])
+def test_litter_is_no_image_with_a_table_of_labels_either(folder, tmp_path):
+    (tmp_path / "flat").mkdir()
+    for name in (".DS_Store", "Thumbs.db"):
+        (tmp_path / "flat" / name).write_bytes(b"a system's own")
+    Image.fromarray(phantom.simulate(4, 0).image).save(tmp_path / "flat" / "a.png")
+    (tmp_path / "table.csv").write_text("image,label\na.png,0\n")
+    assert len(manifest.scan(tmp_path / "flat", tmp_path / "table.csv", every=True)) == 1
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "twice", "nested", "blocked", "a file", "inside"])
 def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, what):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     folders = {"missing": [tmp_path / "none"], "empty": [tmp_path / "empty"], "twice": [folder, folder]}
-    out = tmp_path / "file" / "out" if what == "blocked" else tmp_path / "out"
+    folders["nested"] = [folder, folder / "test"]
+    places = {"blocked": tmp_path / "file" / "out", "a file": tmp_path / "file", "inside": folder / "out"}
+    out = places.get(what, tmp_path / "out")
     with pytest.raises(StudyError) as caught:
         cli.audit(folders.get(what, [folder]), out)
     assert len(str(caught.value).splitlines()) == 1 and not (tmp_path / "out").exists()
+    assert "permission" not in str(caught.value) and not (folder / "out").exists()
