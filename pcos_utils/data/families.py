@@ -28,7 +28,6 @@ from pcos_utils.data.keypoints import (
 CANDIDATES = 8  # pictures that a new one is compared with, at most
 FAINT = 0.1  # of the votes for a picture that proved a copy; candidates below are not tried as well
 KNOWN = 0.6  # share of an image's detail from which it shows nothing that its family has not shown
-ESTABLISHED = 3  # images; one image alone does not join two families of this size on separate parts of itself
 STRETCHES = (1.5, 1 / 1.5)  # in which a picture that found no relative is looked up again
 WORKERS = 2  # threads that read and sketch ahead
 
@@ -140,7 +139,7 @@ class _Gathering:
         """Nothing: the two families that one picture matches are joined, unless that would be chaining.
 
         Where both families show the same part of the picture they must agree with each other there. Where they show
-        separate parts, one picture is enough for small families; established ones need two.
+        separate parts it may be a collage: then a second picture has to say the same.
         """
         (one, link), (two, other) = first, second
         if self.root(one) == self.root(two):
@@ -150,8 +149,7 @@ class _Gathering:
         pair = frozenset((self.root(one), self.root(two)))
         witnesses = self.refused.setdefault(pair, set())
         witnesses.add(number)
-        small = min(self.size[family] for family in pair) < ESTABLISHED
-        if agreement >= LEAST_AGREEMENT or small or len(witnesses) > 1:
+        if agreement >= LEAST_AGREEMENT or len(witnesses) > 1:
             del self.refused[pair]
             self.union(one, two)
 

@@ -116,16 +116,16 @@ def shortcuts_sentence(table: pd.DataFrame) -> str:
             texts.append(f"with {words} nothing can be tested, because a class has a single picture")
             continue
         best = rows.loc[rows.value.idxmax()]
-        beats = "above a coin" if best.low > 0.5 else "not shown to be above a coin"
+        beats = "above a coin" if best.low_of_all > 0.5 else "not shown to be above a coin"
         if best.few_sources:
             beats = "from so few pictures that the interval is too narrow"
         texts.append(f"with {words} the best of {len(rows)} is **{best.shortcut}**, AUC {interval(best)}, {beats}")
     text = "Of what shows no single follicle, " + "; ".join(texts) + "."
-    nearest = aucs[aucs.shortcut == "nearest thumbnail"].set_index("split").value
-    if {"random", "source"} <= set(nearest.index) and nearest["random"] > nearest["source"] + 0.05:
+    nearest = aucs[aucs.shortcut == "nearest thumbnail"].set_index("split")
+    if {"random", "source"} <= set(nearest.index) and nearest.low["random"] > nearest.high["source"]:
         text += (
-            f" A nearest neighbour among thumbnails falls from {number(nearest['random'])} to "
-            f"{number(nearest['source'])} when copies may no longer stand on both sides: that much was memory."
+            f" A nearest neighbour among thumbnails falls from {number(nearest.value['random'])} to "
+            f"{number(nearest.value['source'])} when copies may no longer stand on both sides: that much was memory."
         )
     return text
 

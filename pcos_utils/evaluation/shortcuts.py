@@ -47,11 +47,13 @@ def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFra
 
 
 def separation(measured: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
-    """One row per shortcut, split and metric: shortcut, split, metric, value, low, high, sources, images, few_sources.
+    """One row per shortcut, split and metric: shortcut, split, metric, value, low, high, low_of_all, sources, images,
+    few_sources.
 
     ``split``: "random" (images drawn) or "source" (sources drawn). Values are of out-of-fold predictions of all
     images by a small tree, or by the nearest neighbour for thumbnails; intervals come from resampled sources and are
-    too narrow where ``few_sources`` of a class lie behind them. Where a class has a single source no source split
+    too narrow where ``few_sources`` of a class lie behind them. ``low_of_all`` is the lower end for whoever picks the
+    best shortcut: its error is shared among all of them (Bonferroni). Where a class has a single source no source split
     exists, and value and interval are empty.
     """
     y_true = measured.label.to_numpy(int)
@@ -62,12 +64,13 @@ def separation(measured: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.D
     for name, columns in SHORTCUTS.items():
         for split, y_prob in _out_of_fold(measured, columns, seed).items():
             for metric, score in {"auc": metrics.auc, "accuracy": metrics.accuracy}.items():
-                value = low = high = np.nan
+                value = low = high = low_of_all = np.nan
                 if y_prob is not None:
                     value = float(score(y_true, y_prob, np.ones(len(measured))))
-                    low, high = np.nanquantile(score(y_true, y_prob, weights), [0.025, 0.975])
+                    ends = [0.025, 0.975, 0.025 / len(SHORTCUTS)]
+                    low, high, low_of_all = np.nanquantile(score(y_true, y_prob, weights), ends)
                 row = {"shortcut": name, "split": split, "metric": metric, "value": value, "low": low, "high": high}
-                rows.append(row | counts)
+                rows.append(row | {"low_of_all": low_of_all} | counts)
     return pd.DataFrame(rows)
 
 

@@ -32,11 +32,19 @@ def test_two_runs_and_one_thread_give_the_same(known, monkeypatch):
     assert first.family.tolist() == again.family.tolist() and first.inliers.tolist() == again.inliers.tolist()
 
 
-def test_a_whole_that_comes_after_its_parts_joins_them():
+def test_parts_are_joined_by_two_pictures_of_the_whole_and_not_by_one():
     whole = phantom.simulate(3, 1).image
     left, right = whole[:, :140].copy(), whole[:, 160:].copy()
-    found = families.gather([left, right, whole].__getitem__, 3)
-    assert found.family.tolist() == [0, 0, 0]
+    turned = planted.warp(whole, planted.about_centre(whole, 12, 0.9, 0.9), np.random.default_rng(0), "constant")
+    assert families.gather([left, right, whole, turned].__getitem__, 4).family.tolist() == [0, 0, 0, 0]
+    once = families.gather([left, right, whole].__getitem__, 3)
+    assert once.family[0] != once.family[1] and [number for number, _, _ in once.refused] == [2]
+
+
+def test_a_collage_of_single_pictures_joins_none_of_them():
+    four = [phantom.simulate(seed, 1).image for seed in (5, 7, 9, 11)]
+    found = families.gather([*four, np.vstack([np.hstack(four[:2]), np.hstack(four[2:])])].__getitem__, 5)
+    assert len(set(found.family[:4].tolist())) == 4 and {number for number, _, _ in found.refused} == {4}
 
 
 def test_one_montage_does_not_join_two_established_families():
