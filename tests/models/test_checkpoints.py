@@ -1,0 +1,226 @@
+"""A training that is interrupted after any epoch ends with the bits of one that was not."""
+
+import os
+import random
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pcos_utils.models import architectures, checkpoints, training
+from pcos_utils.models.recipes import Recipe
+
+EPOCHS = 4
+PLAIN = Recipe(optimiser="sgd", learning_rate=0.01, epochs=EPOCHS, batch=8)
+OURS = Recipe(optimiser="adamw", learning_rate=0.01, weight_decay=0.01, epochs=EPOCHS, batch=8, balance=True)
+
+
+class Stop(Exception):
+    """An interruption."""
+
+
+@pytest.fixture(autouse=True)
+def _deterministic():
+    before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
+    torch.use_deterministic_algorithms(True)
+    torch.set_num_threads(1)  # these networks are too small to gain by two, and lose where a core is busy
+    yield
+    torch.use_deterministic_algorithms(before[0])
+    torch.set_num_threads(before[1])
+
+
+def images(n: int, seed: int, side: int = 32) -> training.Images:
+    """Noise with labels that mean nothing, so that the best epoch is an early one."""
+    rng = np.random.default_rng(seed)
+    pixels = torch.tensor(rng.integers(0, 255, (n, side, side, 3)), dtype=torch.uint8)
+    return training.Images(pixels, torch.tensor(np.arange(n) % 2, dtype=torch.float32), torch.ones(n))
+
+
+def iustnet():
+    """The published small network, for 32 pixels."""
+    return architectures.IustNet(32), lambda batch: architectures.prepare("iustnet", batch)
+
+
+def dropping():
+    """A network that draws from torch's own generator, and has a batch norm whose statistics move."""
+    parts = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.Flatten(), nn.Linear(4 * 30 * 30, 1)
+    return nn.Sequential(*parts), lambda batch: architectures.prepare("iustnet", batch)
+
+
+def densenet():
+    """DenseNet121d, all of it."""
+    return architectures.densenet121d(), lambda batch: architectures.prepare("densenet121d", batch)
+
+
+def fit(make, recipe, keep=None, stop_after=None):
+    """The history and the final state; Stop is raised after the given epoch."""
+    torch.manual_seed(0)
+    model, prepare = make()
+
+    def on_epoch(row):
+        if row["epoch"] == stop_after:
+            raise Stop
+
+    data = images(20, 0), images(8, 1)
+    history = training.fit(model, prepare, *data, recipe, seed=3, on_epoch=on_epoch, keep=keep)
+    return history, {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one, other) -> bool:
+    """Whether histories and states agree to the bit."""
+    return one[0].equals(other[0]) and all(torch.equal(one[1][name], other[1][name]) for name in one[1])
+
+
+CASES = {
+    "plain": (iustnet, PLAIN, range(1, EPOCHS)),
+    "one cycle": (iustnet, OURS.model_copy(update={"one_cycle": True}), [1, 2]),
+    "sgd, one cycle": (iustnet, PLAIN.model_copy(update={"one_cycle": True}), [2]),
+    "select": (iustnet, OURS.model_copy(update={"select_epoch": True, "epochs": 6, "learning_rate": 1e-3}), [1, 3, 5]),
+    "frozen norm": (dropping, OURS.model_copy(update={"freeze_batch_norm": True}), range(1, EPOCHS)),
+    "moving norm": (dropping, OURS.model_copy(update={"select_epoch": True, "one_cycle": True}), range(1, EPOCHS)),
+    "densenet121d": (densenet, OURS.model_copy(update={"select_epoch": True, "one_cycle": True, "epochs": 3}), [1, 2]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_interrupted_after_any_epoch_and_after_every_one(case, tmp_path):
+    make, recipe, stops = CASES[case]
+    undisturbed = fit(make, recipe)
+    said = []
+    for stop in stops:
+        keep = checkpoints.Checkpoint(tmp_path / f"{stop}.pt", "one", say=said.append)
+        with pytest.raises(Stop):
+            fit(make, recipe, keep, stop_after=stop)
+        torch.manual_seed(99)  # what the next process finds is not what this one left
+        assert same(fit(make, recipe, checkpoints.Checkpoint(keep.path, "one", say=said.append)), undisturbed)
+    assert said == [f"goes on after epoch {stop}" for stop in stops]
+
+
+def test_interrupted_again_and_again_in_one_run(tmp_path):
+    make, recipe, _ = CASES["moving norm"]
+    for _ in range(EPOCHS - 1):
+        keep = checkpoints.Checkpoint(tmp_path / "c.pt", "one")
+        done = len(keep._read()["rows"]) if keep.path.exists() else 0
+        with pytest.raises(Stop):
+            fit(make, recipe, keep, stop_after=done + 1)
+    assert same(fit(make, recipe, checkpoints.Checkpoint(keep.path, "one")), fit(make, recipe))
+
+
+def test_the_best_epoch_before_the_interruption_is_kept(tmp_path):
+    make, recipe, _ = CASES["moving norm"]
+    keep = checkpoints.Checkpoint(tmp_path / "c.pt", "one")
+    history, state = fit(make, recipe, keep)
+    kept = keep._read()
+    assert history[history.chosen].epoch.item() < EPOCHS - 1 and kept["best"][2] is not None
+    assert all(torch.equal(kept["best"][2][name], state[name]) for name in state)
+
+
+def test_what_is_kept_is_not_what_is_trained_further(tmp_path):
+    """The best weights of an epoch that was the best when it was kept do not move with the model."""
+    parts, generator = _parts(), torch.Generator()
+    best = checkpoints.Best(1, 0.5, {name: tensor.clone() for name, tensor in parts["model"].state_dict().items()})
+    keep = checkpoints.Checkpoint(tmp_path / "c.pt", "one")
+    keep.save(parts, generator, [{"epoch": 1}], best)
+    fresh = _parts()
+    _, restored = keep.restore(fresh, generator)
+    nn.init.zeros_(fresh["model"].weight)
+    assert torch.equal(restored.weights["weight"], best.weights["weight"]) and restored[:2] == (1, 0.5)
+
+
+def test_one_epoch_and_a_last_epoch_leave_nothing_to_write(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(checkpoints.Checkpoint, "save", lambda self, parts, of, rows, best: written.append(len(rows)))
+    fit(iustnet, PLAIN.model_copy(update={"epochs": 1}), checkpoints.Checkpoint(tmp_path / "c.pt", "one"))
+    assert written == []
+    fit(iustnet, PLAIN, checkpoints.Checkpoint(tmp_path / "c.pt", "one"))
+    assert written == [1, 2, 3]
+
+
+def test_writing_may_be_bounded_to_a_share_of_the_time(tmp_path):
+    keep = checkpoints.Checkpoint(tmp_path / "c.pt", "one", share=1e-6)
+    keep.save(_parts(), torch.Generator(), [{"epoch": 1}], None)
+    keep.save(_parts(), torch.Generator(), [{"epoch": 1}, {"epoch": 2}], None)
+    assert len(keep._read()["rows"]) == 1
+
+
+def test_seconds_count_earlier_sittings(tmp_path):
+    keep = checkpoints.Checkpoint(tmp_path / "c.pt", "one")
+    keep._earlier = 1000.0
+    keep.save(_parts(), torch.Generator(), [{"epoch": 1}], None)
+    again = checkpoints.Checkpoint(tmp_path / "c.pt", "one")
+    again.restore(_parts(), torch.Generator())
+    assert 1000 < again.seconds < 1100
+
+
+def _parts() -> dict:
+    model = nn.Linear(300, 1)
+    return {"model": model, "optimiser": torch.optim.SGD(model.parameters(), lr=0.1)}
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """The bytes of a checkpoint after two epochs, and how its run ends."""
+    path = tmp_path_factory.mktemp("kept") / "c.pt"
+    with pytest.raises(Stop):
+        fit(iustnet, OURS, checkpoints.Checkpoint(path, "one"), stop_after=2)
+    return path.read_bytes(), fit(iustnet, OURS)
+
+
+def test_it_is_read_without_running_code(interrupted, tmp_path):
+    path = tmp_path / "c.pt"
+    path.write_bytes(interrupted[0])
+    assert torch.load(path, weights_only=True)["identity"] == "one"
+
+    class Trap:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    torch.save({"identity": "one", "rows": Trap()}, path)
+    assert checkpoints.Checkpoint(path, "one", say=lambda _: None)._read() is None
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("damage", ["half", "one byte less", "empty", "one bit", "text", "a zip", "torch's, not ours"])
+def test_a_damaged_or_foreign_checkpoint_begins_again_and_says_so(damage, interrupted, tmp_path):
+    content, undisturbed = interrupted
+    path = tmp_path / "c.pt"
+    if damage == "a zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.txt", "a")
+    elif damage == "torch's, not ours":
+        torch.save([1, 2], path)
+    else:
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 1
+        cut = {"half": content[: len(content) // 2], "one byte less": content[:-1], "empty": b"", "text": b"hello"}
+        path.write_bytes(cut.get(damage, bytes(flipped)))
+    said = []
+    assert same(fit(iustnet, OURS, checkpoints.Checkpoint(path, "one", say=said.append)), undisturbed)
+    assert len(said) == 1 and "cannot be used" in said[0] and "begins again at epoch 1" in said[0]
+
+
+def test_any_flipped_bit_is_noticed_or_harmless(interrupted, tmp_path):
+    content = interrupted[0]
+    path = tmp_path / "c.pt"
+    path.write_bytes(content)
+    whole = checkpoints.Checkpoint(path, "one")._read()["parts"]["model"]
+    rng, noticed = random.Random(0), 0
+    for _ in range(150):
+        place = rng.choice([rng.randrange(len(content)), len(content) - 1 - rng.randrange(4000), rng.randrange(4000)])
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(flipped)
+        state = checkpoints.Checkpoint(path, "one", say=lambda _: None)._read()
+        noticed += state is None
+        assert state is None or all(torch.equal(state["parts"]["model"][name], whole[name]) for name in whole)
+    assert noticed > 50
+
+
+def test_a_checkpoint_of_other_settings_is_ignored_and_removed(interrupted, tmp_path):
+    path = tmp_path / "c.pt"
+    path.write_bytes(interrupted[0])
+    said = []
+    keep = checkpoints.Checkpoint(path, "other", say=said.append)
+    assert keep._read() is None and not path.exists() and said == []
