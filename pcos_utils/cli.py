@@ -160,6 +160,34 @@ def convert(
 
 
 @app.command()
+def published(
+    folder: Annotated[Path, typer.Argument(help="a folder of images, in class folders for metrics")],
+    weights: Annotated[Path, typer.Option(help="a folder with the published .pth files, or those of them you have")],
+    out: Annotated[Path, typer.Option(help="where predictions.csv, metrics.csv and converted weights go")],
+    labels: Labels = None,
+    network_class: NetworkClass = None,
+) -> None:
+    """The published networks' probability for every readable image of a folder, and how far they are right."""
+    from pcos_utils.data import manifest
+    from pcos_utils.data.audit import find_sources
+    from pcos_utils.evaluation import replay as tables
+    from pcos_utils.evaluation.readings import interval
+    from pcos_utils.models import replay
+    from pcos_utils.models.admitted import OWN
+
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is no folder; name a folder of images.")
+    _must_be_writable(out)
+    places = replay.gather(weights, out / "weights", [*OWN, *(network_class or [])])
+    scanned = manifest.scan(folder, Path(labels) if labels else None, every=True)
+    made = tables.write(replay.predict(find_sources(scanned, folder), folder, places), out)
+    for row in made[made.metric.isin(["auc", "recall", "specificity"])].itertuples():
+        where = f"{row.model}, {row.folder_split or 'all'} images, by {row.level}"
+        typer.echo(f"{where:<45} {row.metric:<12} {interval(row)}  n = {row.sources} sources")
+    typer.echo(f"{tables.CAVEAT}\nwritten to {out}: predictions.csv, metrics.csv")
+
+
+@app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
     """The committed notebooks and the README's answer, from the demo's outputs."""
     from pcos_utils.evaluation.report import answer

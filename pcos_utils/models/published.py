@@ -23,12 +23,16 @@ SETTINGS = ("kernel_size", "stride", "padding", "padding_mode", "dilation", "gro
 TURNED = "logit sign turned: positive = polycystic"
 
 
+class AnotherNetwork(StudyError):
+    """Why a file that was read does not fit the network that was named."""
+
+
 def convert(path: Path, name: str, out: Path, own: Collection[str] = OWN) -> dict[str, str]:
     """The metadata of the ``.safetensors`` file ``out`` that is made of a published ``.pth`` file.
 
     ``out`` loads through ``weights.load`` into ``architectures.build(name)``; its logit is the published one with the
-    sign turned. Keys: model, source, source_sha256, names, logit. Raises StudyError where the file is refused, is
-    another network, or could be fitted to ours in more than one way.
+    sign turned. Keys: model, source, source_sha256, names, logit. Raises StudyError where the file is refused, and
+    AnotherNetwork where it is another network or could be fitted to ours in more than one way.
     """
     if name not in MODELS:
         raise StudyError(f"The network '{name}' is unknown; use one of: {', '.join(MODELS)}.")
@@ -42,7 +46,7 @@ def convert(path: Path, name: str, out: Path, own: Collection[str] = OWN) -> dic
         network.load_state_dict({mine: found.state[other] for mine, other in named.items()}, strict=True)
     except (_Unlike, RuntimeError) as error:
         why = str(error).strip().splitlines()[-1].strip()
-        raise StudyError(
+        raise AnotherNetwork(
             f"{path} is not the published {name} ({why}); give that network's own file, or state another --model."
         ) from error
     _turn_sign(network)
