@@ -83,7 +83,7 @@ def test_a_manifest_reads_back_as_it_was(tmp_path):
     table.to_csv(tmp_path / "manifest.csv", index=False)
     again = manifest.read(tmp_path / "manifest.csv")
     assert again.width.tolist()[:1] == [60] and again.width.isna().sum() == 1
-    assert again.phash.tolist() == table.phash.fillna("").tolist() and again.folder_split.eq("").all()
+    assert again.pixel_sha256.tolist() == table.pixel_sha256.fillna("").tolist() and again.folder_split.eq("").all()
 
 
 def test_the_pixel_digest_sees_through_formats_and_not_through_shapes(tmp_path):
