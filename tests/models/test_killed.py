@@ -69,8 +69,6 @@ def test_killed_at_random_and_while_it_writes(place):
 
 
 def test_an_interrupted_run_goes_on_and_leaves_the_four_files(small, place, monkeypatch, capsys):
-    # On a busy machine two threads may share a sum otherwise from one run to the next.
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     study = small[0].model_copy(update={"epochs": 4})
     sweep.run("iustnet", study)
     undisturbed = contents(folder_of(study))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors import safe_open
 from torchvision.models import DenseNet201_Weights, densenet201
 
 from pcos_utils.config import StudyError
@@ -78,3 +79,14 @@ def test_unreachable_weights_stop_the_full_study_and_mark_the_demo():
 
 def test_only_densenet201_starts_from_imagenet():
     assert weights.start(architectures.IustNet(32), "iustnet", "imagenet", must_fetch=True) == "random"
+
+
+def test_equal_weights_are_equal_bytes_and_keep_their_metadata(tmp_path):
+    network, facts = torch.nn.Linear(3, 2), {"model": "x", "settings_sha256": "y", "logit": "z \u00b1"}
+    for number in range(12):
+        weights.save(network, tmp_path / f"{number}.safetensors", facts)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    again = torch.nn.Linear(3, 2)
+    weights.load(again, tmp_path / "0.safetensors")
+    with safe_open(tmp_path / "0.safetensors", "pt") as file:
+        assert file.metadata() == facts and torch.equal(again.weight, network.weight)
