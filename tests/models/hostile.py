@@ -239,6 +239,9 @@ def archives() -> dict[str, tuple[bytes, str]]:
             for fact in ("header_offset", "file_size", "compress_size", "CRC"):
                 setattr(member, fact, getattr(members[3], fact))
 
+    def lie(members):
+        members[-1].file_size = members[-1].compress_size
+
     def encrypt(members):
         members[-1].flag_bits = 1
 
@@ -256,6 +259,8 @@ def archives() -> dict[str, tuple[bytes, str]]:
         "two folders": (other("other/data/1"), "outside its folder"),
         "a double name": (other("archive/data/0"), "double"),
         "a bomb": (other("archive/data/1", compress=zipfile.ZIP_DEFLATED, content=bytes(2**26)), "compressed"),
+        "a bomb that lies": (
+            other("archive/data/1", compress=zipfile.ZIP_DEFLATED, content=bytes(2**20), edit=lie), "compressed"),
         "overlapping members": (other(*blocks, content=bytes(2**20), edit=overlap), "overlap"),
         "a long directory": (other(*(f"archive/data/{i:050}" for i in range(12_000))), "directory is too long"),
         "an encrypted member": (other("archive/data/1", edit=encrypt), "encrypted"),

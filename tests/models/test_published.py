@@ -211,3 +211,10 @@ def test_only_tensors_are_matched_by_name(tmp_path):
     metadata = published.convert(tmp_path / "w.pth", "iustnet", tmp_path / "w.safetensors")
     assert metadata["names"] == "the file's"
     assert torch.equal(loaded("iustnet", tmp_path / "w.safetensors").classifier[1].bias, -network.classifier[1].bias)
+
+
+def test_whole_numbers_in_place_of_fractions_are_refused(tmp_path):
+    state = architectures.IustNet().state_dict()
+    torch.save(state | {"classifier.1.bias": torch.tensor([7])}, tmp_path / "w.pth")
+    with pytest.raises(StudyError, match="'classifier.1.' has other shapes or settings"):
+        published.convert(tmp_path / "w.pth", "iustnet", tmp_path / "w.safetensors")
