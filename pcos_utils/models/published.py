@@ -78,9 +78,6 @@ def match(ours: Network, theirs: Network) -> dict[str, str]:
         if len(a) != len(b):
             raise _Unlike(f"{len(b)} layers like '{a[0].removesuffix('.')}', not {len(a)}")
         pairs |= {a[0]: b[0]} if len(a) == 1 else _by_place(ours, theirs, a, b) or _by_number(a, b)
-    extra = set(other) - set(pairs.values())
-    if extra:
-        raise _Unlike(f"its layer {plain(min(extra))} has no place in the network")
     for mine, other in pairs.items():
         if _facts(ours, mine) != _facts(theirs, other):
             raise _Unlike(f"its layer {plain(other)} has other shapes or settings")

@@ -183,7 +183,7 @@ def test_the_canary_would_have_sung(answers, tmp_path):
 
 def test_no_refusal_takes_long_or_much_memory(answers):
     slow = {name: one["seconds"] for name, (one, _) in answers[0].items() if one["seconds"] > 10}
-    large = {name: one["megabytes"] for name, (one, _) in answers[0].items() if one["megabytes"] > 300}
+    large = {name: one["megabytes"] for name, (one, _) in answers[0].items() if one["megabytes"] > 100}
     assert slow == {} and large == {}
 
 

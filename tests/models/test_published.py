@@ -14,6 +14,7 @@ from torch import nn
 from pcos_utils.config import ROOT, StudyError
 from pcos_utils.files import sha256
 from pcos_utils.models import architectures, published, weights
+from tests.models import hostile
 
 IMAGES = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
 
@@ -218,3 +219,17 @@ def test_whole_numbers_in_place_of_fractions_are_refused(tmp_path):
     torch.save(state | {"classifier.1.bias": torch.tensor([7])}, tmp_path / "w.pth")
     with pytest.raises(StudyError, match="'classifier.1.' has other shapes or settings"):
         published.convert(tmp_path / "w.pth", "iustnet", tmp_path / "w.safetensors")
+
+
+def test_the_command_converts_and_refuses_in_one_line(notebooks, tmp_path):
+    (tmp_path / "evil.pth").write_bytes(hostile.calls(tmp_path / "canary")["os.system"][0])
+    lines = []
+    for path in (notebooks / "0.pth", tmp_path / "evil.pth"):
+        command = ["convert", str(path), "--model", "iustnet", "--out", str(tmp_path / f"{path.stem}.safetensors")]
+        done = subprocess.run(
+            [sys.executable, "-m", "pcos_utils.cli", *command], cwd=ROOT, capture_output=True, text=True
+        )
+        lines.append((done.returncode, done.stdout, done.stderr))
+    assert lines[0][0] == 0 and published.TURNED in lines[0][1]
+    assert lines[1][0] == 2 and "'posix.system'" in lines[1][2] and lines[1][2].count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.safetensors", "evil.pth"]
