@@ -2,7 +2,7 @@
 
 A run folder holds ``weights.safetensors``, ``history.csv``, ``predictions.csv`` and ``run.json``, which is written
 last: a folder without it is unfinished. What is unfinished goes on after the last epoch that its ``checkpoint.pt``
-holds, and ends as if it had never stopped: on a CPU to the bit.
+holds, and ends as if it had never stopped: on a CPU with as many threads, to the bit.
 """
 
 import ast

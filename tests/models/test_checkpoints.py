@@ -25,7 +25,8 @@ class Stop(Exception):
 def _deterministic():
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
     torch.use_deterministic_algorithms(True)
-    torch.set_num_threads(1)  # these networks are too small to gain by two, and lose where a core is busy
+    # Another number of threads sums in another order. These networks are too small to gain by two.
+    torch.set_num_threads(1)
     yield
     torch.use_deterministic_algorithms(before[0])
     torch.set_num_threads(before[1])
