@@ -35,11 +35,11 @@ def find_sources(manifest: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.D
     readable = manifest[manifest.status == "ok"]
     several = "dataset" in manifest
     name = readable.dataset + "/" + readable.path if several else readable.path
-    places = [folder[row.dataset] / row.path if several else folder / row.path for row in readable.itertuples()]
     first = ~readable.pixel_sha256.duplicated().to_numpy()
     distinct = np.flatnonzero(first)
-    progress = partial(tqdm, desc="compare", total=len(distinct), mininterval=2)
-    found = families.gather(lambda number: load(places[distinct[number]]), len(distinct), progress)
+    files = places(readable.iloc[distinct], folder)
+    progress = partial(tqdm, desc="compare", total=len(files), mininterval=2)
+    found = families.gather(lambda number: load(files[number]), len(files), progress)
     evidence = np.where(found.inliers > 0, "keypoints", "first").astype(object)
     evidence[found.plain] = "too plain"
     evidence[[number for number, _, _ in found.refused]] = "bridge"
@@ -52,6 +52,13 @@ def find_sources(manifest: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.D
     made["inliers"] = made.inliers.where(made.inliers > 0).astype("Int64")
     made = made.reindex(manifest.index).fillna({"source": "", "evidence": ""})
     return manifest.assign(**{column: made[column] for column in made})
+
+
+def places(rows: pd.DataFrame, folder: Path | dict[str, Path]) -> list[Path]:
+    """Where the file of each row lies; ``folder`` as in ``find_sources``."""
+    if isinstance(folder, dict):
+        return [folder[row.dataset] / row.path for row in rows.itertuples()]
+    return [folder / path for path in rows.path]
 
 
 def summary(sources: pd.DataFrame) -> pd.DataFrame:

@@ -59,6 +59,18 @@ def _weights(network: str, drive_id: str) -> Dataset:
     )
 
 
+def _pcosgen(part: str, number: str, images: int) -> Dataset:
+    return Dataset(
+        title=f"PCOSGen, the {part} frames of the Auto-PCOS challenge",
+        address=ZENODO_RECORD + number,
+        images=images,
+        folders={},
+        licence="CC BY-NC, as its authors state; the frames come from YouTube, ultrasoundcases.info and Kaggle",
+        citation=PCOSGEN + number,
+        known_problems=PCOSGEN_PROBLEMS,
+    )
+
+
 REGISTRY = {
     "phantom": Dataset(
         title="Synthetic B-mode phantoms with known truth",
@@ -101,24 +113,8 @@ REGISTRY = {
     "weights-densenet201": _weights("DenseNet201", "13wckgFIl6i1FMjUyfVLdkRkDNBHTrnKQ"),
     "weights-densenet121d": _weights("DenseNet121d", "1_TmP-vqdl7JvvxaNlhTynvTmbbZnN8PF"),
     "weights-iustnet": _weights("IustNet", "1-0P-C66B3gg5SLZi2BOHHHqLLGIqjgFm"),
-    "pcosgen-train": Dataset(
-        title="PCOSGen, the training frames of the Auto-PCOS challenge",
-        address=ZENODO_RECORD + "10430727",
-        images=3200,
-        folders={},
-        licence="CC BY-NC, as its authors state; the frames come from YouTube, ultrasoundcases.info and Kaggle",
-        citation=PCOSGEN + "10430727",
-        known_problems=PCOSGEN_PROBLEMS,
-    ),
-    "pcosgen-test": Dataset(
-        title="PCOSGen, the test frames of the Auto-PCOS challenge",
-        address=ZENODO_RECORD + "10960327",
-        images=1468,
-        folders={},
-        licence="CC BY-NC, as its authors state; the frames come from YouTube, ultrasoundcases.info and Kaggle",
-        citation=PCOSGEN + "10960327",
-        known_problems=PCOSGEN_PROBLEMS,
-    ),
+    "pcosgen-train": _pcosgen("training", "10430727", 3200),
+    "pcosgen-test": _pcosgen("test", "10960327", 1468),
 }
 
 

@@ -19,7 +19,7 @@ import requests
 from pcos_utils.config import Study, StudyError, home
 from pcos_utils.data import datasets, manifest, phantom, remote, unpack
 from pcos_utils.data.transfer import TransferError, bar
-from pcos_utils.files import sha256, write_csv
+from pcos_utils.files import alone_in, sha256, write_csv
 
 
 def prepare(study: Study) -> pd.DataFrame:
@@ -217,17 +217,8 @@ def _some(names: Iterable[str]) -> str:
 @contextmanager
 def _alone(staging: Path) -> Iterator[Path]:
     # The staging folder, for this process only: two that append to one part would spoil it.
-    staging.mkdir(parents=True, exist_ok=True)
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    def busy() -> None:
+        raise StudyError(f"Another process is writing {staging}; wait until it has ended.")
+
+    with alone_in(staging, busy):
         yield staging
-        return
-    handle = os.open(staging, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # given back by the system even after kill -9
-        yield staging
-    except BlockingIOError as error:
-        raise StudyError(f"Another process is writing {staging}; wait until it has ended.") from error
-    finally:
-        os.close(handle)

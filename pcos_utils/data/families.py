@@ -68,7 +68,7 @@ class _Gathering:
         self.exemplars: dict[int, Sketch] = {}
         self.joined_by: dict[int, tuple[int, Link]] = {}  # exemplar -> how it came into its family
         self.index = Index()
-        self.refused: dict[frozenset[int], set[int]] = {}
+        self.refused: list[tuple[int, int, int]] = []  # (picture, exemplar, exemplar) of families that it did not join
 
     def place(self, number: int, picture: Sketch) -> None:
         """Nothing: the picture is in its family, and an exemplar of it where it shows something new."""
@@ -146,33 +146,32 @@ class _Gathering:
             return
         between = cv2.invertAffineTransform(other.matrix) @ np.vstack([link.matrix, [0, 0, 1]])
         agreement, _ = agree(self.exemplars[one], self.exemplars[two], between)
-        pair = frozenset((self.root(one), self.root(two)))
-        witnesses = self.refused.setdefault(pair, set())
-        witnesses.add(number)
+        self.refused.append((number, one, two))
+        here = {self.root(one), self.root(two)}
+        # Families grow together between two witnesses, so that they are known by their exemplars and not by number.
+        witnesses = {witness for witness, a, b in self.refused if {self.root(a), self.root(b)} == here}
         if agreement >= LEAST_AGREEMENT or len(witnesses) > 1:
-            del self.refused[pair]
             self.union(one, two)
 
     def root(self, number: int) -> int:
+        """The number of the first picture of a picture's family."""
         while self.parent[number] != number:
             self.parent[number] = number = self.parent[self.parent[number]]
         return number
 
     def union(self, one: int, two: int) -> None:
+        """Nothing: the two families are one."""
         first, last = sorted((self.root(one), self.root(two)))
         if first != last:
             self.parent[last] = first
             self.size[first] += self.size[last]
 
     def result(self) -> Families:
+        """What was found; of the refused joins those that stayed so."""
         family = np.array([self.root(number) for number in range(len(self.parent))], int)
-        refused = [
-            (number, *sorted(self.root(member) for member in pair))
-            for pair, witnesses in self.refused.items()
-            for number in sorted(witnesses)
-            if len({self.root(member) for member in pair}) == 2
-        ]
-        return Families(family, self.inliers, self.plain, sorted(refused))
+        apart = {(number, *sorted((self.root(one), self.root(two)))) for number, one, two in self.refused}
+        refused = sorted(join for join in apart if join[1] != join[2])
+        return Families(family, self.inliers, self.plain, refused)
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:

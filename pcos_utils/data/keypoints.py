@@ -19,9 +19,8 @@ LEAST_INLIERS = 8  # an affine map has three points' worth of freedom; unrelated
 FINE = (1.0, 2.5)  # px, the standard deviations between which detail counts as fine: speckle, not anatomy
 WINDOW = 15  # px, side of the windows in which detail is correlated
 SAME = 0.8  # correlation from which a window agrees
-LEAST_AGREEMENT = (
-    0.45  # of the overlap's windows: copies reached .6 and more, one layout .3, other speckle of one anatomy .2
-)
+# Of the overlap's windows: copies reached .6 and more, one screen layout .3, other speckle of one anatomy .2.
+LEAST_AGREEMENT = 0.45
 LEAST_OVERLAP = 0.04  # of the picture's area
 FLAT = 1.0  # grey levels squared; a window with less variance holds nothing to compare
 BLANK = 0.15  # of a window without any detail: there it shows the screen's ground beside words, rulers or an edge

@@ -133,11 +133,9 @@ def shortcuts_sentence(table: pd.DataFrame) -> str:
 def contact_sheet(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> plt.Figure:
     """A sheet of the source pictures, the most copied first, each with class, copies and folders."""
     counted = audit.copies(sources).head(SHEET)
-    first = sources[sources.status == "ok"].drop_duplicates("source").set_index("source")
-    pictures, titles = [], []
+    first = sources[sources.status == "ok"].drop_duplicates("source").set_index("source").loc[counted.source]
+    pictures, titles = [load(path) for path in audit.places(first, folder)], []
     for row in counted.itertuples():
-        at = first.loc[row.source]
-        pictures.append(load((folder[at.dataset] if isinstance(folder, dict) else folder) / at.path))
         label = " and ".join(name for name in ("polycystic", "normal") if getattr(row, name)) or "no label"
         where = ", ".join(f"{name} {getattr(row, name):,}" for name in ("train", "test") if getattr(row, name))
         titles.append(f"{label}: {many(row.images, 'image')}" + (f"\n{where}" if where else ""))

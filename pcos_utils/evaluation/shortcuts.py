@@ -15,6 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
+from pcos_utils.data.audit import places
 from pcos_utils.data.images import load
 from pcos_utils.evaluation import metrics, uncertainty
 
@@ -39,9 +40,8 @@ def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFra
     """
     readable = sources[sources.status == "ok"]
     distinct = readable.drop_duplicates("pixel_sha256")
-    places = [(folder[row.dataset] if isinstance(folder, dict) else folder) / row.path for row in distinct.itertuples()]
     with ThreadPoolExecutor(2) as pool:
-        measured = pd.DataFrame(list(pool.map(_measure, places)), index=distinct.pixel_sha256)
+        measured = pd.DataFrame(list(pool.map(_measure, places(distinct, folder))), index=distinct.pixel_sha256)
     values = measured.loc[readable.pixel_sha256].set_index(readable.index)
     return readable.join(values)
 
