@@ -141,7 +141,7 @@ def main() -> None:
         ended(forked(lambda: train(options.model, study, log)))
         seconds = time.perf_counter() - begun
         one = next(sweep.plan(options.model, study).query("arm == 'ours'").itertuples())
-        folder = sweep.folder_of(options.model, study, one)
+        folder = study.run_dir(options.model, one)
         expected = digests(folder)
         shutil.rmtree(study.runs_dir)
         log.unlink()

@@ -43,7 +43,7 @@ def check(
     for folder in (made.data_dir, made.runs_dir, made.report_dir):
         _must_be_writable(folder)
     if made.preset == "full":
-        from pcos_utils.models.sweep import choose_device
+        from pcos_utils.models.devices import choose_device
 
         choose_device(made)
     typer.echo(f"study {made.name}: {made.folds} folds x {made.repeats}, {made.image_side} pixels, seed {made.seed}")

@@ -25,6 +25,7 @@ PRESETS = {
         sources_per_class=60,  # at most, from folders with very many images
         images_per_source=4,  # at most
         resamples=1000,
+        precision="float32",
     ),
     "full": dict(
         image_side=224,
@@ -34,6 +35,7 @@ PRESETS = {
         sources_per_class=None,
         images_per_source=None,
         resamples=5000,
+        precision="auto",
     ),
 }
 
@@ -75,6 +77,12 @@ class Study(BaseModel):
     sources_per_class: int | None = Field(ge=2)
     images_per_source: int | None = Field(ge=1)
     resamples: int = Field(ge=100)
+
+    # How the same sums are done faster. Each can be turned off; a test holds the two ways side by side.
+    precision: Literal["auto", "bfloat16", "float32"]  # auto: bfloat16 where the processor or the GPU has it
+    channels_last: bool = True
+    compiled: bool = False  # torch.compile: on a GPU it may pay after minutes
+    memory_efficient: bool = False  # DenseNets compute again on the way back what they would have kept
 
     @property
     def folder(self) -> Path | None:
@@ -123,6 +131,10 @@ class Study(BaseModel):
     def runs_dir(self) -> Path:
         """Where trained runs lie."""
         return home() / "runs" / self.name
+
+    def run_dir(self, model: str, one) -> Path:
+        """The folder of one run of a network's plan, which has arm, protocol, seed, repeat and fold."""
+        return self.runs_dir / model / one.arm / one.protocol / f"s{one.seed}r{one.repeat}f{one.fold}"
 
     @property
     def report_dir(self) -> Path:

@@ -1,7 +1,8 @@
 """Who trains and who tests: whole sources are drawn, so that no picture stands on both sides.
 
 Two protocols. ``published``: one split in the proportions of the published study (10 + 4 polycystic and 28 + 12
-normal frames), or the folders' own train and test where they exist. ``grouped``: stratified folds over sources,
+normal frames; of dataset B with the known test frames on the test side), or the folders' own train and test where
+they exist. ``grouped``: stratified folds over sources,
 repeated.
 """
 
@@ -16,6 +17,10 @@ from pcos_utils.data.audit import crossing_sources
 # is .48), so no result could tell a faultless reader from a coin. With six it is .54.
 FEWEST_SOURCES = 6
 TEST_SHARE = {1: 4 / 14, 0: 12 / 40}  # of the sources of each class, as published
+TEST_FRAMES = {1: 4, 0: 12}  # of dataset B
+# Frames of dataset B that the published study is known to have tested on; of its twelve normal ones six are unknown.
+KNOWN_TEST_FRAMES = {1: {1, 4, 7, 13}, 0: {10, 21, 25, 31, 34, 38}}
+LAST_FRAME = {1: 14, 0: 40}
 SELECTION_SHARE = 1 / 5  # of the training sources, to choose the epoch
 
 
@@ -32,7 +37,7 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     repeats = [f"r{repeat}" for repeat in range(study.repeats)]
     if not enough(table, study):
         return table.assign(split="", **dict.fromkeys(repeats, pd.NA)).astype(dict.fromkeys(repeats, "Int64"))
-    table["split"] = chosen.folder_split if _has_own_split(chosen) else chosen.source.map(_published(per_source, study))
+    table["split"] = _split(chosen, per_source, study)
     for repeat, column in enumerate(repeats):
         folds = StratifiedKFold(study.folds, shuffle=True, random_state=study.seed + repeat)
         fold_of = pd.Series(-1, index=per_source.index)
@@ -62,10 +67,13 @@ def need_test_set(table: pd.DataFrame, study: Study) -> None:
 def roles(table: pd.DataFrame, protocol: str, repeat: int, fold: int, seed: int) -> pd.DataFrame:
     """The used images with their ``role``: train, selection or test. The selection sources come out of training.
 
-    ``protocol`` is "grouped" or "published" (which ignores repeat and fold).
+    ``protocol`` is "grouped" or "published", which ignores repeat and fold and selects nothing: as published, it
+    trains on its whole training side.
     """
     images = table[table.used == "yes"].reset_index(drop=True)
-    test = images.split == "test" if protocol == "published" else images[f"r{repeat}"] == fold
+    if protocol == "published":
+        return images.assign(role=images.split)
+    test = images[f"r{repeat}"] == fold
     outer = images[~test].groupby("source").label.max()
     rng = np.random.default_rng([seed, repeat, fold])
     held = []
@@ -132,10 +140,30 @@ def _has_own_split(images: pd.DataFrame) -> bool:
     return set(images.folder_split) >= {"train", "test"}
 
 
-def _published(per_source: pd.Series, study: Study) -> pd.Series:
+def _split(chosen: pd.DataFrame, per_source: pd.Series, study: Study) -> pd.Series:
+    if _has_own_split(chosen):
+        return chosen.folder_split
+    frames = chosen.path.str.extract(r"(?:^|/)(?:normal|pco)_(\d+)\.[^/.]+$")[0].astype("Int64")
     rng = np.random.default_rng(study.seed)
-    split = pd.Series("train", index=per_source.index)
-    for label, share in TEST_SHARE.items():
-        names = np.sort(per_source.index[per_source == label])
-        split[rng.permutation(names)[: max(1, round(len(names) * share))]] = "test"
-    return split
+    if frames.notna().all() and (frames <= chosen.label.map(LAST_FRAME)).all():
+        tested = _known(chosen.assign(frame=frames), rng)
+    else:
+        tested = set()
+        for label, share in TEST_SHARE.items():
+            names = np.sort(per_source.index[per_source == label])
+            tested |= set(rng.permutation(names)[: max(1, round(len(names) * share))])
+    return pd.Series(np.where(chosen.source.isin(tested), "test", "train"), index=chosen.index)
+
+
+def _known(chosen: pd.DataFrame, rng: np.random.Generator) -> set[str]:
+    """The test sources of dataset B: those of the known frames, then any that fit, up to the published frames."""
+    tested = set()
+    for label, known in KNOWN_TEST_FRAMES.items():
+        rows = chosen[chosen.label == label]
+        size = rows.groupby("source").size()
+        mine = set(rows.source[rows.frame.isin(known)])
+        for name in rng.permutation(np.sort(size.index)):
+            if name not in mine and size[list(mine)].sum() + size[name] <= TEST_FRAMES[label]:
+                mine.add(name)
+        tested |= mine
+    return tested

@@ -17,24 +17,27 @@ GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as torchvision's Grayscale
 PUBLISHED_SIDE = 224
 
 
-def build(name: str, side: int = PUBLISHED_SIDE) -> nn.Module:
-    """A network with random weights for square images of ``side`` pixels. Names: densenet201, densenet121d, iustnet."""
+def build(name: str, side: int = PUBLISHED_SIDE, *, memory_efficient: bool = False) -> nn.Module:
+    """A network with random weights for square images of ``side`` pixels. Names: densenet201, densenet121d, iustnet.
+
+    ``memory_efficient``: DenseNets compute again on the way back what they would have kept, slower and in less memory.
+    """
     if name == "densenet201":
-        return densenet201()
-    return densenet121d() if name == "densenet121d" else IustNet(side)
+        return densenet201(memory_efficient)
+    return densenet121d(memory_efficient) if name == "densenet121d" else IustNet(side)
 
 
-def densenet201() -> DenseNet:
+def densenet201(memory_efficient: bool = False) -> DenseNet:
     """DenseNet201 for one grey channel, features frozen, a new head: 18,088,577 parameters, 1,921 trainable."""
-    model = DenseNet(growth_rate=32, block_config=(6, 12, 48, 32), num_init_features=64, num_classes=1)
+    model = _densenet((6, 12, 48, 32), memory_efficient)
     model.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     model.features.requires_grad_(False)
     return model
 
 
-def densenet121d() -> DenseNet:
+def densenet121d(memory_efficient: bool = False) -> DenseNet:
     """DenseNet121 with the deep stem for one grey channel: 6,973,537 parameters, all trainable."""
-    model = DenseNet(growth_rate=32, block_config=(6, 12, 24, 16), num_init_features=64, num_classes=1)
+    model = _densenet((6, 12, 24, 16), memory_efficient)
     stem = OrderedDict()
     for i, (channels_in, channels_out, stride) in enumerate([(1, 32, 2), (32, 32, 1), (32, 64, 1)]):
         stem[f"conv{i}"] = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
@@ -51,6 +54,12 @@ def densenet121d() -> DenseNet:
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight)  # as torchvision starts its own convolutions
     return model
+
+
+def _densenet(blocks: tuple[int, ...], memory_efficient: bool) -> DenseNet:
+    return DenseNet(
+        growth_rate=32, block_config=blocks, num_init_features=64, num_classes=1, memory_efficient=memory_efficient
+    )
 
 
 class IustNet(nn.Module):

@@ -47,7 +47,7 @@ class Checkpoint:
     def save(self, parts: dict, generator: torch.Generator, rows: list[dict], best: Best | None) -> None:
         """Nothing; the file holds the parts' states, all generators, the history and the best weights.
 
-        ``parts``: name to anything with a ``state_dict``. Raises StudyError where the file cannot be written; the
+        ``parts``: name to anything with a ``state_dict``; where there is an ``average``, the best weights are its. Raises StudyError where the file cannot be written; the
         one before it is then still there.
         """
         begun = time.perf_counter()
@@ -94,7 +94,8 @@ class Checkpoint:
         best = None
         if state["best"]:
             epoch, loss, weights = state["best"]
-            weights = weights or {name: tensor.clone() for name, tensor in model.state_dict().items()}
+            judged = parts["average"].module if "average" in parts else model
+            weights = weights or {name: tensor.clone() for name, tensor in judged.state_dict().items()}
             best = Best(epoch, loss, weights)
         self.say(f"goes on after epoch {len(state['rows'])}")
         return state["rows"], best

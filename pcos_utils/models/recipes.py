@@ -1,7 +1,7 @@
 """Hyperparameters as data: each network as published, and as we would train it.
 
-``published`` keeps the study's optimiser, rates, batch and batch norm in train mode under frozen features, and takes
-the last epoch. ``ours`` chooses the epoch by the loss on the selection sources and draws classes in equal shares.
+``published`` keeps the study's offline copies, optimiser, rates, batch and batch norm in train mode under frozen
+features, trains on every picture of its training side, and takes the last epoch. ``ours`` chooses the epoch by the loss on the selection sources and draws classes in equal shares.
 """
 
 from typing import Literal
@@ -32,17 +32,21 @@ class Recipe(BaseModel):
     rotation: float = 20.0  # degrees, uniform both ways
     brightness: float = 0.25  # factor uniform in 1 +- this
     flip: float = 0.5  # probability, left-right
+    copies: tuple[int, int] = (1, 1)  # of each normal and each polycystic image, changed before training and kept
+    average: float = 0.0  # decay of an exponential moving average of the weights, which is then judged and kept
+    feature_copies: int = 0  # frozen features of so many changes of an image serve all epochs; 0: computed each time
     seed: int | None = None  # None: from the study
 
 
-_PUBLISHED = dict(optimiser="sgd", seed=42)
+# The copies stand in for augmentation: nothing changes any more while the network trains.
+_PUBLISHED = dict(optimiser="sgd", seed=42, copies=(11, 30))
 _OURS = dict(optimiser="adamw", weight_decay=0.01, batch=16, one_cycle=True, select_epoch=True, balance=True)
 
 RECIPES = {
     ("densenet201", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15),
     ("densenet121d", "published"): Recipe(**_PUBLISHED, learning_rate=0.001, epochs=217),
     ("iustnet", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15),
-    ("densenet201", "ours"): Recipe(**_OURS, learning_rate=0.003, epochs=30, freeze_batch_norm=True),
+    ("densenet201", "ours"): Recipe(**_OURS, learning_rate=0.003, epochs=30, freeze_batch_norm=True, feature_copies=2),
     ("densenet121d", "ours"): Recipe(**_OURS, learning_rate=0.002, epochs=60),
     ("iustnet", "ours"): Recipe(**_OURS, learning_rate=0.001, epochs=60),
 }
@@ -51,7 +55,7 @@ DEMO_EPOCHS = {
     ("densenet201", "published"): 1,
     ("densenet121d", "published"): 1,
     ("iustnet", "published"): 1,
-    ("densenet201", "ours"): 2,
+    ("densenet201", "ours"): 30,
     ("densenet121d", "ours"): 2,
     ("iustnet", "ours"): 12,
 }

@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 
 from pcos_utils.config import MODELS, StudyError
 from pcos_utils.data import images
-from pcos_utils.models import architectures, published, training, weights
+from pcos_utils.models import architectures, devices, published, training, weights
 
 PICKLED = {".pth", ".pt"}
 BLOCK = 256  # images in memory at once: 39 MB of pixels
@@ -47,10 +47,10 @@ def predict(sources: pd.DataFrame, folder: Path, places: dict[str, Path]) -> pd.
     positive for polycystic.
     """
     readable = sources[sources.status == "ok"]
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    engine = devices.Engine("cuda" if torch.cuda.is_available() else "cpu")
     networks = {}
     for name, path in places.items():
-        networks[name] = architectures.build(name).to(device)
+        networks[name] = architectures.build(name)
         weights.load(networks[name], path)
     logits = {name: [] for name in places}
     for start in range(0, len(readable), BLOCK):
@@ -58,7 +58,7 @@ def predict(sources: pd.DataFrame, folder: Path, places: dict[str, Path]) -> pd.
         pixels = torch.from_numpy(images.stack(paths, architectures.PUBLISHED_SIDE))
         for name, network in networks.items():
             prepare = lambda batch, name=name: architectures.prepare(name, batch)  # noqa: E731
-            logits[name].append(training.predict(network, prepare, pixels, device=device))
+            logits[name].append(training.predict(network, prepare, pixels, engine=engine))
     columns = readable[["path", "source", "label", "folder_split"]].rename(columns={"path": "image"})
     tables = []
     for name, parts in logits.items():

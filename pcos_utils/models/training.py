@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -9,14 +10,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pcos_utils.models.augmentation import augment
 from pcos_utils.models.checkpoints import Best, Checkpoint
+from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
 
 
 class Images(NamedTuple):
-    """Images for one role: ``pixels`` uint8 (n, H, W, 3), ``labels`` (n,) in {0, 1}, ``weights`` (n,) for drawing."""
+    """Images for one role: ``pixels`` uint8 (n, H, W, 3), ``labels`` (n,) in {0, 1}, ``weights`` (n,) for drawing.
+
+    In place of pixels there may be anything whose first dimension is the image, such as features.
+    """
 
     pixels: Tensor
     labels: Tensor
@@ -24,6 +30,7 @@ class Images(NamedTuple):
 
 
 Prepare = Callable[[Tensor], Tensor]  # images (n, H, W, 3) in [0, 255] to what the network takes
+Change = Callable[[Tensor, torch.Generator], Tensor]  # a random change of a batch, drawn from the generator
 
 
 def fit(
@@ -34,84 +41,88 @@ def fit(
     recipe: Recipe,
     *,
     seed: int,
-    device: torch.device | str = "cpu",
+    engine: Engine | None = None,
+    change: Change | None = None,
     on_epoch: Callable[[dict], None] = lambda row: None,
     keep: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """The history, one row per epoch: epoch, losses and accuracies, ``chosen``. The model ends with the chosen weights.
 
-    ``seed`` fixes the order and the augmentation; the model's starting weights are the caller's. With ``keep`` the
-    state after every epoch but the last is kept, and a training that was interrupted goes on from there; ``on_epoch``
-    then hears of the earlier epochs again.
+    ``seed`` fixes the order and the changes; the model's starting weights are the caller's. ``engine`` is the CPU in
+    float32 where none is given, ``change`` the recipe's augmentation. Without selection images their columns are NaN.
+    With ``keep`` the state after every epoch but the last is kept, and a training that was interrupted goes on from
+    there; ``on_epoch`` then hears of the earlier epochs again.
     """
+    engine = engine or Engine()
+    change = change or augmentation_of(recipe)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    model.to(device, memory_format=torch.channels_last)
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimiser = _optimiser(trainable, recipe)
-    steps = -(-len(train.labels) // recipe.batch)
-    schedule = (
-        torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps * recipe.epochs)
-        if recipe.one_cycle
-        else None
-    )
-    parts = {"model": model, "optimiser": optimiser} | ({"schedule": schedule} if schedule else {})
+    engine.place(model)
+    parts = _parts(model, recipe, len(train.labels))
+    schedule, average = parts.get("schedule"), parts.get("average")
+    judged = average.module if average else model
     rows, best = keep.restore(parts, generator) if keep else ([], None)
+    network, stepper = engine.fabric.setup(engine.compiled_or_not(model), parts["optimiser"])
     for row in rows:
         on_epoch(row)
     for epoch in range(len(rows) + 1, recipe.epochs + 1):
         model.train()
         if recipe.freeze_batch_norm:
             _freeze_batch_norm(model)
-        losses, hits = [], 0
+        losses, hits = [], []
         for batch in _order(train, recipe, generator).split(recipe.batch):
-            pixels, labels = train.pixels[batch].to(device), train.labels[batch].to(device)
-            pixels = augment(
-                pixels, generator, rotation=recipe.rotation, brightness=recipe.brightness, flip=recipe.flip
-            )
-            logits = model(prepare(pixels).contiguous(memory_format=torch.channels_last)).squeeze(1)  # (n, 1) -> (n,)
+            pixels, labels = (part[batch.to(part.device)].to(engine.device) for part in (train.pixels, train.labels))
+            logits = network(engine.batch(prepare(change(pixels, generator)))).squeeze(1)  # (n, 1) -> (n,)
             loss = F.binary_cross_entropy_with_logits(logits, labels)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
+            stepper.zero_grad()
+            engine.fabric.backward(loss)
+            stepper.step()
             if schedule:
                 schedule.step()
-            losses.append(loss.item() * len(labels))
-            hits += int(((logits > 0) == (labels > 0.5)).sum())
-        logits = predict(model, prepare, selection.pixels, device=device)
-        selection_loss = F.binary_cross_entropy_with_logits(logits, selection.labels).item()
+            if average:
+                average.update_parameters(model)
+            # Kept on the device: to ask a GPU for a number after every step would make it wait.
+            losses.append(loss.detach())
+            hits.append(((logits > 0) == (labels > 0.5)).sum())
+        selection_loss, selection_accuracy = _judge(judged, prepare, selection, engine)
         row = {
             "epoch": epoch,
-            "train_loss": sum(losses) / len(train.labels),
-            "train_accuracy": hits / len(train.labels),
+            "train_loss": _mean(losses, train, recipe),
+            "train_accuracy": int(torch.stack(hits).sum()) / len(train.labels),
             "selection_loss": selection_loss,
-            "selection_accuracy": ((logits > 0) == (selection.labels > 0.5)).float().mean().item(),
+            "selection_accuracy": selection_accuracy,
         }
         rows.append(row)
         if not np.isfinite(row["train_loss"]):
             raise FloatingPointError(f"The loss of epoch {epoch} is not a number; lower the learning rate.")
         if recipe.select_epoch and selection_loss < (best.loss if best else np.inf):
-            best = Best(epoch, selection_loss, copy.deepcopy(model.state_dict()))
+            best = Best(epoch, selection_loss, copy.deepcopy(judged.state_dict()))
         if keep and epoch < recipe.epochs:
             keep.save(parts, generator, rows, best)
         on_epoch(row)
-    if best:
-        model.load_state_dict(best.weights)
+    if best or average:
+        model.load_state_dict(best.weights if best else judged.state_dict())
     history = pd.DataFrame(rows)
     return history.assign(chosen=history.epoch == (best.epoch if best else recipe.epochs))
 
 
 @torch.inference_mode()
 def predict(
-    model: nn.Module, prepare: Prepare, pixels: Tensor, *, device: torch.device | str = "cpu", batch: int = 64
+    model: nn.Module, prepare: Prepare, pixels: Tensor, *, engine: Engine | None = None, batch: int = 64
 ) -> Tensor:
-    """Logits on the CPU, shape (n,), for pixels uint8 (n, H, W, 3); the model in eval mode, nothing random."""
-    model.eval()
-    logits = [
-        model(prepare(part.to(device)).contiguous(memory_format=torch.channels_last)).squeeze(1)
-        for part in pixels.split(batch)
-    ]
+    """Logits on the CPU, float32 (n,), for pixels uint8 (n, H, W, 3); the model in eval mode, nothing random."""
+    engine = engine or Engine()
+    engine.place(model).eval()
+    logits = []
+    for part in pixels.split(batch):
+        with engine.fabric.autocast():
+            logits.append(model(engine.batch(prepare(part.to(engine.device)))).squeeze(1))
     return torch.cat(logits).float().cpu()
+
+
+def augmentation_of(recipe: Recipe) -> Change:
+    """The recipe's random flips, rotations and brightness."""
+    return partial(augment, rotation=recipe.rotation, brightness=recipe.brightness, flip=recipe.flip)
 
 
 @torch.no_grad()
@@ -128,9 +139,31 @@ def calibrate_batch_norm(model: nn.Module, prepare: Prepare, pixels: Tensor, *, 
         part.momentum = 0.1
 
 
-def _optimiser(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+def _judge(model: nn.Module, prepare: Prepare, selection: Images, engine: Engine) -> tuple[float, float]:
+    if not len(selection.labels):
+        return np.nan, np.nan
+    logits, labels = predict(model, prepare, selection.pixels, engine=engine), selection.labels.cpu()
+    hits = (logits > 0) == (labels > 0.5)
+    return F.binary_cross_entropy_with_logits(logits, labels).item(), hits.float().mean().item()
+
+
+def _mean(losses: list[Tensor], train: Images, recipe: Recipe) -> float:
+    sizes = [len(batch) for batch in torch.arange(len(train.labels)).split(recipe.batch)]
+    return sum(loss * n for loss, n in zip(torch.stack(losses).tolist(), sizes, strict=True)) / len(train.labels)
+
+
+def _parts(model: nn.Module, recipe: Recipe, images: int) -> dict:
+    """All that has a state: model and optimiser, and the schedule and the average where the recipe has them."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     kind = torch.optim.SGD if recipe.optimiser == "sgd" else torch.optim.AdamW
-    return kind(parameters, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimiser = kind(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    parts = {"model": model, "optimiser": optimiser}
+    if recipe.one_cycle:
+        steps = -(-images // recipe.batch) * recipe.epochs
+        parts["schedule"] = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.learning_rate, total_steps=steps)
+    if recipe.average:
+        parts["average"] = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average), use_buffers=True)
+    return parts
 
 
 def _order(train: Images, recipe: Recipe, generator: torch.Generator) -> Tensor:

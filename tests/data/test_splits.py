@@ -57,8 +57,39 @@ def test_a_source_on_both_sides_stops_the_grouped_protocol():
         splits.guard(roles, "grouped")
 
 
+def test_the_published_protocol_trains_on_its_whole_training_side():
+    drawn = splits.draw(table(), STUDY)
+    roles = splits.roles(drawn, "published", 0, 0, 0)
+    assert roles.role.eq(drawn.split).all() and set(roles.role) == {"train", "test"}
+
+
+def dataset_b() -> pd.DataFrame:
+    """The 45 frames at hand, with the sources that the audit finds in them."""
+    names = [("pco", n) for n in range(1, 15) if n != 9] + [("normal", n) for n in range(1, 41) if n not in (10, 38)]
+    names = [name for name in names if name not in [("normal", n) for n in (2, 5, 8, 11, 14, 17, 20)]]
+    rows = [{"path": f"{kind}/{kind}_{n}.jpg", "label": int(kind == "pco")} for kind, n in names]
+    made = pd.DataFrame(rows).assign(status="ok", folder_split="", source=lambda rows: rows.path)
+    return made.replace({"source": {f"normal/normal_{n}.jpg": "normal/normal_23.jpg" for n in (29, 40)}})
+
+
+def test_the_known_test_frames_of_dataset_b_are_tested():
+    for seed in range(6):
+        drawn = splits.draw(dataset_b(), STUDY.model_copy(update={"seed": seed}))
+        tested = drawn[drawn.split == "test"]
+        known = {f"pco/pco_{n}.jpg" for n in (1, 4, 7, 13)} | {f"normal/normal_{n}.jpg" for n in (21, 25, 31, 34)}
+        assert known <= set(tested.path) and tested.label.value_counts().to_dict() == {1: 4, 0: 12}
+        assert drawn.groupby("source").split.nunique().eq(1).all()
+
+
+def test_a_folder_that_only_looks_like_dataset_b_is_drawn_by_share():
+    more = pd.concat([dataset_b(), dataset_b().head(1).assign(path="pco/pco_15.jpg", source="pco/pco_15.jpg")])
+    drawn = splits.draw(more.reset_index(drop=True), STUDY)
+    assert (drawn[drawn.label == 1].split == "test").sum() == 4
+    assert not {"pco/pco_1.jpg", "pco/pco_4.jpg"} <= set(drawn.path[drawn.split == "test"])
+
+
 def test_a_selection_source_in_training_stops_every_protocol():
-    roles = splits.roles(splits.draw(table(), STUDY), "published", 0, 0, 0)
+    roles = splits.roles(splits.draw(table(), STUDY), "grouped", 0, 0, 0)
     roles.loc[roles.index[roles.role == "selection"][0], "role"] = "train"
     with pytest.raises(config.StudyError, match="both sides"):
         splits.guard(roles, "published")

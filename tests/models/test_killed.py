@@ -12,7 +12,7 @@ import torch
 from pcos_utils import files
 from pcos_utils.config import ROOT, StudyError
 from pcos_utils.files import sha256, write_csv
-from pcos_utils.models import architectures, checkpoints, sweep, weights
+from pcos_utils.models import architectures, checkpoints, run, sweep, weights
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def place(small, tmp_path, monkeypatch):
 
 def folder_of(study):
     """The folder of the one run that is planned here."""
-    return sweep.folder_of("iustnet", study, next(sweep.plan("iustnet", study).itertuples()))
+    return study.run_dir("iustnet", next(sweep.plan("iustnet", study).itertuples()))
 
 
 def contents(folder) -> dict:
@@ -88,7 +88,7 @@ def test_a_run_of_other_settings_or_another_torch_begins_again(small, place, mon
     if changed == "settings":
         study = study.model_copy(update={"epochs": 4})
     else:
-        monkeypatch.setattr(sweep, "version", lambda name: "another")
+        monkeypatch.setattr(run, "version", lambda name: "another")
     sweep.run("iustnet", study)
     assert "goes on" not in capsys.readouterr().out
     assert len(list(folder_of(study).iterdir())) == 4

@@ -1,0 +1,103 @@
+"""What a training runs on: the device, the precision and the memory layout, chosen once and handed on.
+
+Lightning Fabric owns device and precision, so that more GPUs can come through the same object later.
+"""
+
+import logging
+import os
+
+import torch
+from torch import Tensor, nn
+
+from pcos_utils.config import Study, StudyError
+
+# Processors without these instructions imitate bfloat16, and are slower with it than without.
+BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
+PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
+
+
+class Engine:
+    """A device with a precision ("float32" or "bfloat16") and a layout. Weights and gradients stay float32.
+
+    ``channels_last`` keeps the channels of a pixel side by side in memory, which convolutions on CPUs and on GPUs
+    with tensor cores are fastest with. ``compiled`` lets torch.compile fuse the network: minutes at first, for GPUs.
+    """
+
+    def __init__(
+        self,
+        device: str = "cpu",
+        precision: str = "float32",
+        *,
+        channels_last: bool = True,
+        compiled: bool = False,
+    ) -> None:
+        from lightning_fabric import Fabric  # here, because it takes seconds to import and only training needs it
+
+        logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+        self.precision, self.compiled = precision, compiled
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
+
+    @property
+    def device(self) -> torch.device:
+        """The device that computes."""
+        return self.fabric.device
+
+    def exact(self) -> "Engine":
+        """The same device in float32: what is reported is answered with, whatever the training was sped up by."""
+        return Engine(self.device.type, channels_last=self.layout == torch.channels_last)
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The model itself, on the device and in the layout."""
+        return model.to(self.device, memory_format=self.layout)
+
+    def hold(self, pixels: Tensor) -> Tensor:
+        """The pixels, on the GPU for the whole training where a quarter of its free memory is enough."""
+        if self.device.type != "cuda" or pixels.nbytes > torch.cuda.mem_get_info(self.device)[0] / 4:
+            return pixels
+        return pixels.to(self.device)
+
+    def compiled_or_not(self, model: nn.Module) -> nn.Module:
+        """The model, behind torch.compile where that was asked for; both have the same weights."""
+        return torch.compile(model) if self.compiled else model
+
+    def batch(self, x: Tensor) -> Tensor:
+        """A network's input in the layout; features, which have no rows and columns, as they are."""
+        return x.contiguous(memory_format=self.layout) if x.ndim == 4 else x
+
+
+def engine_for(study: Study) -> Engine:
+    """What the study trains with. Raises StudyError where the preset needs a GPU that is not there."""
+    device = choose_device(study)
+    precision = study.precision
+    if precision == "auto":
+        precision = "bfloat16" if has_bfloat16(device) else "float32"
+    return Engine(device.type, precision, channels_last=study.channels_last, compiled=study.compiled)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device computes in bfloat16 itself: asked of the processor or the GPU."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = torch.cpu.get_capabilities()
+    return any(known.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
+
+
+def choose_device(study: Study) -> torch.device:
+    """The device a study trains on: the CPU for a demo, a GPU for the full study.
+
+    Raises StudyError, naming the driver and the remedy, when the full study finds no usable GPU.
+    """
+    if study.preset == "demo":
+        # The same sums in the same order: the demo's tables must agree to the last byte.
+        torch.use_deterministic_algorithms(True)
+        torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if study.allow_cpu:
+        return torch.device("cpu")
+    raise StudyError(
+        f"PRESET=full needs a CUDA GPU and none is usable (torch {torch.__version__} wants NVIDIA driver 580 or "
+        "newer; check nvidia-smi); install the driver, or state ALLOW_CPU=1 and expect hours."
+    )

@@ -1,0 +1,51 @@
+"""Frozen features, computed once and used in every epoch: then only the head is trained, in seconds.
+
+That is the same training only where batch norm is frozen too; else a picture's features depend on its batch.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import DenseNet
+
+from pcos_utils.models.devices import Engine
+
+BATCH = 32
+
+
+def head_of(model: DenseNet) -> nn.Linear:
+    """The layer that answers from the features; training it trains the model."""
+    return model.classifier
+
+
+@torch.no_grad()  # and not inference_mode, whose results cannot be trained on
+def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=None, copies: int = 1) -> Tensor:
+    """Features, float32 on the device, shape (n, copies, channels): of each image, or of so many changes of it.
+
+    ``pixels``: uint8 (n, H, W, 3). ``change``: a random change of a batch, for instance ``augmentation.augment``
+    with a generator of its own; without it every copy would be the same.
+    """
+    engine.place(model).eval()
+    made = []
+    for _ in range(copies):
+        parts = []
+        for part in pixels.split(BATCH):
+            x = part.to(engine.device)
+            x = engine.batch(prepare(change(x) if change else x))
+            with engine.fabric.autocast():
+                x = F.adaptive_avg_pool2d(F.relu(model.features(x)), 1).flatten(1)
+            parts.append(x.float())
+        made.append(torch.cat(parts))
+    return torch.stack(made, dim=1)
+
+
+def pick(features: Tensor, generator: torch.Generator) -> Tensor:
+    """One of its copies for each image of a batch, shape (n, channels), drawn at random."""
+    n, copies = features.shape[:2]
+    chosen = torch.randint(copies, (n,), generator=generator).to(features.device)
+    return features[torch.arange(n, device=features.device), chosen]
+
+
+def only(features: Tensor) -> Tensor:
+    """The single copy of each image, shape (n, channels); what was picked already stays as it is."""
+    return features[:, 0] if features.ndim == 3 else features
