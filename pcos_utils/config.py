@@ -81,6 +81,7 @@ class Study(BaseModel):
     # How the same sums are done faster. Each can be turned off; a test holds the two ways side by side.
     precision: Literal["auto", "bfloat16", "float32"]  # auto: bfloat16 where the processor or the GPU has it
     channels_last: bool = True
+    keep_memory: bool = True  # a process keeps what it frees, instead of asking the system for it again
     compiled: bool = False  # torch.compile: on a GPU it may pay after minutes
     memory_efficient: bool = False  # DenseNets compute again on the way back what they would have kept
 

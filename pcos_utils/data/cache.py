@@ -65,4 +65,3 @@ def _write(path: Path, table: pd.DataFrame, folder: Path, side: int, seed: int) 
         with ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes and resizes outside Python's lock
             list(pool.map(fill, [rows for _, rows in numbered.groupby("file", sort=False)]))
         pixels.flush()
-        del pixels

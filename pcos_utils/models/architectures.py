@@ -86,12 +86,14 @@ class IustNet(nn.Module):
 
     @staticmethod
     def _block(channels_in: int, hidden: int) -> nn.Sequential:
+        # Published as ReLU, then pooling. The largest of four stays the largest where all below 0 become 0, so this
+        # order gives the same numbers and gradients, with a quarter of the work.
         return nn.Sequential(
             nn.Conv2d(channels_in, hidden, 3, padding=1),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(hidden, hidden, 3, padding=1),
-            nn.ReLU(),
             nn.MaxPool2d(2),
+            nn.ReLU(inplace=True),
         )
 
     def forward(self, x: Tensor) -> Tensor:

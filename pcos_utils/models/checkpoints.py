@@ -47,8 +47,8 @@ class Checkpoint:
     def save(self, parts: dict, generator: torch.Generator, rows: list[dict], best: Best | None) -> None:
         """Nothing; the file holds the parts' states, all generators, the history and the best weights.
 
-        ``parts``: name to anything with a ``state_dict``; where there is an ``average``, the best weights are its. Raises StudyError where the file cannot be written; the
-        one before it is then still there.
+        ``parts``: name to anything with a ``state_dict``; where one is the ``average``, the best weights are those of
+        its model. Raises StudyError where the file cannot be written; the one before it is then still there.
         """
         begun = time.perf_counter()
         if begun < self._due:

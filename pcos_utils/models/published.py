@@ -150,15 +150,15 @@ def _plain(value: object) -> object:
 
 
 def _place(net: Network, layer: str) -> tuple | None:
-    """What the Sequential around the layer holds, and the layer's place in it; None outside one."""
+    """What layers with numbers the Sequential around the layer holds, and its place in it; None outside one."""
     path = layer.removesuffix(".")
     outer = path.rpartition(".")[0]
     around = net.parts.get(outer)
     if not outer or around is None or around.kind != "Sequential":
         return None
-    held = list(around.state["_modules"])
-    content = [f"{outer}.{name}" for name in held]
-    kinds = [(net.parts[each].kind, *_facts(net, f"{each}.")) for each in content if each in net.parts]
+    content = [f"{outer}.{name}" for name in around.state["_modules"]]
+    # Without numbers are ReLU and pooling, whose order differs from ours.
+    kinds = [(net.parts[each].kind, *_facts(net, f"{each}.")) for each in content if _tensors(net, f"{each}.")]
     return tuple(kinds), content.index(path)
 
 

@@ -1,7 +1,8 @@
 """Hyperparameters as data: each network as published, and as we would train it.
 
 ``published`` keeps the study's offline copies, optimiser, rates, batch and batch norm in train mode under frozen
-features, trains on every picture of its training side, and takes the last epoch. ``ours`` chooses the epoch by the loss on the selection sources and draws classes in equal shares.
+features, trains on every picture of its training side, and takes the last epoch. ``ours`` chooses the epoch by the
+loss on the selection sources and draws classes in equal shares.
 """
 
 from typing import Literal
@@ -39,7 +40,7 @@ class Recipe(BaseModel):
 
 
 # The copies stand in for augmentation: nothing changes any more while the network trains.
-_PUBLISHED = dict(optimiser="sgd", seed=42, copies=(11, 30))
+_PUBLISHED = dict(optimiser="sgd", seed=42, copies=(11, 30), rotation=0, brightness=0, flip=0)
 _OURS = dict(optimiser="adamw", weight_decay=0.01, batch=16, one_cycle=True, select_epoch=True, balance=True)
 
 RECIPES = {

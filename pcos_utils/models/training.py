@@ -121,7 +121,9 @@ def predict(
 
 
 def augmentation_of(recipe: Recipe) -> Change:
-    """The recipe's random flips, rotations and brightness."""
+    """The recipe's random flips, rotations and brightness; images as they are where it has none."""
+    if not (recipe.rotation or recipe.brightness or recipe.flip):
+        return lambda images, generator: images
     return partial(augment, rotation=recipe.rotation, brightness=recipe.brightness, flip=recipe.flip)
 
 

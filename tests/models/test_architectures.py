@@ -53,3 +53,20 @@ def test_the_summed_convolution_answers_as_the_rgb_one_to_grey():
     grey = torch.randn(1, 1, 20, 20)
     summed = torch.nn.functional.conv2d(grey, architectures.sum_over_rgb(rgb.weight))
     torch.testing.assert_close(summed, rgb(grey.expand(1, 3, 20, 20)), rtol=1e-4, atol=1e-5)
+
+
+def test_iustnets_order_of_pooling_changes_no_bit():
+    torch.manual_seed(0)
+    ours = architectures.IustNet(32)
+    blocks = [ours.block_1, ours.block_2]
+    as_published = torch.nn.Sequential(
+        *[torch.nn.Sequential(b[0], torch.nn.ReLU(), b[2], torch.nn.ReLU(), torch.nn.MaxPool2d(2)) for b in blocks],
+        ours.classifier,
+    )
+    x, results = torch.rand(4, 3, 32, 32), []
+    for network in (ours, as_published):
+        ours.zero_grad()
+        logits = network(x)
+        logits.square().sum().backward()
+        results.append([logits.detach(), *(parameter.grad.clone() for parameter in ours.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
