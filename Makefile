@@ -47,7 +47,7 @@ MAKEFLAGS += -j2
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce test lab refresh lock lint clean FORCE
+.PHONY: help setup reproduce test bench lab refresh lock lint clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ test: $(READY) ## every test, and the notebooks against their stored outputs
 	$(PYTHON) -m pytest tests
 	rm -rf .nbval
 	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+
+bench: $(READY) ## training side by side with a plain loop, on a machine that does nothing else: about 8 minutes
+	$(PYTHON) -m benchmarks.training
 
 lab: $(READY) ## JupyterLab at the first notebook
 	$(PYTHON) -m jupyter lab notebooks/01_download.ipynb

@@ -13,7 +13,7 @@ from IPython.display import Markdown, display
 from pcos_utils.config import ROOT, Study, StudyError
 from pcos_utils.data import manifest, splits
 from pcos_utils.data.splits import crossings, roles
-from pcos_utils.evaluation import metrics, readings, uncertainty
+from pcos_utils.evaluation import metrics, readings, rerun, uncertainty
 from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.files import appearing, sha256, write_csv, write_json
 
@@ -149,7 +149,7 @@ def evaluate(study: Study) -> pd.DataFrame:
 def published() -> pd.DataFrame:
     """The published results with exact intervals that count the 16 frames behind the 252 images, not the copies."""
     rows = []
-    for row in pd.read_csv(Path(__file__).parent / "published_results.csv").itertuples():
+    for row in rerun.published_results().itertuples():
         values = {
             "recall": row.tp / (row.tp + row.fn),
             "specificity": row.tn / (row.tn + row.fp),
