@@ -34,10 +34,10 @@ def stack(folder: Path, per_class: int, seed: int, side: int) -> training.Images
     return training.Images(torch.from_numpy(pixels), labels, torch.ones(len(labels)))
 
 
-def score(model: str, seed: int, parts: dict, side: int, *, fast: bool) -> float:
-    """AUC on held-out phantoms of one training."""
+def score(model: str, seed: int, parts: dict, side: int, *, fast: bool = True, **changed) -> float:
+    """AUC on held-out phantoms of one training by our recipe, with the given settings of it changed."""
     engine = devices.engine_for(config.study("full", allow_cpu=True)) if fast else devices.Engine(**PLAIN)
-    recipe = RECIPES[model, "ours"].model_copy(update={"epochs": EPOCHS[model]})
+    recipe = RECIPES[model, "ours"].model_copy(update={"epochs": EPOCHS[model]} | changed)
     torch.manual_seed(seed)
     network, prepare = architectures.build(model, side), partial(architectures.prepare, model)
     if recipe.freeze_batch_norm:

@@ -25,6 +25,7 @@ class Recipe(BaseModel):
     learning_rate: float
     epochs: int
     weight_decay: float = 0.0
+    momentum: float = 0.0  # of sgd
     batch: int = 32
     one_cycle: bool = False  # warm-up, then cosine to nearly nothing
     select_epoch: bool = False  # keep the epoch of the lowest selection loss, else the last

@@ -157,8 +157,11 @@ def _mean(losses: list[Tensor], train: Images, recipe: Recipe) -> float:
 def _parts(model: nn.Module, recipe: Recipe, images: int) -> dict:
     """All that has a state: model and optimiser, and the schedule and the average where the recipe has them."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    kind = torch.optim.SGD if recipe.optimiser == "sgd" else torch.optim.AdamW
-    optimiser = kind(trainable, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    how = dict(lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    if recipe.optimiser == "sgd":
+        optimiser = torch.optim.SGD(trainable, **how, momentum=recipe.momentum)
+    else:
+        optimiser = torch.optim.AdamW(trainable, **how)
     parts = {"model": model, "optimiser": optimiser}
     if recipe.one_cycle:
         steps = -(-images // recipe.batch) * recipe.epochs
