@@ -44,7 +44,7 @@ def score(model: str, seed: int, parts: dict, side: int, *, fast: bool = True, *
         training.calibrate_batch_norm(network, prepare, parts["train"].pixels)
     if fast and recipe.feature_copies:
         generator = torch.Generator().manual_seed(seed)
-        change = lambda batch: training.augmentation_of(recipe)(batch, generator)  # noqa: E731
+        change = lambda batch: training.augmentation_of(recipe)(batch, None, generator)[0]  # noqa: E731
         cached = features.extract(network, prepare, parts["train"].pixels, engine, change, recipe.feature_copies)
         held = features.extract(network, prepare, parts["selection"].pixels, engine)
         training.fit(

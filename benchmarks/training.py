@@ -96,7 +96,7 @@ def measure_ours(name: str, place: Path) -> dict[str, float]:
     }
     if name == "densenet201":
         ours = RECIPES[name, "ours"].model_copy(update={"epochs": 15})
-        change = lambda batch: training.augmentation_of(ours)(batch, torch.Generator())  # noqa: E731
+        change = lambda batch: training.augmentation_of(ours)(batch, None, torch.Generator())[0]  # noqa: E731
         made = {}
 
         def extract():

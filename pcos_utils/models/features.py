@@ -25,8 +25,7 @@ def head_of(model: DenseNet) -> nn.Linear:
 def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=None, copies: int = 1) -> Tensor:
     """Features, float32 on the device, shape (n, copies, channels): of each image, or of so many changes of it.
 
-    ``pixels``: uint8 (n, H, W, 3). ``change``: a random change of a batch, for instance ``augmentation.augment``
-    with a generator of its own; without it every copy would be the same.
+    ``pixels``: uint8 (n, H, W, 3). ``change`` gives a changed batch for a batch; without it all copies are the same.
     """
     network = engine.place(_folded(model.features))
     made = []
@@ -52,11 +51,11 @@ def _folded(features: nn.Module) -> nn.Module:
     return made
 
 
-def pick(features: Tensor, generator: torch.Generator) -> Tensor:
-    """One of its copies for each image of a batch, shape (n, channels), drawn at random."""
+def pick(features: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """One of its copies for each image of a batch, shape (n, channels), drawn at random, and the labels as they are."""
     n, copies = features.shape[:2]
     chosen = torch.randint(copies, (n,), generator=generator).to(features.device)
-    return features[torch.arange(n, device=features.device), chosen]
+    return features[torch.arange(n, device=features.device), chosen], labels
 
 
 def only(features: Tensor) -> Tensor:

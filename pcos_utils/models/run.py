@@ -135,8 +135,8 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
     on_epoch = lambda row: bar.update()  # noqa: E731
     fit = partial(training.fit, recipe=how, seed=seed, engine=job.engine, on_epoch=on_epoch, keep=keep)
     if how.feature_copies:
-        changes = torch.Generator().manual_seed(seed)
-        change = lambda batch: training.augmentation_of(how)(batch, changes)  # noqa: E731
+        changed, changes = training.augmentation_of(how), torch.Generator().manual_seed(seed)
+        change = lambda batch: changed(batch, None, changes)[0]  # noqa: E731
         extract = partial(features.extract, network, prepare, engine=job.engine)
         seen = train._replace(pixels=extract(train.pixels, change=change, copies=how.feature_copies))
         held = selection._replace(pixels=extract(selection.pixels))

@@ -30,7 +30,9 @@ class Images(NamedTuple):
 
 
 Prepare = Callable[[Tensor], Tensor]  # images (n, H, W, 3) in [0, 255] to what the network takes
-Change = Callable[[Tensor, torch.Generator], Tensor]  # a random change of a batch, drawn from the generator
+# A random change of a batch and, where they show the same place, of its labels, drawn from the generator.
+Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], Tensor]  # of logits and labels, a mean over the batch
 
 
 def fit(
@@ -43,13 +45,15 @@ def fit(
     seed: int,
     engine: Engine | None = None,
     change: Change | None = None,
+    loss: Loss = F.binary_cross_entropy_with_logits,
     on_epoch: Callable[[dict], None] = lambda row: None,
     keep: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """The history, one row per epoch: epoch, losses and accuracies, ``chosen``. The model ends with the chosen weights.
 
     ``seed`` fixes the order and the changes; the model's starting weights are the caller's. ``engine`` is the CPU in
-    float32 where none is given, ``change`` the recipe's augmentation. Without selection images their columns are NaN.
+    float32 where none is given, ``change`` the recipe's augmentation. Labels may be maps, (n, maps, H, W), where the
+    network answers with maps and ``loss`` is theirs. Without selection images their columns are NaN.
     With ``keep`` the state after every epoch but the last is kept, and a training that was interrupted goes on from
     there; ``on_epoch`` then hears of the earlier epochs again.
     """
@@ -72,23 +76,24 @@ def fit(
         losses, hits = [], []
         for batch in _order(train, recipe, generator).split(recipe.batch):
             pixels, labels = (part[batch.to(part.device)].to(engine.device) for part in (train.pixels, train.labels))
-            logits = network(engine.batch(prepare(change(pixels, generator)))).squeeze(1)  # (n, 1) -> (n,)
-            loss = F.binary_cross_entropy_with_logits(logits, labels)
+            pixels, labels = change(pixels, labels, generator)
+            logits = network(engine.batch(prepare(pixels))).squeeze(1)  # (n, 1) -> (n,); maps stay maps
+            cost = loss(logits, labels.float())
             stepper.zero_grad()
-            engine.fabric.backward(loss)
+            engine.fabric.backward(cost)
             stepper.step()
             if schedule:
                 schedule.step()
             if average:
                 average.update_parameters(model)
             # Kept on the device: to ask a GPU for a number after every step would make it wait.
-            losses.append(loss.detach())
-            hits.append(((logits > 0) == (labels > 0.5)).sum())
-        selection_loss, selection_accuracy = _judge(judged, prepare, selection, engine)
+            losses.append(cost.detach())
+            hits.append(((logits > 0) == (labels > 0.5)).float().mean())
+        selection_loss, selection_accuracy = _judge(judged, prepare, selection, engine, loss)
         row = {
             "epoch": epoch,
             "train_loss": _mean(losses, train, recipe),
-            "train_accuracy": int(torch.stack(hits).sum()) / len(train.labels),
+            "train_accuracy": _mean(hits, train, recipe),
             "selection_loss": selection_loss,
             "selection_accuracy": selection_accuracy,
         }
@@ -123,8 +128,9 @@ def predict(
 def augmentation_of(recipe: Recipe) -> Change:
     """The recipe's random flips, rotations and brightness; images as they are where it has none."""
     if not (recipe.rotation or recipe.brightness or recipe.flip):
-        return lambda images, generator: images
-    return partial(augment, rotation=recipe.rotation, brightness=recipe.brightness, flip=recipe.flip)
+        return lambda images, labels, generator: (images, labels)
+    changed = partial(augment, rotation=recipe.rotation, brightness=recipe.brightness, flip=recipe.flip)
+    return lambda images, labels, generator: (changed(images, generator), labels)
 
 
 @torch.no_grad()
@@ -141,17 +147,17 @@ def calibrate_batch_norm(model: nn.Module, prepare: Prepare, pixels: Tensor, *, 
         part.momentum = 0.1
 
 
-def _judge(model: nn.Module, prepare: Prepare, selection: Images, engine: Engine) -> tuple[float, float]:
+def _judge(model, prepare: Prepare, selection: Images, engine: Engine, loss: Loss) -> tuple[float, float]:
     if not len(selection.labels):
         return np.nan, np.nan
-    logits, labels = predict(model, prepare, selection.pixels, engine=engine), selection.labels.cpu()
-    hits = (logits > 0) == (labels > 0.5)
-    return F.binary_cross_entropy_with_logits(logits, labels).item(), hits.float().mean().item()
+    logits, labels = predict(model, prepare, selection.pixels, engine=engine), selection.labels.cpu().float()
+    return loss(logits, labels).item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
 
 
-def _mean(losses: list[Tensor], train: Images, recipe: Recipe) -> float:
+def _mean(values: list[Tensor], train: Images, recipe: Recipe) -> float:
+    """The mean over images of what is known per batch."""
     sizes = [len(batch) for batch in torch.arange(len(train.labels)).split(recipe.batch)]
-    return sum(loss * n for loss, n in zip(torch.stack(losses).tolist(), sizes, strict=True)) / len(train.labels)
+    return sum(value * n for value, n in zip(torch.stack(values).tolist(), sizes, strict=True)) / len(train.labels)
 
 
 def _parts(model: nn.Module, recipe: Recipe, images: int) -> dict:

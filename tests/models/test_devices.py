@@ -99,7 +99,7 @@ def test_every_copy_is_another_change_and_all_are_picked():
     change = lambda batch: batch.float() * torch.rand(len(batch), 1, 1, 1, generator=generator)  # noqa: E731
     kept = features.extract(model, prepare, images(3).pixels, devices.Engine(), change=change, copies=2)
     assert kept.shape == (3, 2, 1920) and not torch.allclose(kept[:, 0], kept[:, 1])
-    drawn = torch.cat([features.pick(kept, generator) for _ in range(20)])
+    drawn = torch.cat([features.pick(kept, None, generator)[0] for _ in range(20)])
     assert all((drawn == kept[i, k]).all(dim=1).any() for i in range(3) for k in range(2))
 
 
