@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import audit_planted
+from benchmarks import audit_planted, training
 from pcos_utils.config import ROOT, study
 from pcos_utils.evaluation import report
 
@@ -46,6 +46,12 @@ def test_the_benchmark_is_the_one_in_its_tables():
     tables = [pd.read_csv(ROOT / "benchmarks" / f"audit_{name}.csv") for name in ("planted", "planted_recall")]
     block = TEXT.split("<!-- benchmark:")[1].split("-->", 1)[1].split("<!-- /benchmark -->")[0]
     assert block.strip() == audit_planted.markdown(*tables)
+
+
+def test_the_training_ratios_are_those_of_its_table():
+    table = pd.read_csv(ROOT / "reports" / "benchmarks" / "training.csv")
+    block = TEXT.split("<!-- training:")[1].split("-->", 1)[1].split("<!-- /training -->")[0]
+    assert block.strip() == training.markdown(table)
 
 
 def test_the_numbers_about_the_public_sets_are_those_of_the_audit():
