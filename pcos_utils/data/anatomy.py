@@ -97,7 +97,7 @@ def _draw(rng, for_shapes, for_faint, for_dominant, label: int, effects: Effects
     shapes, crescent = draw_shapes(for_shapes, follicles, semi_axes, tilt)
     if not effects.shapes:
         shapes, crescent = np.tile([0, 1, 0, *[0] * 6], (len(follicles), 1)), np.zeros(len(follicles), bool)
-    clear, dim = 10 ** (for_faint.uniform(-30, -13) / 10), 10 ** (for_faint.uniform(-11, -5, len(follicles)) / 10)
+    clear, dim = 10 ** (for_faint.uniform(-30, -13) / 10), 10 ** (for_faint.uniform(-12, -6, len(follicles)) / 10)
     # Flat follicles at the far wall are the faintest: the beam is wide there and the wall close.
     faint = effects.faint & (for_faint.random(len(follicles)) < np.where(crescent, 0.4, 0.12))
     clutter = np.where(faint, dim, clear)

@@ -33,7 +33,7 @@ class Screen:
         """The screen of an examination. Brightness and blacks are targets, so no scene sets its own."""
         dynamic_range, white, black, mean = rng.uniform([50, -3.3, -3, 0.16], [72, -2, -1.3, 0.42])
         # Many stored frames have neither a true black nor a true white.
-        floor = 255 * mean * rng.uniform(0, 0.5) * (rng.random() < 0.5)
+        floor = 255 * mean * rng.uniform(0, 0.5) * (rng.random() < 0.3)
         ceiling = rng.uniform(150, 255)
         blur = tuple(rng.uniform(0.1, [1.5, 1.1] if rng.random() < 0.7 else 0.2, 2))
         smoothing, edges = rng.uniform(0.3, 0.9) * (rng.random() < 0.8), bool(rng.random() < 0.6)

@@ -1,0 +1,125 @@
+"""Each switch has a consequence that can be measured, and leaves what the other parts draw as it was."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pcos_utils.data import anatomy, phantom
+from pcos_utils.data.effects import Effects
+
+SEEDS = range(16)
+SWITCHES = ("randomisation", "partial_volume", "distractors", "shapes", "faint", "dominant")
+
+
+@pytest.fixture(scope="module")
+def frames() -> dict:
+    """Phantoms of the same seeds, with all effects and with each group switched off."""
+    settings = {"all": Effects()} | {name: Effects(**{name: False}) for name in SWITCHES}
+    return {name: [phantom.simulate(s, s % 2, effects=effects) for s in SEEDS] for name, effects in settings.items()}
+
+
+def test_a_setting_is_named_by_what_is_off():
+    assert Effects().name == "all"
+    assert Effects(shapes=False, faint=False).name == "no-faint-shapes"
+
+
+@pytest.mark.parametrize("off", ["randomisation", "distractors", "faint"])
+def test_what_concerns_the_image_leaves_every_mask(frames, off):
+    for before, after in zip(frames["all"], frames[off], strict=True):
+        assert before.truth == after.truth
+        for mask in ("follicles", "cores", "ovary"):
+            assert getattr(before, mask).tobytes() == getattr(after, mask).tobytes()
+        assert before.image.tobytes() != after.image.tobytes()
+
+
+@pytest.mark.parametrize("off", ["partial_volume", "shapes", "dominant"])
+def test_what_concerns_the_follicles_leaves_ovary_and_scanner(frames, off):
+    same = [
+        before.truth["f0"] == after.truth["f0"] and before.ovary.tobytes() == after.ovary.tobytes()
+        for before, after in zip(frames["all"], frames[off], strict=True)
+    ]
+    # An ovary whose follicles jam is drawn again, and a switch may decide whether they jam.
+    assert np.mean(same) >= 0.85
+
+
+def test_without_randomisation_the_examinations_look_alike(frames):
+    def spread(name):
+        means = [one.image.mean() for one in frames[name]]
+        grain = [one.image[:, 1:].astype(float) - one.image[:, :-1] for one in frames[name]]
+        return np.std(means), np.std([np.log(g.std()) for g in grain])
+
+    (mean, grain), (plain_mean, plain_grain) = spread("all"), spread("randomisation")
+    assert plain_mean < 0.3 * mean
+    assert plain_grain < 0.6 * grain
+
+
+def test_without_partial_volume_the_rims_are_sharp():
+    u, v = (axis.astype(np.float32) for axis in np.meshgrid(*[np.linspace(-15e-3, 15e-3, 300)] * 2))
+    grey = {0.5e-3: 0, phantom.THIN: 0}
+    for seed in range(4):
+        ovary = anatomy.draw_ovary(np.random.default_rng(seed), 1, Effects(shapes=False))
+        for thickness in grey:
+            share = anatomy.section(u, v, ovary, thickness).share
+            grey[thickness] += np.sum((share > 0.05) & (share < 0.95))
+    assert grey[phantom.THIN] < 0.25 * grey[0.5e-3]
+    beams = [phantom.simulate(3, 1, effects=Effects(partial_volume=on)).follicles for on in (True, False)]
+    assert not np.array_equal(*beams)  # a follicle that is only grazed shows or does not
+
+
+def test_without_distractors_the_surroundings_are_even():
+    def unevenness(effects):
+        values = []
+        for seed in SEEDS:
+            one = phantom.simulate(seed, seed % 2, effects=effects)
+            calm = cv2.GaussianBlur(one.image.astype(np.float32), (0, 0), 5)
+            values.append(calm[one.ovary == 0].std() / calm.mean())
+        return np.mean(values)
+
+    assert unevenness(Effects(randomisation=False, distractors=False)) < 0.85 * unevenness(Effects(randomisation=False))
+
+
+def roundness(frame: phantom.Phantom) -> list[float]:
+    """The area of each whole follicle over that of the least circle around it."""
+    values = []
+    for number in range(1, frame.truth["FNPS"] + 1):
+        points = np.argwhere(frame.follicles == number)
+        whole = (points.min(axis=0) > 0).all() and (points.max(axis=0) < [199, 299]).all()
+        if whole and len(points) > 200:
+            values.append(len(points) / (np.pi * (cv2.minEnclosingCircle(points.astype(np.float32))[1] + 0.5) ** 2))
+    return values
+
+
+def test_without_shapes_every_follicle_is_a_circle(frames):
+    uneven, plain = (np.concatenate([roundness(one) for one in frames[name]]) for name in ("all", "shapes"))
+    assert plain.min() > 0.9
+    assert np.median(uneven) < 0.8
+    assert np.mean(uneven < 0.5) > 0.03  # flat ones and crescents
+
+
+def test_faint_follicles_are_brighter_inside(frames):
+    seen = 0
+    for seed in range(40):
+        with_faint, without = (
+            anatomy.draw_ovary(np.random.default_rng(seed), seed % 2, Effects(faint=on)) for on in (True, False)
+        )
+        changed = with_faint.clutter != without.clutter
+        seen += changed.sum()
+        assert with_faint.follicles.tobytes() == without.follicles.tobytes()
+        assert np.ptp(without.clutter) == 0 and without.clutter.max() < 0.0502  # -13 dB
+        assert (with_faint.clutter[changed] > 0.063).all()  # -12 dB
+    assert seen > 20
+    pairs = zip(frames["all"], frames["faint"], strict=True)
+    brighter = [np.mean(a.image[a.cores > 0]) - np.mean(b.image[b.cores > 0]) for a, b in pairs if a.cores.any()]
+    assert np.mean(brighter) > 1
+
+
+def test_without_dominant_follicles_none_is_above_nine_millimetres():
+    def largest(effects):
+        ovaries = [anatomy.draw_ovary(np.random.default_rng(seed), 0, effects) for seed in range(40)]
+        return np.array([2e3 * ovary.follicles[:, 3].max() for ovary in ovaries])
+
+    with_dominant, without = largest(Effects()), largest(Effects(dominant=False))
+    assert without.max() <= 9 and with_dominant.max() > 9
+    assert with_dominant.max() <= 16
+    # Only those ovaries differ.
+    assert (with_dominant == without)[with_dominant <= 9].all()
