@@ -39,6 +39,12 @@ class Ovary:
         return int(np.sum(2 * self.follicles[:, 3] <= LARGEST_COUNTED))
 
     @property
+    def dominant(self) -> float:
+        """The diameter of a follicle above 9 mm, in millimetres, or 0."""
+        largest = 2 * self.follicles[:, 3].max()
+        return round(float(largest) * 1e3, 2) if largest > LARGEST_COUNTED else 0.0
+
+    @property
     def label(self) -> int:
         """1 if polycystic by the 2023 rule on the whole ovary, else 0."""
         return int(self.count >= MANY_FOLLICLES or self.volume >= LARGE_OVARY)
@@ -80,7 +86,7 @@ def _draw(rng, for_shapes, for_faint, for_dominant, label: int, effects: Effects
     many, large = many and bool(label), large and bool(label)
     volume = round(rng.lognormal(*(np.log(11.5), 0.25) if large else (np.log(6.1), 0.30)), 3)
     count = rng.integers(20, 41) if many else np.clip(rng.poisson(8), 2, 17)
-    diameters = np.clip(rng.gamma(*(9, 0.45) if many else (6, 0.85), count), 2, 9) * 1e-3
+    diameters = np.clip(rng.gamma(*(9, 0.45) if many else (6, 0.85), count) * 1e-3, 2e-3, LARGEST_COUNTED)
     ratio = np.array([rng.uniform(1.3, 1.8), 1.0, 0.8])
     semi_axes = ratio * np.cbrt(6 * volume / np.pi / ratio.prod()) * 1e-2 / 2  # V = pi/6 L W H
     offset, tilt = semi_axes[2] * rng.uniform(-0.35, 0.35), rng.uniform(-0.6, 0.6)

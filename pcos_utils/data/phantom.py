@@ -72,10 +72,8 @@ def simulate(seed: int, label: int, speckle: int | None = None, effects: Effects
     _, _, owner, core = section(u, v, ovary, beam.thickness)
     seen = (np.bincount(owner.ravel(), minlength=256) >= VISIBLE_PIXELS) & (np.arange(256) > 0)
     follicles = (np.cumsum(seen) * seen).astype(np.uint8)[owner]  # numbered without gaps
-    diameter = 2e3 * ovary.follicles[:, 3].max()
     truth = {"source": f"phantom_{seed:05d}", "label": label, "FNPO": ovary.count, "FNPS": int(seen.sum())}
-    truth |= {"dominant": round(diameter, 2) if diameter > 9 else 0.0, "volume": ovary.volume}
-    truth |= {"f0": round(beam.frequency, 3), "seed": seed}
+    truth |= {"dominant": ovary.dominant, "volume": ovary.volume, "f0": round(beam.frequency, 3), "seed": seed}
     return Phantom(image, follicles, follicles * core, (ovary.reach(u, v) < 1).astype(np.uint8), truth)
 
 

@@ -25,11 +25,13 @@ def test_a_setting_is_named_by_what_is_off():
 
 @pytest.mark.parametrize("off", ["randomisation", "distractors", "faint"])
 def test_what_concerns_the_image_leaves_every_mask(frames, off):
-    for before, after in zip(frames["all"], frames[off], strict=True):
+    pair = frames["all"], frames[off]
+    for before, after in zip(*pair, strict=True):
         assert before.truth == after.truth
         for mask in ("follicles", "cores", "ovary"):
             assert getattr(before, mask).tobytes() == getattr(after, mask).tobytes()
-        assert before.image.tobytes() != after.image.tobytes()
+    # No follicle is faint in some frames.
+    assert np.mean([a.image.tobytes() != b.image.tobytes() for a, b in zip(*pair, strict=True)]) > 0.7
 
 
 @pytest.mark.parametrize("off", ["partial_volume", "shapes", "dominant"])
@@ -66,16 +68,17 @@ def test_without_partial_volume_the_rims_are_sharp():
     assert not np.array_equal(*beams)  # a follicle that is only grazed shows or does not
 
 
-def test_without_distractors_the_surroundings_are_even():
-    def unevenness(effects):
+def test_without_distractors_less_is_dark_that_is_no_follicle():
+    def dark(effects):
         values = []
         for seed in SEEDS:
             one = phantom.simulate(seed, seed % 2, effects=effects)
-            calm = cv2.GaussianBlur(one.image.astype(np.float32), (0, 0), 5)
-            values.append(calm[one.ovary == 0].std() / calm.mean())
+            calm = cv2.GaussianBlur(one.image.astype(np.float32), (0, 0), 3)
+            values.append(np.mean(calm < 0.5 * np.median(calm), where=one.follicles == 0))
         return np.mean(values)
 
-    assert unevenness(Effects(randomisation=False, distractors=False)) < 0.85 * unevenness(Effects(randomisation=False))
+    # Dark places that are no follicles: bands, vessels, shadows, patches.
+    assert dark(Effects(randomisation=False, distractors=False)) < 0.6 * dark(Effects(randomisation=False))
 
 
 def roundness(frame: phantom.Phantom) -> list[float]:
@@ -91,7 +94,7 @@ def roundness(frame: phantom.Phantom) -> list[float]:
 
 def test_without_shapes_every_follicle_is_a_circle(frames):
     uneven, plain = (np.concatenate([roundness(one) for one in frames[name]]) for name in ("all", "shapes"))
-    assert plain.min() > 0.9
+    assert plain.min() > 0.87  # pixels and the walls between near ones
     assert np.median(uneven) < 0.8
     assert np.mean(uneven < 0.5) > 0.03  # flat ones and crescents
 
@@ -119,7 +122,7 @@ def test_without_dominant_follicles_none_is_above_nine_millimetres():
         return np.array([2e3 * ovary.follicles[:, 3].max() for ovary in ovaries])
 
     with_dominant, without = largest(Effects()), largest(Effects(dominant=False))
-    assert without.max() <= 9 and with_dominant.max() > 9
+    assert without.max() < 9.0001 and with_dominant.max() > 9.1
     assert with_dominant.max() <= 16
     # Only those ovaries differ.
-    assert (with_dominant == without)[with_dominant <= 9].all()
+    assert (with_dominant == without)[with_dominant < 9.0001].all()

@@ -103,10 +103,11 @@ def test_follicles_lie_in_the_ovary_and_overlap_only_where_they_may():
 
 
 def test_a_dominant_follicle_does_not_count():
-    pairs = [anatomy.draw_ovary(np.random.default_rng(seed), 0) for seed in range(60)]
-    dominant = [ovary for ovary in pairs if ovary.follicles[:, 3].max() > 4.5e-3]
+    ovaries = [anatomy.draw_ovary(np.random.default_rng(seed), 0) for seed in range(60)]
+    dominant = [ovary for ovary in ovaries if ovary.dominant]
+    assert all(9 < ovary.dominant <= 16 for ovary in dominant)
     assert 3 <= len(dominant) <= 18  # 15 % of normal ovaries: nine in 60
-    assert all(ovary.count == len(ovary.follicles) - 1 for ovary in dominant)
+    assert all(ovary.count == len(ovary.follicles) - (ovary.dominant > 0) for ovary in ovaries)
 
 
 @pytest.mark.parametrize("seed", range(12))
