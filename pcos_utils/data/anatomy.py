@@ -15,6 +15,7 @@ from pcos_utils.data.effects import Effects
 MANY_FOLLICLES = 20  # of 2 to 9 mm in the ovary (2023 international guideline)
 LARGEST_COUNTED = 9e-3  # m (the same)
 LARGE_OVARY = 10.0  # mL (the same)
+SPHERE = (0, 1, 0, *[0] * 6)  # the shape of one
 CORE = 0.45  # of the squared half axis of a follicle's section: what separates follicles that touch
 
 
@@ -81,20 +82,16 @@ def draw_ovary(rng: np.random.Generator, label: int, effects: Effects | None = N
 
 
 def _draw(rng, for_shapes, for_faint, for_dominant, label: int, effects: Effects) -> Ovary | None:
-    # A polycystic ovary qualifies by both criteria, by follicles or by volume alone: overlap is real.
-    many, large = [(True, True), (True, False), (False, True)][rng.choice(3, p=[0.7, 0.23, 0.07])]
-    many, large = many and bool(label), large and bool(label)
-    volume = round(rng.lognormal(*(np.log(11.5), 0.25) if large else (np.log(6.1), 0.30)), 3)
-    count = rng.integers(20, 41) if many else np.clip(rng.poisson(8), 2, 17)
-    diameters = np.clip(rng.gamma(*(9, 0.45) if many else (6, 0.85), count) * 1e-3, 2e-3, LARGEST_COUNTED)
+    # None where the follicles jam. Every stream draws the same whatever is switched off.
+    volume, diameters, many = _sizes(rng, label)
     ratio = np.array([rng.uniform(1.3, 1.8), 1.0, 0.8])
     semi_axes = ratio * np.cbrt(6 * volume / np.pi / ratio.prod()) * 1e-2 / 2  # V = pi/6 L W H
     offset, tilt = semi_axes[2] * rng.uniform(-0.35, 0.35), rng.uniform(-0.6, 0.6)
     centre = rng.uniform([-5e-3, 20e-3], [5e-3, 30e-3])
     outline = rng.uniform(0, [0.06] * 4 + [2 * np.pi] * 4)
-    chance, largest = for_dominant.random(), for_dominant.uniform(9.1e-3, [13e-3, 16e-3])
+    chance, largest = for_dominant.random(), for_dominant.uniform(9.1e-3, [13e-3, 16e-3])[1 - label]
     if effects.dominant and chance < (0.05 if label else 0.15):
-        diameters = np.append(diameters, min(largest[1 - label], 1.7 * semi_axes[2]))
+        diameters = np.append(diameters, min(largest, 1.7 * semi_axes[2]))
     touch, septa = for_shapes.uniform(0.84, 1.04), for_shapes.uniform(0.3, 1)
     diameters = np.sort(diameters)[::-1]  # the largest are placed first
     follicles = place(rng, diameters, semi_axes, rim=many, touch=touch if effects.shapes else 1.05)
@@ -102,12 +99,28 @@ def _draw(rng, for_shapes, for_faint, for_dominant, label: int, effects: Effects
         return None
     shapes, crescent = draw_shapes(for_shapes, follicles, semi_axes, tilt)
     if not effects.shapes:
-        shapes, crescent = np.tile([0, 1, 0, *[0] * 6], (len(follicles), 1)), np.zeros(len(follicles), bool)
-    clear, dim = 10 ** (for_faint.uniform(-30, -13) / 10), 10 ** (for_faint.uniform(-12, -6, len(follicles)) / 10)
-    # Flat follicles at the far wall are the faintest: the beam is wide there and the wall close.
-    faint = effects.faint & (for_faint.random(len(follicles)) < np.where(crescent, 0.4, 0.12))
-    clutter = np.where(faint, dim, clear)
+        shapes, crescent = np.tile(SPHERE, (len(follicles), 1)), np.zeros(len(follicles), bool)
+    clutter = draw_clutter(for_faint, crescent, effects.faint)
     return Ovary(volume, semi_axes, follicles, shapes, clutter, septa, offset, centre, tilt, outline)
+
+
+def _sizes(rng: np.random.Generator, label: int) -> tuple[float, np.ndarray, bool]:
+    # Volume in mL, diameters in metres, and whether the follicles are many.
+    # A polycystic ovary qualifies by both criteria, by follicles or by volume alone: overlap is real.
+    many, large = [(True, True), (True, False), (False, True)][rng.choice(3, p=[0.7, 0.23, 0.07])]
+    many, large = many and bool(label), large and bool(label)
+    volume = round(rng.lognormal(*(np.log(11.5), 0.25) if large else (np.log(6.1), 0.30)), 3)
+    count = rng.integers(20, 41) if many else np.clip(rng.poisson(8), 2, 17)
+    diameters = rng.gamma(*(9, 0.45) if many else (6, 0.85), count) * 1e-3
+    return volume, np.clip(diameters, 2e-3, LARGEST_COUNTED), many
+
+
+def draw_clutter(rng: np.random.Generator, crescent: np.ndarray, faint: bool) -> np.ndarray:
+    """Echo power inside each follicle, (n,), of the tissue around; some are ``faint``, crescents most of all."""
+    clear, dim = 10 ** (rng.uniform(-30, -13) / 10), 10 ** (rng.uniform(-12, -6, len(crescent)) / 10)
+    # Flat follicles at the far wall are the faintest: the beam is wide there and the wall close.
+    chosen = rng.random(len(crescent)) < np.where(crescent, 0.4, 0.12)
+    return np.where(faint & chosen, dim, clear)
 
 
 def place(rng, diameters: np.ndarray, axes: np.ndarray, rim: bool, touch: float) -> np.ndarray | None:

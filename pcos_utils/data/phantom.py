@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from pcos_utils.data import bmode, scene
-from pcos_utils.data.anatomy import draw_ovary, section
+from pcos_utils.data.anatomy import Ovary, draw_ovary, section
 from pcos_utils.data.effects import Effects
 from pcos_utils.data.screen import Screen, display, draw_marks
 
@@ -35,6 +35,17 @@ class Phantom(NamedTuple):
     truth: dict
 
 
+def examination(ovary: Ovary, for_scanner, for_look, effects: Effects) -> tuple[bmode.Window, bmode.Beam, Screen]:
+    """The window, the beam and the screen with which an ovary is looked at; one look for all without randomisation."""
+    window = bmode.Window.draw(for_scanner, *ovary.centre, length=2 * ovary.semi_axes[0])
+    beam, screen = bmode.Beam.draw(for_scanner, window.scale), Screen.draw(for_look)
+    if not effects.randomisation:
+        plain = bmode.Beam(beam.frequency, thickness=beam.thickness)
+        beam = replace(plain, axial_sigma=0.6 * window.scale, lateral_fwhm=2.5 * window.scale)
+        screen = Screen()
+    return window, beam if effects.partial_volume else replace(beam, thickness=THIN), screen
+
+
 def simulate(seed: int, label: int, speckle: int | None = None, effects: Effects | None = None) -> Phantom:
     """One phantom of the label, 0 normal or 1 polycystic; equal arguments, equal bytes; other ``speckle``, a twin.
 
@@ -48,14 +59,7 @@ def simulate(seed: int, label: int, speckle: int | None = None, effects: Effects
     if speckle is not None:
         for_speckle, for_grain = np.random.default_rng([seed, speckle]).spawn(2)
     ovary = draw_ovary(for_ovary, label, effects)
-    window = bmode.Window.draw(for_scanner, *ovary.centre, length=2 * ovary.semi_axes[0])
-    beam = bmode.Beam.draw(for_scanner, window.scale)
-    screen = Screen.draw(for_look) if effects.randomisation else Screen()
-    if not effects.randomisation:
-        plain = bmode.Beam(beam.frequency, thickness=beam.thickness)
-        beam = replace(plain, axial_sigma=0.6 * window.scale, lateral_fwhm=2.5 * window.scale)
-    if not effects.partial_volume:
-        beam = replace(beam, thickness=THIN)
+    window, beam, screen = examination(ovary, for_scanner, for_look, effects)
     grid = bmode.Grid.covering(window, beam, top=ovary.centre[1] - ovary.semi_axes[0])
     power = scene.tissue(ovary, grid.halved, window.scale, for_tissue)
     cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
