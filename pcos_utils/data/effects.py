@@ -5,7 +5,11 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Effects:
-    """Which effects a phantom has. Each part draws from a stream of its own, so a switch changes no other draw."""
+    """Which effects a phantom has. Each part draws from a stream of its own, so a switch changes no other draw.
+
+    One exception: an ovary whose follicles do not fit is drawn again, and whether they fit can depend on
+    ``shapes`` and ``dominant``.
+    """
 
     randomisation: bool = True  # looks, dynamic range, focus, speckle reduction and grey map of each examination
     partial_volume: bool = True  # a slice with a thickness: follicles that it grazes are grey
