@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -108,6 +109,18 @@ def test_a_dominant_follicle_does_not_count():
     assert all(9 < ovary.dominant <= 16 for ovary in dominant)
     assert 3 <= len(dominant) <= 18  # 15 % of normal ovaries: nine in 60
     assert all(ovary.count == len(ovary.follicles) - (ovary.dominant > 0) for ovary in ovaries)
+
+
+def test_two_follicles_one_above_the_other_keep_two_cores():
+    far_apart = anatomy.draw_ovary(np.random.default_rng(0), 0)
+    balls = np.array([[-1.5e-3, 0, -3e-3, 4e-3], [1.5e-3, 0, 3e-3, 4e-3]])  # 6.7 mm apart, 3 mm in the section
+    round_ones = np.tile(anatomy.SPHERE, (2, 1))
+    ovary = replace(far_apart, follicles=balls, shapes=round_ones, clutter=np.full(2, 1e-3), offset=0.0)
+    v, u = (np.mgrid[-50:51, -75:76] * 0.12e-3).astype(np.float32)
+    section = anatomy.section(u, v, ovary, 0.3e-3)
+    assert np.bincount(section.owner.ravel())[1:] == pytest.approx([1284, 1284], rel=0.03)  # discs of 2.65 mm less a segment
+    assert cv2.connectedComponents(section.core.astype(np.uint8))[0] == 3  # the background and two
+    assert section.share[50, 75] < 0.8 < section.share[50, 60]  # tissue stands between them
 
 
 @pytest.mark.parametrize("seed", range(12))
