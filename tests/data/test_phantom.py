@@ -118,7 +118,8 @@ def test_two_follicles_one_above_the_other_keep_two_cores():
     ovary = replace(far_apart, follicles=balls, shapes=round_ones, clutter=np.full(2, 1e-3), offset=0.0)
     v, u = (np.mgrid[-50:51, -75:76] * 0.12e-3).astype(np.float32)
     section = anatomy.section(u, v, ovary, 0.3e-3)
-    assert np.bincount(section.owner.ravel())[1:] == pytest.approx([1284, 1284], rel=0.03)  # discs of 2.65 mm less a segment
+    discs = np.bincount(section.owner.ravel())[1:]  # of 2.65 mm, each less a segment
+    assert discs == pytest.approx([1284, 1284], rel=0.03)
     assert cv2.connectedComponents(section.core.astype(np.uint8))[0] == 3  # the background and two
     assert section.share[50, 75] < 0.8 < section.share[50, 60]  # tissue stands between them
 
