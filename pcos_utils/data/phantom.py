@@ -1,7 +1,7 @@
 """Simulated ovaries whose truth is known: anatomy in three dimensions, seen in one ultrasound section.
 
 The label is the 2023 rule on the whole ovary but the frame shows one section, so even a perfect reader of
-frames cannot reach it: the count of follicles in the section has an AUC of .90. For checking methods, never
+frames cannot reach it: the count of follicles in the section has an AUC of .89. For checking methods, never
 for clinical numbers.
 """
 
