@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pcos_utils.config import ROOT, StudyError, study
+from pcos_utils.config import ROOT, StudyError, home, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -51,7 +51,7 @@ def check(
 
 @app.command()
 def pretrain(
-    out: Annotated[Path, typer.Option(help="the folder for weights, history and record")] = Path("runs/follicles/s0"),
+    out: Annotated[Path | None, typer.Option(help="for weights, history and record; runs/follicles/s<seed>")] = None,
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="instead of the recipe's")] = None,
@@ -63,6 +63,7 @@ def pretrain(
     from pcos_utils.models import devices, pretraining
     from pcos_utils.models.recipes import FOLLICLES
 
+    out = out or home() / "runs" / "follicles" / f"s{seed}"
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     engine = devices.Engine(device.type, "bfloat16" if devices.has_bfloat16(device) else "float32")
     recipe = FOLLICLES.model_copy(update={"epochs": epochs or FOLLICLES.epochs})
