@@ -53,24 +53,19 @@ def check(
 def pretrain(
     out: Annotated[Path | None, typer.Option(help="for weights, history and record; runs/follicles/s<seed>")] = None,
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    epochs: Annotated[int | None, typer.Option(min=1, help="instead of the recipe's")] = None,
+    seed: Seed = 0,
 ) -> None:
     """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
-    import torch
     from tqdm.auto import tqdm
 
-    from pcos_utils.models import devices, pretraining
+    from pcos_utils.models.devices import fastest
+    from pcos_utils.models.pretraining import pretrain
     from pcos_utils.models.recipes import FOLLICLES
 
     out = out or home() / "runs" / "follicles" / f"s{seed}"
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    engine = devices.Engine(device.type, "bfloat16" if devices.has_bfloat16(device) else "float32")
-    recipe = FOLLICLES.model_copy(update={"epochs": epochs or FOLLICLES.epochs})
-    with tqdm(total=recipe.epochs, desc="follicle_unet") as bar:
-        told = pretraining.pretrain(out, phantoms, seed, engine, recipe=recipe, on_epoch=lambda row: bar.update())
-    for name in ("dice_follicle", "dice_core", "dice_ovary", "count_spearman", "count_mae", "count_bias"):
-        typer.echo(f"{name} {told[name]}")
+    with tqdm(total=FOLLICLES.epochs, desc="follicle_unet") as bar:
+        told = pretrain(out, phantoms, seed, fastest(), on_epoch=lambda row: bar.update())
+    typer.echo("\n".join(f"{name} {told[name]}" for name in told if name.startswith(("dice_", "count_"))))
 
 
 @app.command()

@@ -138,7 +138,7 @@ def test_a_folder_of_two_pictures_is_described_and_nothing_is_trained(home):
 
 
 def test_pretrain_leaves_weights_and_says_how_good_they_are(home):
-    done = pcos("pretrain", "--phantoms", "2", "--epochs", "1", home=home)
+    done = pcos("pretrain", "--phantoms", "2", home=home)
     assert done.returncode == 0 and "dice_follicle" in done.stdout, done.stderr
     assert (home / "runs" / "follicles" / "s0" / "weights.safetensors").exists()
 
