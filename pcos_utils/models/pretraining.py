@@ -60,13 +60,13 @@ def pretrain(
 ) -> dict:
     """The record of one follicle network, whose folder then holds weights.safetensors, history.csv and run.json.
 
-    Trained on ``per_class`` phantoms of each label, judged on ``held_out`` of each that it never saw: Dice of the three
-    maps, and how the count agrees with the truth. A finished run with the same settings is read, an unfinished one goes
-    on. Raises StudyError for an impossible seed and where nothing can be written.
+    Trained on ``per_class`` phantoms of each label, and judged on ``held_out`` of each (at most as many) that it never
+    saw: Dice of the three maps, and how the count agrees with the truth. A finished run with the same settings is read,
+    an unfinished one goes on. Raises StudyError for an impossible seed and where nothing can be written.
     """
     if not 0 <= seed < HELD_OUT_SEED:
         raise StudyError(f"The seed {seed} cannot be used to train; take one from 0 to {HELD_OUT_SEED - 1}.")
-    shard_folder = shard_folder or folder.parent / "shards"
+    shard_folder, held_out = shard_folder or folder.parent / "shards", min(held_out, per_class)
     settings = {
         "model": "follicle_unet",
         "recipe": recipe.model_dump(),
