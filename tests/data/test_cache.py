@@ -56,6 +56,14 @@ def test_another_table_takes_the_place_of_the_first_and_another_size_does_not(fo
     assert len(list((place / "cache").iterdir())) == 3
 
 
+def test_a_changed_image_is_read_again(folder):
+    place, table = folder
+    first = stack(place, table)
+    cv2.imwrite(str(place / table.path[0]), np.full((40, 60, 3), 7, np.uint8))
+    changed = stack(place, table.assign(sha256=["e" * 64, *table.sha256[1:]]))
+    assert (changed[0] == 7).all() and np.array_equal(changed[1:], first[1:])
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "text"])
 def test_a_damaged_file_is_made_again(folder, damage):
     place, table = folder
