@@ -1,5 +1,8 @@
 """The fast ways give what the plain way gives, within stated tolerance, and each can be turned off."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -114,3 +117,25 @@ def test_the_average_of_the_weights_is_what_is_kept():
     torch.manual_seed(0)
     start = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 1))[1].weight
     assert 0 < (results[0.9] - start).norm() < (results[0.0] - start).norm()
+
+
+FAULTS = """
+import resource, sys, torch
+from pcos_utils.models import devices
+if sys.argv[1] == "keep":
+    devices.keep_freed_memory()
+torch.ones(25_000_000).sum()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(10):
+    torch.ones(25_000_000).sum()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
+def test_kept_memory_is_not_asked_for_again():
+    faults = {}
+    for way in ("keep", "give back"):
+        command = [sys.executable, "-c", FAULTS, way]
+        faults[way] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert faults["keep"] < 0.1 * faults["give back"]
