@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pcos_utils.config import ROOT, StudyError, study
+from pcos_utils.config import ROOT, StudyError, home, study
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -47,6 +47,25 @@ def check(
 
         choose_device(made)
     typer.echo(f"study {made.name}: {made.folds} folds x {made.repeats}, {made.image_side} pixels, seed {made.seed}")
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path | None, typer.Option(help="for weights, history and record; runs/follicles/s<seed>")] = None,
+    phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
+    seed: Seed = 0,
+) -> None:
+    """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
+    from tqdm.auto import tqdm
+
+    from pcos_utils.models.devices import fastest
+    from pcos_utils.models.pretraining import pretrain
+    from pcos_utils.models.recipes import FOLLICLES
+
+    out = out or home() / "runs" / "follicles" / f"s{seed}"
+    with tqdm(total=FOLLICLES.epochs, desc="follicle_unet") as bar:
+        told = pretrain(out, phantoms, seed, fastest(), on_epoch=lambda row: bar.update())
+    typer.echo("\n".join(f"{name} {told[name]}" for name in told if name.startswith(("dice_", "count_"))))
 
 
 @app.command()

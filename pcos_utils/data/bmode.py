@@ -1,4 +1,4 @@
-"""B-mode image formation: maps of echo and attenuation on a polar grid become an 8-bit ultrasound frame.
+"""B-mode image formation: maps of echo and attenuation on a polar grid become the envelope that a frame shows.
 
 The linear model of Bamber and Dickinson (Ultrasonic B-scanning: a computer simulation, 1980): white complex
 Gaussian scatterers times an echo map, filtered by a separable pulse, give fully developed speckle. Left out:
@@ -18,6 +18,8 @@ TISSUE_ATTENUATION = 0.5  # dB/cm/MHz, liver .50 (PMC10001275, table 4)
 FLUID_ATTENUATION = 0.01  # dB/cm/MHz, water .0022 (the same table)
 DEPTH_OF_FIELD = 24e-3  # m from the focus to where the beam is twice as wide
 FWHM_PER_SIGMA = 2.355  # of a Gaussian
+FIELD_DEPTH, FIELD_ANGLE = 66e-3, 1.45  # m and radians, the reach of random fields
+COMMON_WIDTH = 41e-3  # m
 ROWS, COLUMNS = 200, 300  # px, the frame size of the Telkom images
 
 
@@ -40,12 +42,12 @@ class Beam:
         return SPEED_OF_SOUND / (self.frequency * 1e6)
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> Self:
-        """A beam of an examination. Widths vary beyond physics, or the grain would tell the scale."""
-        frequency, axial, lateral = rng.uniform([5, 0.5, 1.8], [8, 0.9, 3.6])
+    def draw(cls, rng: np.random.Generator, scale: float) -> Self:
+        """A beam for a window of ``scale``: the grain is as wide on the screen, or it would tell the ovary's size."""
+        frequency, axial, lateral = rng.uniform([5, 0.5, 1.8], [8, 0.9, 3.8])
         focus, gain_slope, noise = rng.uniform([18e-3, 0.44, -3.2], [36e-3, 0.54, -1.8])
-        looks, thickness = int(rng.integers(1, 6)), rng.uniform(0.2e-3, 0.7e-3)
-        return cls(frequency, axial, lateral, focus, gain_slope, 10**noise, looks, thickness)
+        looks, thickness = int(rng.integers(1, 7)), rng.uniform(0.2e-3, 0.75e-3)
+        return cls(frequency, axial * scale, lateral * scale, focus, gain_slope, 10**noise, looks, thickness)
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,17 @@ class Window:
     width: float
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, x: float, z: float) -> Self:
-        """A window near a target at ``x``, ``z``, whose width is independent of the target's size."""
-        width = rng.uniform(30e-3, 52e-3)
+    def draw(cls, rng: np.random.Generator, x: float, z: float, length: float) -> Self:
+        """A window near a target at ``x``, ``z``, as an examiner zooms on it: its share does not tell its length."""
+        width = length * rng.uniform(0.95, 1.6)
         height = width * ROWS / COLUMNS
         x, z = x + rng.uniform(-0.1, 0.1) * width, z + rng.uniform(-0.1, 0.12) * height
         return cls(x, max(z, height / 2 + rng.uniform(0.5e-3, 4e-3)), width)
+
+    @property
+    def scale(self) -> float:
+        """How wide the window is, 1 for a common one."""
+        return self.width / COMMON_WIDTH
 
     @cached_property
     def positions(self) -> tuple[np.ndarray, np.ndarray]:
@@ -84,7 +91,7 @@ class Grid:
     def covering(cls, window: Window, beam: Beam, top: float) -> Self:
         """A grid over all of the window (so no black border), from depth ``top``, metres, if that is higher.
 
-        Steps are a third of a wavelength along the beam and a quarter of the focal width across it.
+        Steps are two thirds of the pulse's sigma along the beam and a quarter of the focal width across it.
         """
         x, z = window.positions
         radius, angle = np.hypot(x, z + PROBE_RADIUS), np.arctan2(x, z + PROBE_RADIUS)
@@ -93,7 +100,7 @@ class Grid:
         last = radius.max() - PROBE_RADIUS + margin
         side = min(3 * focal_width / radius.min(), 0.1)
         left, right = angle.min() - side, angle.max() + side
-        rows = 2 * int(np.clip((last - first) / (beam.wavelength / 3) / 2, 32, 350))
+        rows = 2 * int(np.clip((last - first) / (beam.axial_sigma * beam.wavelength / 1.5) / 2, 32, 350))
         arc = (right - left) * (beam.focus + PROBE_RADIUS)
         lines = 2 * int(np.clip(arc / (focal_width / 4) / 2, 32, 200))
         return cls(np.linspace(first, last, rows), np.linspace(left, right, lines))
@@ -122,12 +129,18 @@ def step(x: np.ndarray) -> np.ndarray:
 
 
 def smooth_field(rng: np.random.Generator, grid: Grid, along: float, across: float) -> np.ndarray:
-    """A smooth random map (rows, lines), variance about 1; its grain along and across beams in metres."""
-    arc = (grid.angle[-1] - grid.angle[0]) * (grid.depth.mean() + PROBE_RADIUS)
-    nodes = int((grid.depth[-1] - grid.depth[0]) / along) + 3, int(arc / across) + 3
+    """A smooth random map (rows, lines), variance about 1; its grain along and across beams in metres.
+
+    It is drawn for every place that a grid may cover, so that no grid draws another field or another number.
+    """
+    spacing = across / (PROBE_RADIUS + FIELD_DEPTH / 2)  # radians
+    nodes = int(FIELD_DEPTH / along) + 3, int(2 * FIELD_ANGLE / spacing) + 3
     coarse = rng.standard_normal(nodes, dtype=np.float32)
+    rows = (grid.depth / along + 1).astype(np.float32)[:, None]
+    lines = ((grid.angle + FIELD_ANGLE) / spacing + 1).astype(np.float32)[None]
+    rows, lines = np.broadcast_to(rows, grid.shape).copy(), np.broadcast_to(lines, grid.shape).copy()
     # Interpolation between independent nodes loses about a third of the amplitude.
-    return 1.4 * cv2.resize(coarse, grid.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    return 1.4 * cv2.remap(coarse, lines, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def transmission(attenuation: np.ndarray, grid: Grid, beam: Beam) -> np.ndarray:
@@ -141,14 +154,9 @@ def transmission(attenuation: np.ndarray, grid: Grid, beam: Beam) -> np.ndarray:
     return 10 ** (excess * (-2 * step * beam.frequency / 20))
 
 
-def absorption(share: np.ndarray, grid: Grid, rng: np.random.Generator) -> np.ndarray:
-    """Attenuation, dB/cm/MHz (rows, lines), of tissue with a ``share`` of fluid and of up to two shadows."""
-    attenuation = TISSUE_ATTENUATION + share * (FLUID_ATTENUATION - TISSUE_ATTENUATION)
-    for _ in range(rng.choice([0, 0, 1, 2])):
-        angle, width, start, strength = rng.uniform([-0.8, 0.03, 5e-3, 0.1], [0.8, 0.15, 30e-3, 0.9])
-        shade = np.exp(-(((grid.angle - angle) / width) ** 2))
-        attenuation += strength * shade * (grid.depth > start)[:, None]
-    return attenuation
+def absorption(share: np.ndarray) -> np.ndarray:
+    """Attenuation, dB/cm/MHz (rows, lines), of tissue with a ``share`` of fluid."""
+    return TISSUE_ATTENUATION + share * (FLUID_ATTENUATION - TISSUE_ATTENUATION)
 
 
 def point_spread(signal: np.ndarray, grid: Grid, beam: Beam) -> np.ndarray:
@@ -196,52 +204,3 @@ def scan_convert(polar: np.ndarray, grid: Grid, window: Window) -> np.ndarray:
     row = (depth - grid.depth[0]) / (grid.depth[1] - grid.depth[0])
     line = (angle - grid.angle[0]) / (grid.angle[1] - grid.angle[0])
     return cv2.remap(polar, line.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR)
-
-
-@dataclass(frozen=True)
-class Screen:
-    """What a scanner does between log compression and the stored file."""
-
-    dynamic_range: float  # dB
-    white_share: float  # of pixels saturated
-    black_share: float  # of pixels at the bottom
-    mean: float  # of full scale, reached by a gamma curve
-    blur: tuple[float, float]  # px across and down
-    smoothing: float  # weight of the speckle-reduced copy, 0 to 1
-    edges: bool  # kept by speckle reduction (bilateral filter, otherwise median)
-    grain: float  # SD of camera noise, grey levels
-    quality: int  # of the JPEG, 0 to 100
-
-    @classmethod
-    def draw(cls, rng: np.random.Generator) -> Self:
-        """The screen of an examination. Brightness and blacks are targets, so no scene sets its own."""
-        dynamic_range, white, black, mean = rng.uniform([46, -3.3, -3, 0.17], [70, -2, -1.3, 0.42])
-        blur = tuple(rng.uniform(0.1, [1.5, 1.1] if rng.random() < 0.7 else 0.2, 2))
-        smoothing, edges = rng.uniform(0.3, 0.9) * (rng.random() < 0.8), bool(rng.random() < 0.6)
-        grain, quality = rng.uniform(0, 4), int(rng.integers(60, 96))
-        return cls(dynamic_range, 10**white, 10**black, mean, blur, smoothing, edges, grain, quality)
-
-
-def gamma_for(image: np.ndarray, mean: float) -> float:
-    """The exponent in [.3, 3.5] that brings the mean of ``image``, values in [0, 1], nearest to ``mean``."""
-    share = np.histogram(image, bins=256, range=(0, 1))[0] / image.size
-    level = (np.arange(256) + 0.5) / 256
-    exponents = np.geomspace(0.3, 3.5, 200)
-    return exponents[np.abs(level ** exponents[:, None] @ share - mean).argmin()]
-
-
-def display(amplitude: np.ndarray, screen: Screen, rng: np.random.Generator) -> np.ndarray:
-    """The frame that a screen makes of a scan-converted envelope, uint8 of the same shape."""
-    decibels = 20 * np.log10(np.maximum(amplitude, 1e-6))
-    decibels -= np.quantile(decibels, 1 - screen.white_share)
-    image = np.clip(decibels / screen.dynamic_range + 1, 0, 1).astype(np.float32)
-    image = cv2.GaussianBlur(image, (0, 0), screen.blur[0], sigmaY=screen.blur[1])
-    calm = cv2.bilateralFilter(image, 9, 0.2, 3) if screen.edges else cv2.medianBlur(image, 5)
-    image += screen.smoothing * (calm - image)
-    black = np.quantile(image, screen.black_share)
-    image = np.clip((image - black) / (image.max() - black), 0, 1)
-    image = 255 * image ** gamma_for(image, screen.mean)
-    image += screen.grain * rng.standard_normal(image.shape, dtype=np.float32)
-    image = np.clip(image + 0.5, 0, 255).astype(np.uint8)
-    stored = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, screen.quality])[1]
-    return cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)

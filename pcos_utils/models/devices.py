@@ -104,6 +104,12 @@ def keep_freed_memory() -> None:
             library.mallopt(M_TOP_PAD, 2**28)
 
 
+def fastest() -> Engine:
+    """The GPU where there is one, else the CPU; in bfloat16 where it computes in that."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return Engine(device.type, "bfloat16" if has_bfloat16(device) else "float32")
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether the device computes in bfloat16 itself: asked of the processor or the GPU."""
     if device.type == "cuda":

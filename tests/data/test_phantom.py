@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -9,13 +10,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from pcos_utils.data import bmode, phantom
+from pcos_utils.data import anatomy, bmode, phantom
+from pcos_utils.data.effects import Effects
 
 BEAM = bmode.Beam(frequency=6.5, noise=1e-3)
 WINDOW = bmode.Window(x=0, z=28e-3, width=50e-3)
 GRID = bmode.Grid.covering(WINDOW, BEAM, top=28e-3)
 CYST = 8e-3  # m, diameter, at the centre of the window
-PER_CLASS = 1000  # the standard error of an AUC near .5 is .013
+PER_CLASS = 400  # the standard error of an AUC near .5 is .020
 
 
 def cyst() -> tuple[np.ndarray, np.ndarray]:
@@ -81,15 +83,59 @@ def test_a_seed_fixes_every_byte(label):
     assert first.follicles.tobytes() != other.follicles.tobytes()
 
 
-def test_follicles_do_not_overlap_and_lie_in_the_ovary():
-    for seed in range(10):
-        ovary = phantom.draw_ovary(np.random.default_rng(seed), seed % 2)
-        centres, radii = ovary.follicles[:, :3], ovary.follicles[:, 3]
-        apart = np.linalg.norm(centres[:, None] - centres[None], axis=2) - radii[:, None] - radii[None]
-        assert (apart[~np.eye(len(radii), dtype=bool)] > 0).all()
-        assert (np.linalg.norm(centres / ovary.semi_axes, axis=1) < 1).all()
-        assert radii.min() > 0.99e-3 and radii.max() < 4.51e-3  # 2 to 9 mm, so that all of them count
+def gaps(ovary: anatomy.Ovary) -> np.ndarray:
+    """Distance between the centres of every two follicles over the sum of their radii."""
+    centres, radii = ovary.follicles[:, :3], ovary.follicles[:, 3]
+    apart = np.linalg.norm(centres[:, None] - centres[None], axis=2) / (radii[:, None] + radii[None])
+    return apart[~np.eye(len(radii), dtype=bool)]
+
+
+def test_follicles_lie_in_the_ovary_and_overlap_only_where_they_may():
+    closest = []
+    for seed in range(20):
+        plain = anatomy.draw_ovary(np.random.default_rng(seed), seed % 2, Effects(shapes=False))
+        assert gaps(plain).min() > 1
+        ovary = anatomy.draw_ovary(np.random.default_rng(seed), seed % 2)
+        closest.append(gaps(ovary).min())
+        assert (np.linalg.norm(ovary.follicles[:, :3] / ovary.semi_axes, axis=1) < 1).all()
+        assert ovary.follicles[:, 3].min() > 0.99e-3 and ovary.follicles[:, 3].max() < 8.01e-3  # 2 to 16 mm
         assert ovary.volume == pytest.approx(4 / 3 * np.pi * ovary.semi_axes.prod() * 1e6)
+    assert 0.84 <= min(closest) < 1  # some merge
+
+
+def test_a_dominant_follicle_does_not_count():
+    ovaries = [anatomy.draw_ovary(np.random.default_rng(seed), 0) for seed in range(60)]
+    dominant = [ovary for ovary in ovaries if ovary.dominant]
+    assert all(9 < ovary.dominant <= 16 for ovary in dominant)
+    assert 3 <= len(dominant) <= 18  # 15 % of normal ovaries: nine in 60
+    assert all(ovary.count == len(ovary.follicles) - (ovary.dominant > 0) for ovary in ovaries)
+
+
+def test_two_follicles_one_above_the_other_keep_two_cores():
+    far_apart = anatomy.draw_ovary(np.random.default_rng(0), 0)
+    balls = np.array([[-1.5e-3, 0, -3e-3, 4e-3], [1.5e-3, 0, 3e-3, 4e-3]])  # 6.7 mm apart, 3 mm in the section
+    round_ones = np.tile(anatomy.SPHERE, (2, 1))
+    ovary = replace(far_apart, follicles=balls, shapes=round_ones, clutter=np.full(2, 1e-3), offset=0.0)
+    v, u = (np.mgrid[-50:51, -75:76] * 0.12e-3).astype(np.float32)
+    section = anatomy.section(u, v, ovary, 0.3e-3)
+    discs = np.bincount(section.owner.ravel())[1:]  # of 2.65 mm, each less a segment
+    assert discs == pytest.approx([1284, 1284], rel=0.03)
+    assert cv2.connectedComponents(section.core.astype(np.uint8))[0] == 3  # the background and two
+    assert section.share[50, 75] < 0.8 < section.share[50, 60]  # tissue stands between them
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_masks_of_a_phantom_agree(seed):
+    _, follicles, cores, ovary, truth = phantom.simulate(seed, seed % 2)
+    numbers, sizes = np.unique(follicles[follicles > 0], return_counts=True)
+    assert numbers.tolist() == list(range(1, truth["FNPS"] + 1))
+    assert (sizes >= phantom.VISIBLE_PIXELS).all()
+    assert (cores[cores > 0] == follicles[cores > 0]).all()  # every core in its own follicle
+    assert set(np.unique(ovary)) <= {0, 1}
+    assert np.mean(ovary[follicles > 0]) > 0.9
+    # Cores do not touch: each connected part holds a single number.
+    count, parts = cv2.connectedComponents((cores > 0).astype(np.uint8))
+    assert all(len(np.unique(cores[parts == part])) == 1 for part in range(1, count))
 
 
 def contents(folder) -> dict:
@@ -159,7 +205,7 @@ def test_impossible_sizes_are_refused(tmp_path):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> tuple:
-    """A folder of a thousand phantoms a class and its table."""
+    """A folder of 400 phantoms a class and its table."""
     folder = tmp_path_factory.mktemp("phantoms")
     phantom.generate(folder, PER_CLASS, progress=False)
     return folder, pd.read_csv(folder / "truth.csv")
@@ -169,11 +215,12 @@ def test_the_table_agrees_with_masks_and_rule(many):
     folder, table = many
     assert table["label"].value_counts().to_dict() == {0: PER_CLASS, 1: PER_CLASS}
     assert table["source"].is_unique and table["image"].is_unique and table["seed"].is_unique
-    rule = (table["FNPO"] >= 20) | (table["volume"] >= 10)
+    rule = (table["FNPO"] >= anatomy.MANY_FOLLICLES) | (table["volume"] >= anatomy.LARGE_OVARY)
     assert (rule == table["label"]).all()
     either = table[table["label"] == 1]
     assert (either["FNPO"] < 20).any() and (either["volume"] < 10).any()  # one criterion is enough
-    assert (table["FNPS"] <= table["FNPO"]).all()
+    assert (table["FNPS"] <= table["FNPO"] + (table["dominant"] > 9)).all()
+    assert 0.08 < (table.loc[table["label"] == 0, "dominant"] > 9).mean() < 0.22
     assert table["f0"].between(5, 8).all()
     for row in table[::20].itertuples():
         mask = cv2.imread(str(folder / row.mask), cv2.IMREAD_UNCHANGED)
@@ -239,7 +286,7 @@ def test_nothing_but_follicles_and_size_separates_the_classes(many):
     known = measures.notna()
     auc = {name: roc_auc_score(label[known[name]], measures[name][known[name]]) for name in measures}
     print("\n" + "\n".join(f"{name:20s} AUC {value:.3f}" for name, value in auc.items()))
-    assert {name: value for name, value in auc.items() if not 0.40 <= value <= 0.60} == {}
+    assert {name: value for name, value in auc.items() if not 0.42 <= value <= 0.58} == {}
     assert known.mean().min() > 0.98  # nearly every frame has background
 
 
@@ -247,17 +294,17 @@ def test_the_section_is_a_ceiling_below_one(many):
     _, table = many
     auc = {name: roc_auc_score(table["label"], table[name]) for name in ("FNPS", "FNPO", "volume")}
     print(auc)
-    assert 0.86 <= auc["FNPS"] <= 0.95
+    assert 0.86 <= auc["FNPS"] <= 0.93  # .893 among 3,000, standard error here .011
     assert max(auc["FNPO"], auc["volume"]) < 1  # neither criterion alone is the rule
 
 
-def test_a_phantom_takes_at_most_half_a_second():
+def test_a_phantom_takes_at_most_a_quarter_of_a_second():
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         start = time.process_time()  # of this process, so a busy machine does not count
         for seed in range(20):
             phantom.simulate(seed, seed % 2)
-        assert (time.process_time() - start) / 20 <= 0.5
+        assert (time.process_time() - start) / 20 <= 0.25
     finally:
         cv2.setNumThreads(threads)

@@ -1,0 +1,25 @@
+"""The groups of effects that make phantoms differ, each with a switch: what an ablation turns off."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Effects:
+    """Which effects a phantom has. Each part draws from a stream of its own, so a switch changes no other draw.
+
+    One exception: an ovary whose follicles do not fit is drawn again, and whether they fit can depend on
+    ``shapes`` and ``dominant``.
+    """
+
+    randomisation: bool = True  # looks, dynamic range, focus, speckle reduction and grey map of each examination
+    partial_volume: bool = True  # a slice with a thickness: follicles that it grazes are grey
+    distractors: bool = True  # bands, shadows, vessels, dark patches, calipers
+    shapes: bool = True  # uneven, flattened, crescent and merging follicles rather than spheres apart
+    faint: bool = True  # echoes inside some follicles
+    dominant: bool = True  # one follicle of 9 to 16 mm in some ovaries
+
+    @property
+    def name(self) -> str:
+        """``all``, or what is off, such as ``no-faint-shapes``."""
+        off = sorted(name for name, on in asdict(self).items() if not on)
+        return "-".join(["no", *off]) if off else "all"

@@ -1,0 +1,66 @@
+"""The follicle network is small, learns, and its loss knows a good answer from a bad one."""
+
+import numpy as np
+import pytest
+import torch
+
+from pcos_utils.models import unet
+
+
+def test_it_is_small_and_keeps_the_size():
+    network = unet.follicle_unet().eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) == 921_667 < 1_000_000
+    with torch.inference_mode():
+        assert network(torch.zeros(2, 1, 128, 192)).shape == (2, 3, 128, 192)
+        assert network(torch.zeros(1, 1, 32, 16)).shape == (1, 3, 32, 16)
+    with pytest.raises(ValueError, match="multiples of 16"):
+        network(torch.zeros(1, 1, 100, 150))
+
+
+def test_gain_and_offset_do_not_matter():
+    x = torch.rand(2, 1, 32, 48, generator=torch.Generator().manual_seed(0))
+    same = unet.standardise(0.8 * x + 0.1)
+    torch.testing.assert_close(same, unet.standardise(x), rtol=0, atol=0.1)
+    assert same.mean(dim=(1, 2, 3)).abs().max() < 1e-5
+    assert unet.standardise(torch.full((1, 1, 16, 16), 0.7)).abs().max() < 1e-4  # flat, and still finite
+
+
+def test_targets_are_the_masks():
+    follicles = np.array([[[0, 1, 2]]], np.uint8)
+    target = unet.targets(follicles, np.array([[[0, 0, 2]]], np.uint8), np.array([[[1, 1, 1]]], np.uint8))
+    assert target.tolist() == [[[[0, 1, 1]], [[0, 0, 1]], [[1, 1, 1]]]]
+
+
+def test_the_loss_by_hand_and_its_order():
+    target = torch.tensor([1.0, 0.0]).repeat(1, 3, 1, 1)  # (1, 3, 1, 2)
+    # At logits of 0: cross-entropy log 2, Dice (2 * .5 + 1) / (1 + 1 + 1) = 2 / 3, weights 1, 1 and .4.
+    expected = 2.4 * (2 * np.log(2) + 1 / 3)
+    assert unet.segmentation_loss(torch.zeros(1, 3, 1, 2), target).item() == pytest.approx(expected, rel=1e-5)
+    right, wrong = 8 * (2 * target - 1), -8 * (2 * target - 1)
+    assert unet.segmentation_loss(right, target) < 0.01 < 10 < unet.segmentation_loss(wrong, target)
+    empty = torch.zeros(1, 3, 4, 4)
+    assert unet.segmentation_loss(empty - 8, empty).item() < 0.1  # nothing there and nothing found
+    only_ovary, only_follicle = right.clone(), right.clone()
+    only_ovary[:, 2], only_follicle[:, 0] = wrong[:, 2], wrong[:, 0]
+    ratio = unet.segmentation_loss(only_ovary, target) / unet.segmentation_loss(only_follicle, target)
+    assert ratio.item() == pytest.approx(0.4, abs=0.02)
+
+
+def test_it_learns_to_outline_a_disc():
+    torch.manual_seed(0)
+    y, x = np.mgrid[:32, :48]
+    centres = np.random.default_rng(0).uniform([10, 10], [22, 38], (16, 2))
+    discs = np.stack([np.hypot(y - row, x - column) < 6 for row, column in centres])
+    cores = np.stack([np.hypot(y - row, x - column) < 4 for row, column in centres])
+    target = unet.targets(discs, cores, np.ones_like(discs))
+    images = unet.standardise(1 - 0.7 * target[:, :1] + 0.1 * torch.randn(16, 1, 32, 48))
+    network = unet.UNet((8, 12, 16, 16, 16))  # small for testing
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-2)
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss = unet.segmentation_loss(network(images), target)
+        loss.backward()
+        optimiser.step()
+    found = network(images)[:, 0] > 0
+    truth = target[:, 0] > 0
+    assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.9
