@@ -22,6 +22,7 @@ PRESETS = {
         phantoms_per_class=150,  # with fewer, IustNet was near chance; chosen after four looks at seed 0
         folds=3,
         repeats=1,
+        inners=1,
         sources_per_class=60,  # at most, from folders with very many images
         images_per_source=4,  # at most
         resamples=1000,
@@ -32,6 +33,7 @@ PRESETS = {
         phantoms_per_class=400,
         folds=7,  # two polycystic sources of dataset B in each
         repeats=10,
+        inners=3,  # so that each training source selects once: two polycystic ones cannot set a threshold
         sources_per_class=None,
         images_per_source=None,
         resamples=5000,
@@ -74,6 +76,7 @@ class Study(BaseModel):
     phantoms_per_class: int = Field(ge=1)
     folds: int = Field(ge=2)
     repeats: int = Field(ge=1)
+    inners: int = Field(ge=1)  # parts of a fold's training sources that take turns to select
     sources_per_class: int | None = Field(ge=2)
     images_per_source: int | None = Field(ge=1)
     resamples: int = Field(ge=100)
@@ -134,8 +137,9 @@ class Study(BaseModel):
         return home() / "runs" / self.name
 
     def run_dir(self, model: str, one) -> Path:
-        """The folder of one run of a network's plan, which has arm, protocol, seed, repeat and fold."""
-        return self.runs_dir / model / one.arm / one.protocol / f"s{one.seed}r{one.repeat}f{one.fold}"
+        """The folder of one run of a network's plan, which has arm, protocol, seed, repeat, fold and inner."""
+        turn = f"i{one.inner}" if self.inners > 1 and one.protocol == "grouped" else ""
+        return self.runs_dir / model / one.arm / one.protocol / f"s{one.seed}r{one.repeat}f{one.fold}{turn}"
 
     @property
     def report_dir(self) -> Path:

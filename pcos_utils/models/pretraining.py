@@ -22,7 +22,7 @@ from pcos_utils.models import devices, follicles, training, unet, weights
 from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.recipes import FOLLICLES, Recipe
 
-HELD_OUT_SEED = 1_000  # of the shards that judge; those that train take the run's own seed, which is smaller
+PHANTOM_SEED, HELD_OUT_SEED = 0, 1_000  # of the shards that train, the same for all runs, and of those that judge
 BLUR = 0.3  # probability
 
 
@@ -62,10 +62,9 @@ def pretrain(
 
     Trained on ``per_class`` phantoms of each label, and judged on ``held_out`` of each (at most as many) that it never
     saw: Dice of the three maps, and how the count agrees with the truth. A finished run with the same settings is read,
-    an unfinished one goes on. Raises StudyError for an impossible seed and where nothing can be written.
+    an unfinished one goes on. ``seed`` draws weights, order and changes; the phantoms are the same for every seed.
+    Raises StudyError where nothing can be written.
     """
-    if not 0 <= seed < HELD_OUT_SEED:
-        raise StudyError(f"The seed {seed} cannot be used to train; take one from 0 to {HELD_OUT_SEED - 1}.")
     shard_folder, held_out = shard_folder or folder.parent / "shards", min(held_out, per_class)
     settings = {
         "model": "follicle_unet",
@@ -81,7 +80,7 @@ def pretrain(
     with alone_in(folder, lambda: print("another process is at this run; waiting for it to end", flush=True)):
         if record.exists() and (made := json.loads(record.read_text())).items() >= settings.items():
             return made
-        seen = shard_files.load(shard_files.shards(shard_folder, per_class, seed))
+        seen = shard_files.load(shard_files.shards(shard_folder, per_class, PHANTOM_SEED))
         held = shard_files.load(shard_files.shards(shard_folder, held_out, HELD_OUT_SEED))
         torch.manual_seed(seed)
         network = unet.follicle_unet()

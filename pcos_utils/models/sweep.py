@@ -1,6 +1,7 @@
 """Many runs: the table of runs of one network (arms, repeats, folds), executed; finished ones are skipped."""
 
 import os
+from itertools import product
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -16,14 +17,12 @@ SHOWN = ("start", "chosen_epoch", "selection_loss", "crossings", "train_images",
 
 
 def plan(model: str, study: Study) -> pd.DataFrame:
-    """The runs of one network: columns arm, protocol, seed, repeat, fold. The published split is run once."""
+    """The runs of one network: columns arm, protocol, seed, repeat, fold, inner. The published split is run once."""
     rows = []
     for arm in ARMS:
-        once = PROTOCOL_OF_ARM[arm] == "published"
-        for repeat in range(1 if once else study.repeats):
-            for fold in range(1 if once else study.folds):
-                rows.append((arm, PROTOCOL_OF_ARM[arm], study.seed, repeat, fold))
-    return pd.DataFrame(rows, columns=["arm", "protocol", "seed", "repeat", "fold"])
+        turns = (1, 1, 1) if PROTOCOL_OF_ARM[arm] == "published" else (study.repeats, study.folds, study.inners)
+        rows += [(arm, PROTOCOL_OF_ARM[arm], study.seed, *turn) for turn in product(*map(range, turns))]
+    return pd.DataFrame(rows, columns=["arm", "protocol", "seed", "repeat", "fold", "inner"])
 
 
 def run(model: str, study: Study) -> pd.DataFrame:
