@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASS_NAMES = {0: "normal", 1: "polycystic"}
-MODELS = ("densenet201", "densenet121d", "iustnet")
+MODELS = ("densenet201", "densenet121d", "iustnet")  # the networks of the published study
+JUDGED = (*MODELS, "follicles")  # and the count of follicles, by a network that phantoms taught
 DATASETS = ("phantom", "dataset-b", "dataset-b-modified", "dataset-a")
 CAVEAT = "Research only, not a diagnostic device; morphology (PCOM) is not the syndrome (PCOS)."
 
@@ -65,7 +66,7 @@ class Study(BaseModel):
     preset: Literal["demo", "full"] = "demo"
     data: str = "phantom"  # a registered name, or a folder of class folders
     labels: str | None = None  # a table of image and label, for a folder whose folders do not carry the class
-    models: tuple[Literal["densenet201", "densenet121d", "iustnet"], ...] = MODELS
+    models: tuple[Literal["densenet201", "densenet121d", "iustnet", "follicles"], ...] = JUDGED
     seed: int = Field(0, ge=0)
     weights: str = "imagenet"  # where DenseNet201 starts: "imagenet", "none" or a .safetensors file
     epochs: int | None = Field(None, ge=1)  # None: the recipe's value for the preset
@@ -146,6 +147,11 @@ class Study(BaseModel):
         """Where tables, figures and the report lie."""
         return home() / "reports" / self.name
 
+    @property
+    def plan_path(self) -> Path:
+        """The plan, which is written before anything is trained."""
+        return self.report_dir / "plan.json"
+
 
 def home() -> Path:
     """The folder under which data, runs and reports are written: the repository, or ``PCOS_HOME``."""
@@ -187,5 +193,5 @@ def _sentence(problem: dict) -> str:
     if problem["type"] == "extra_forbidden":
         return f"The setting '{name}' is unknown; known settings are: {', '.join(Study.model_fields)}."
     if name == "models":
-        return f"MODELS={problem['input']} is unknown; use some of: {', '.join(MODELS)}."
+        return f"MODELS={problem['input']} is unknown; use some of: {', '.join(JUDGED)}."
     return f"The setting {name}={problem['input']!r} cannot be used ({problem['msg'].lower()}); correct or omit it."

@@ -1,5 +1,6 @@
 """The study's tables and its figures with their provenance, as the notebooks write and read them."""
 
+import json
 import platform
 import subprocess
 from importlib.metadata import version
@@ -114,6 +115,11 @@ def predictions(study: Study, model: str, protocol: str, role: str | None = "tes
         raise StudyError(
             f"{model} has {len(paths)} of {wanted} runs under the {protocol} protocol; run its notebook again."
         )
+    for path in paths:
+        if sha256(path) != json.loads(path.with_name("run.json").read_text()).get("predictions_sha256"):
+            raise StudyError(
+                f"{path} is not what its run wrote; remove the folder {path.parent.name} and run its notebook again."
+            )
     table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
     return table if role is None else table[table.role == role]
 

@@ -23,7 +23,7 @@ from torch import nn
 
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import cache, images, offline, splits
-from pcos_utils.files import alone_in, in_a_sentence, write_csv, write_json
+from pcos_utils.files import alone_in, in_a_sentence, sha256, write_csv, write_json
 from pcos_utils.models import architectures, features, training, weights
 from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.devices import Engine
@@ -101,7 +101,7 @@ def execute(job: Job, table: pd.DataFrame, bar) -> dict:
         else:
             with _enough_memory(job):
                 record = _train(job, roles, bar, keep, settings_hash)
-            record = settings | record | {"crossings": crossings}
+            record = settings | record | {"crossings": crossings, "plan_sha256": sha256(job.study.plan_path)}
             write_json(job.folder / "run.json", record)
         keep.remove()
     return record
@@ -155,8 +155,10 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
     weights.save(network, job.folder / "weights.safetensors", facts)
     write_csv(job.folder / "history.csv", history)
     write_csv(job.folder / "predictions.csv", predictions)
+    digest = sha256(job.folder / "predictions.csv")
     return {
         "settings_sha256": settings_hash,
+        "predictions_sha256": digest,
         "start": origin,
         "note": getattr(network, "note", ""),
         "chosen_epoch": int(chosen.epoch),

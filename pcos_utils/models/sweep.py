@@ -36,6 +36,10 @@ def run(model: str, study: Study) -> pd.DataFrame:
     table_path = study.report_dir / "sources.csv"
     if not table_path.exists():
         raise StudyError(f"{table_path.name} of {study.name} is missing; run notebook 02 first, or 'make reproduce'.")
+    if not study.plan_path.exists():
+        raise StudyError(
+            f"{study.plan_path.name} of {study.name} is missing: nothing is trained without a plan; run notebook 02."
+        )
     table = manifest.read(table_path)
     runs = plan(model, study)
     rows = []
