@@ -83,5 +83,8 @@ def sentence(study: Study) -> str:
     text = f"The plan ({digest[:12]}) was written before anything was trained"
     if others or plan["supersedes"]:
         older = len(others | set(plan["supersedes"]))
-        return f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as explored."
+        return (
+            f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as "
+            "explored, not as planned."
+        )
     return f"{text}, and every result was made under it."
