@@ -11,7 +11,7 @@ import torch
 
 from pcos_utils import files
 from pcos_utils.config import ROOT, StudyError
-from pcos_utils.files import sha256, write_csv
+from pcos_utils.files import sha256, write_csv, write_json
 from pcos_utils.models import architectures, checkpoints, run, sweep, weights
 
 
