@@ -91,7 +91,7 @@ def perceptual_hash(grey: np.ndarray) -> int:
 
 
 def look_alikes(hashes: np.ndarray, digests: Iterable[str]) -> np.ndarray:
-    """The group of each image, int (n,): joined by equal pixels or by hashes of at most HASH_DISTANCE differing bits."""
+    """The group of each image, int (n,): joined by equal pixels, or by hashes up to HASH_DISTANCE apart."""
     same = pd.factorize(pd.Series(list(digests)))[0]
     first = np.flatnonzero(~pd.Series(same).duplicated())
     kept = hashes[first]

@@ -21,7 +21,7 @@ FRAMES = {1: 4, 0: 12}
 COPIES = {1: 30, 0: 11}
 ORIGINALS = {1: 14, 0: 40}  # frames of dataset B, whose share of polycystic ones is the true one
 CORRELATIONS = (0.5, 0.9)  # of the copies of one frame: flips and turns of an ovary rarely change an answer
-DRAWS = 20_000
+DRAWS = 4_000
 METRICS = (
     "accuracy", "recall", "specificity", "precision", "npv", "f1", "balanced_accuracy", "mcc", "lr_plus", "lr_minus",
 )  # fmt: skip
@@ -174,7 +174,7 @@ def prevalence_sentence(table: pd.DataFrame) -> str:
     always = f"{table.always_normal.iloc[0]:.3f}".replace("0.", ".")
     return (
         f"Copies made the classes equally large. At the true share of polycystic frames "
-        f"({ORIGINALS[1]} of {sum(ORIGINALS.values())}) the accuracies are {each}; always answering \"normal\" gives "
+        f'({ORIGINALS[1]} of {sum(ORIGINALS.values())}) the accuracies are {each}; always answering "normal" gives '
         f"{always}, and {whom} below that."
     )
 

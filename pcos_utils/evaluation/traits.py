@@ -1,4 +1,4 @@
-"""What can be measured of an image without a network: size, grey levels, blobs, texture. Numbers only, no pixel kept."""
+"""What can be measured of an image without a network: size, grey levels, blobs, texture. Only numbers are kept."""
 
 import hashlib
 import json

@@ -19,9 +19,9 @@ def study() -> config.Study:
     return config.study(folds=4, repeats=2)
 
 
-def drawn(study: config.Study, copies: int = 1, each: int = 20, seed: int = 0) -> pd.DataFrame:
-    """A table as splits.draw gives it: ``each`` sources a class with so many copies, folds by turns, one image unused."""
-    rng, rows = np.random.default_rng(seed), []
+def drawn(study: config.Study, copies: int = 1, each: int = 20) -> pd.DataFrame:
+    """A table as splits.draw gives it: ``each`` sources a class, folds by turns, one image unused."""
+    rows = []
     for number in range(2 * each):
         folds = {f"r{repeat}": (number // 2 + repeat * (number % 3)) % study.folds for repeat in range(study.repeats)}
         for copy in range(copies):
