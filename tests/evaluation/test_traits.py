@@ -73,6 +73,4 @@ def test_the_texture_is_counted_pair_by_pair():
 def test_the_counters_settings_are_the_best_on_phantoms():
     table = pd.read_csv(contrast_choice.OUT)
     best = table.sort_values("auc", ascending=False, kind="stable").iloc[0][list(contrast.Settings._fields)]
-        *table.sort_values("auc", ascending=False, kind="stable").iloc[0][list(contrast.Settings._fields)]
-    )
     assert tuple(best) == contrast.CHOSEN and set(table.phantoms) == {400} and len(table) == len(contrast.GRID)
