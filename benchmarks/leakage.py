@@ -44,9 +44,21 @@ def of_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     return *leakage.look(load()), table
 
 
+def draw(name: str, table: pd.DataFrame) -> None:
+    """Nothing; the figure of one table is written as PNG and SVG."""
+    matplotlib.use("agg")
+    figures.use_style()
+    _, ax = plt.subplots(figsize=(7.2, 4.6))
+    what = f"{table.images[0]:,} images of {table.sources[0]:,} source pictures"
+    what = f"{'synthetic phantoms' if name == 'phantom' else name}: {what}"
+    figures_leakage.leakage_bars(table, title=f"One model, the same images, three splits\n{what}", ax=ax)
+    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+        with appearing(OUT / f"leakage_{name}{suffix}") as path:
+            ax.figure.savefig(path, bbox_inches="tight", metadata=metadata)
+
+
 def main() -> None:
     """Prints the sentence and writes the table and the figure of one folder, or of phantoms."""
-    matplotlib.use("agg")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="a folder of class folders, or phantom")
     given = parser.parse_args().folder
@@ -54,14 +66,7 @@ def main() -> None:
     name = "phantom" if given == "phantom" else Path(given).resolve().name
     table = leakage.compare(*made, resamples=5000)
     write_csv(OUT / f"leakage_{name}.csv", table)
-    figures.use_style()
-    _, ax = plt.subplots(figsize=(7.2, 4.6))
-    what = f"{table.images[0]:,} images of {table.sources[0]:,} source pictures"
-    what = f"{'synthetic phantoms' if given == 'phantom' else name}: {what}"
-    figures_leakage.leakage_bars(table, title=f"One model, the same images, three splits\n{what}", ax=ax)
-    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
-        with appearing(OUT / f"leakage_{name}{suffix}") as path:
-            ax.figure.savefig(path, bbox_inches="tight", metadata=metadata)
+    draw(name, table)
     print(table.to_string(index=False), leakage.sentence(table), sep="\n\n")
 
 

@@ -15,6 +15,8 @@ SPLIT_WORDS = {
     "source": "whole source pictures\nkept together",
 }
 
+PLAIN = dict(fc="white", ec="none", pad=1)  # behind words, so that no grid line runs through them
+
 
 def leakage_bars(table: pd.DataFrame, *, title: str = "", ax: plt.Axes) -> plt.Axes:
     """Three bars: what one model scores on the same images under three splits, with intervals over sources.
@@ -35,10 +37,10 @@ def leakage_bars(table: pd.DataFrame, *, title: str = "", ax: plt.Axes) -> plt.A
         ends = [[row.value - row.low], [row.high - row.value]]
         ax.errorbar(place, row.value, ends, fmt="none", ecolor="black", capsize=6, lw=1.6, zorder=3)
         words = f"{number(row.value)}\n[{number(row.low)}, {number(row.high)}]"
-        ax.text(place, max(row.high, row.value) + 0.025, words, ha="center", va="bottom", fontsize=11)
+        ax.text(place, max(row.high, row.value) + 0.025, words, ha="center", va="bottom", fontsize=11, bbox=PLAIN)
         ax.text(
-            place, 0.03, f"{row.shared:.0%} of test images\nhave a copy in training", ha="center", va="bottom",
-            color="white", fontsize=8.5, zorder=4,
+            place, 0.02, f"{row.shared:.0%} of the\ntest images\nhave a copy\nin training", ha="center", va="bottom",
+            color="black" if row.split == "hash" else "white", fontsize=10, zorder=4,
         )  # fmt: skip
     ax.set_xticks(range(len(table)), [SPLIT_WORDS[split] for split in table.split])
     ax.set(xlim=(-0.55, 2.65), ylim=(0, 1.22), ylabel="balanced accuracy, out of fold", title=title)
@@ -48,7 +50,7 @@ def leakage_bars(table: pd.DataFrame, *, title: str = "", ax: plt.Axes) -> plt.A
 
 
 def naive_and_honest(table: pd.DataFrame, *, metric: str = "recall", ax: plt.Axes) -> plt.Axes:
-    """Each network's published value with two intervals: images counted as pictures, and pictures counted.
+    """Each network's published value with two intervals: thick, copies counted as pictures; thin, frames counted.
 
     ``table`` as of ``republished.intervals``.
     """
@@ -59,13 +61,14 @@ def naive_and_honest(table: pd.DataFrame, *, metric: str = "recall", ax: plt.Axe
             row = ways.loc[way]
             ax.plot([row.low, row.high], [place + lift] * 2, color=colour, lw=width, solid_capstyle="butt")
             ax.plot(row.value, place + lift, "o", color=colour, mfc="white", mew=2, ms=8)
-            count = f"{row.n:.0f} images" if way == "naive" else f"{row.n:.0f} frames, the truth"
+            count = f"{row.n:.0f} images" if way == "naive" else f"{row.n:.0f} frames"
             ends = f"{count}: [{number(row.low)}, {number(row.high)}]"
             ax.text(1.03, place + lift, ends, va="center", fontsize="small", color="0.2")
     ax.axvline(0.5, color="0.25", ls=":", lw=1.3)
-    ax.text(0.5, -0.62, "a coin", ha="center", va="bottom", fontsize="small", color="0.25")
+    ax.text(0.5, 0.02, " a coin", transform=ax.get_xaxis_transform(), va="bottom", fontsize="small", color="0.25")
     ax.set_yticks(range(rows.model.nunique()), [MODEL_NAMES[model] for model in rows.model.unique()])
-    ax.set(xlim=(0, 1), ylim=(rows.model.nunique() - 0.5, -0.6), xlabel=f"published {metric}, with 95 % intervals")
+    ax.set(xlim=(0, 1), ylim=(rows.model.nunique() - 0.5, -0.6), xlabel=f"published {metric}")
+    ax.set_title("95 % interval when every copy counts as a picture (thick),\nand when each frame counts once (thin)")
     ax.grid(axis="y", visible=False)
     return ax
 

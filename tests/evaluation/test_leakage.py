@@ -65,7 +65,9 @@ def test_a_study_without_copies_gets_some_and_one_with_copies_keeps_its_own(smal
     planted = leakage.of_study(study, table).set_index("split")
     assert planted.images["random"] == 24 * leakage.COPIES and planted.sources["random"] == 24
     assert planted.value["random"] > planted.value["source"] + 0.2
-    paired = table.assign(source=table.groupby("label").source.transform(lambda names: np.repeat(names[::2], 2)))
+    paired = table.assign(
+        source=table.groupby("label").source.transform(lambda names: np.repeat(names.to_numpy()[::2], 2))
+    )
     own = leakage.of_study(study, paired).set_index("split")
     assert own.images["random"] == 24 and own.sources["random"] == 12 and own.shared["source"] == 0
 
