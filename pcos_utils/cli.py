@@ -209,7 +209,7 @@ def published(
 @app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
     """The committed notebooks and the README's answer, from the demo's outputs."""
-    from pcos_utils.evaluation.report import answer
+    from pcos_utils.evaluation.results import answer
     from pcos_utils.files import write_text
     from pcos_utils.runner import refresh as refresh_one
 

@@ -173,7 +173,7 @@ TITLES = {name: one.title for name, one in BASELINES.items()} | {FROZEN: "DenseN
 def predictions(study: Study, table: pd.DataFrame, frozen: np.ndarray | None = None) -> dict[str, pd.DataFrame]:
     """For each baseline its predictions; also written to ``runs/<run>/baselines/<name>.csv``.
 
-    ``table``: the study's sources.csv. ``frozen``: features of ``models.frozen.features_of``, which add the baseline
+    ``table``: the study's sources.csv. ``frozen``: of ``models.features.of_study``, which add the baseline
     of DenseNet201 without training. Deterministic by the study's seed.
     """
     used = table[table.used == "yes"].reset_index(drop=True)

@@ -12,7 +12,8 @@ from markupsafe import Markup, escape
 from pcos_utils.config import CAVEAT, ROOT, Study, TooFewSources
 from pcos_utils.data.datasets import facts
 from pcos_utils.evaluation import audit_report, readings, report
-from pcos_utils.evaluation.report import main_table, read_table, stamp, trained_models
+from pcos_utils.evaluation.report import read_table, stamp, trained_models
+from pcos_utils.evaluation.results import main_table
 from pcos_utils.files import write_text
 
 

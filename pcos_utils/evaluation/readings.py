@@ -80,11 +80,11 @@ def verdict(row: pd.Series) -> str:
     return "worse than chance" if row.high < 0.5 else "not shown to be better than chance"
 
 
-def model_sentence(model: str, metrics: pd.DataFrame) -> str:
+def model_sentence(model: str, metrics: pd.DataFrame, names: dict[str, str] = MODEL_NAMES) -> str:
     """A model's answer under grouped folds: verdict, AUC, interval and n."""
     rows = metrics[(metrics.model == model) & (metrics.protocol == "grouped") & (metrics.level == "source")]
-    row = rows[rows.metric == "auc"].iloc[0]
-    text = f"{MODEL_NAMES[model]} is {verdict(row)}: AUC {interval(row)} on {many(row.sources, 'held-out source')}"
+    row = rows[(rows.metric == "auc") & ~rows.beside.astype(bool)].iloc[0]
+    text = f"{names.get(model, model)} is {verdict(row)}: AUC {interval(row)} on {many(row.sources, 'held-out source')}"
     if row.few_sources:
         text += " (fewer than ten of a class: the interval is too narrow)"
     if row.value > SUSPICIOUS:
