@@ -18,7 +18,7 @@ RULES = {
     "unit": "the source picture: mean logit over its images, its inner networks and the repeats",
     "primary_metric": PRIMARY,
     "secondary_metrics": ["balanced accuracy, recall and specificity at the threshold below and at .5"],
-    "intervals": "95 %: exact binomial for shares of sources, else BCa over sources; for the AUC DeLong and Newcombe too",
+    "intervals": "95 %: exact binomial for shares of sources, else BCa over sources; beside the AUC also DeLong",
     "calibration": "temperature and intercept, fitted on the selection sources of each fold",
     "threshold": f"the highest with a recall of at least {calibration.RECALL} on those same sources",
     "epoch": "ours: lowest loss on the selection sources; published: the last",

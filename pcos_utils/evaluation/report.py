@@ -12,10 +12,8 @@ from IPython.display import Markdown, display
 
 from pcos_utils.config import ROOT, Study, StudyError
 from pcos_utils.data import manifest, splits
-from pcos_utils.evaluation import rerun, uncertainty
 from pcos_utils.files import appearing, sha256, write_csv, write_json
 
-PUBLISHED_FRAMES = {"recall": 4, "specificity": 12, "accuracy": 16}  # independent frames behind the 252 images
 TIMED = ["seconds"]  # columns that differ between two equal runs; they go to timings.csv alone
 
 
@@ -130,19 +128,3 @@ def join_timings(study: Study) -> None:
     """Nothing: the seconds of every network's runs are one table, which git ignores."""
     timings = [pd.read_csv(study.runs_dir / model / "timings.csv") for model in trained_models(study)]
     write_csv(table_path(study, "timings"), pd.concat(timings))
-
-
-def published() -> pd.DataFrame:
-    """The published results with exact intervals that count the 16 frames behind the 252 images, not the copies."""
-    rows = []
-    for row in rerun.published_results().itertuples():
-        values = {
-            "recall": row.tp / (row.tp + row.fn),
-            "specificity": row.tn / (row.tn + row.fp),
-            "accuracy": (row.tp + row.tn) / (row.tp + row.fn + row.fp + row.tn),
-        }
-        for name, value in values.items():
-            n = PUBLISHED_FRAMES[name]
-            low, high = uncertainty.exact_interval(round(value * n), n)
-            rows.append((row.model, name, value, low, high, n))
-    return pd.DataFrame(rows, columns=["model", "metric", "value", "low", "high", "frames"])

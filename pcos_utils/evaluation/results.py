@@ -16,7 +16,7 @@ from pcos_utils.files import write_csv
 from pcos_utils.models import counts, devices, features
 from pcos_utils.models.recipes import recipe
 
-TITLES = MODEL_NAMES | {counts.NAME: "Follicle count"} | baselines.TITLES
+TITLES = MODEL_NAMES | baselines.TITLES
 
 
 def counted(study: Study) -> pd.DataFrame:
