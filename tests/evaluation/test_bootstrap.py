@@ -11,7 +11,9 @@ from pcos_utils.evaluation import bootstrap, metrics
 def sample(rng, positives: int = 12, negatives: int = 25) -> pd.DataFrame:
     """Sources with skewed scores."""
     label = np.repeat([1, 0], [positives, negatives])
-    return pd.DataFrame({"source": np.arange(len(label)), "label": label, "score": rng.exponential(size=len(label)) + label})
+    return pd.DataFrame(
+        {"source": np.arange(len(label)), "label": label, "score": rng.exponential(size=len(label)) + label}
+    )
 
 
 def difference(table: pd.DataFrame, weights: np.ndarray) -> np.ndarray:

@@ -25,7 +25,10 @@ def predictions(rng, sources: int = 28, repeats: int = 2, folds: int = 4, images
             for image in range(images):
                 parts.append(
                     pd.DataFrame(
-                        {"image": [f"{i}-{image}" for i in range(sources)], "source": [f"s{i:02}" for i in range(sources)]}
+                        {
+                            "image": [f"{i}-{image}" for i in range(sources)],
+                            "source": [f"s{i:02}" for i in range(sources)],
+                        }
                         | {"label": label, "role": np.where(fold_of == fold, "test", "selection"), "seed": 0}
                         | {"repeat": repeat, "fold": fold, "logit": logit[image], "probability": expit(logit[image])}
                     )

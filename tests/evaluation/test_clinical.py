@@ -103,7 +103,11 @@ def test_net_benefit_is_its_definition_and_calling_all_is_a_threshold_of_nothing
 
 def test_rows_of_weights_are_separate_problems():
     rng = np.random.default_rng(1)
-    y, p, w = rng.integers(0, 2, 60), rng.random(60).round(1).clip(0.05, 0.95), rng.integers(0, 3, (5, 60)).astype(float)
+    y, p, w = (
+        rng.integers(0, 2, 60),
+        rng.random(60).round(1).clip(0.05, 0.95),
+        rng.integers(0, 3, (5, 60)).astype(float),
+    )
     together = clinical.clinical_metrics(y, p, w)
     assert set(together) == set(clinical.CLINICAL)
     for i in range(5):
