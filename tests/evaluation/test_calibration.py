@@ -74,7 +74,7 @@ def test_one_row_a_source_and_repeat_and_the_score_is_the_mean(table):
     made = calibration.judged(table)
     assert len(made) == 56 and not made.duplicated(["source", "repeat"]).any() and set(made.images) == {2}
     first = made.iloc[0]
-    own = table[(table.source == first.source) & (table.repeat == first.repeat) & (table.fold == first.fold)]
+    own = table[(table.source == first.source) & (table["repeat"] == first["repeat"]) & (table.fold == first.fold)]
     assert first.raw_logit == pytest.approx(own.logit.mean())
     sources = calibration.by_source(made)
     assert len(sources) == 28 and set(sources.called) <= {True, False}
