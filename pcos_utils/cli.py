@@ -54,7 +54,9 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="for weights, history and record; runs/follicles/s<seed>")] = None,
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
     seed: Seed = 0,
-    keep: Annotated[bool, typer.Option("--keep", help="put the weights, in float16, where the code reads them")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="put the weights, in float16, where the code reads them")
+    ] = False,
 ) -> None:
     """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
     from tqdm.auto import tqdm
