@@ -55,7 +55,7 @@ def pretrain(
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
     seed: Seed = 0,
     keep: Annotated[
-        bool, typer.Option("--keep", help="put the weights, in float16, where the code reads them")
+        bool, typer.Option("--keep", help="put the weights where the code reads them")
     ] = False,
 ) -> None:
     """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
