@@ -13,7 +13,7 @@ from captum.attr import LayerAttribution, LayerGradCam
 from pcos_utils.config import Study
 from pcos_utils.data.images import load, resize
 from pcos_utils.evaluation.metrics import THRESHOLD
-from pcos_utils.models import architectures, weights
+from pcos_utils.models import architectures, features
 
 # The last block whose map still has at least six cells a side at 96 pixels; the very last has three.
 LAYERS = {"densenet201": "features.denseblock3", "densenet121d": "features.denseblock3", "iustnet": "block_2"}
@@ -53,8 +53,7 @@ def explain_run(model: str, study: Study, folder: Path, each: int = 2) -> tuple[
     """Pixels, Grad-CAM maps for the *called* class, and titles, of one run's clearest rights and wrongs."""
     chosen = outcomes(pd.read_csv(folder / "predictions.csv"), each)
     pixels = np.stack([resize(load(study.image_dir / name), study.image_side) for name in chosen.image])
-    network = architectures.build(model, study.image_side)
-    weights.load(network, folder / "weights.safetensors")
+    network = features.trained(model, study, folder)
     called = (chosen.probability >= THRESHOLD).astype(int).to_numpy()
     maps = grad_cam(model, network, pixels, called)
     titles = [f"{row.outcome}\nprobability {row.probability:.2f}" for row in chosen.itertuples()]

@@ -1,5 +1,6 @@
 """The study's tables and its figures with their provenance, as the notebooks write and read them."""
 
+import json
 import platform
 import subprocess
 from importlib.metadata import version
@@ -103,16 +104,24 @@ def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def predictions(study: Study, model: str, protocol: str) -> pd.DataFrame:
-    """Test rows of every run of one network under one protocol. Raises StudyError where a fold is missing."""
+def predictions(study: Study, model: str, protocol: str, role: str | None = "test") -> pd.DataFrame:
+    """Rows of every run of one network under one protocol: of one role, or of all where it is None.
+
+    Raises StudyError where a fold is missing.
+    """
     paths = sorted((study.runs_dir / model).glob(f"*/{protocol}/*/predictions.csv"))
-    wanted = 1 if protocol == "published" else study.folds * study.repeats
+    wanted = 1 if protocol == "published" else study.folds * study.repeats * study.inners
     if len(paths) != wanted:
         raise StudyError(
             f"{model} has {len(paths)} of {wanted} runs under the {protocol} protocol; run its notebook again."
         )
+    for path in paths:
+        if sha256(path) != json.loads(path.with_name("run.json").read_text()).get("predictions_sha256"):
+            raise StudyError(
+                f"{path} is not what its run wrote; remove the folder {path.parent.name} and run its notebook again."
+            )
     table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
-    return table[table.role == "test"]
+    return table if role is None else table[table.role == role]
 
 
 def trained_models(study: Study) -> list[str]:
