@@ -7,7 +7,7 @@ over sources, the calibration fitted anew in each, for its interval; class-wise 
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation.metrics import by_source
+from pcos_utils.evaluation.metrics import auc, by_source
 from pcos_utils.evaluation.uncertainty import source_weights
 
 RIDGE = 0.5  # pseudo-observations that hold slope and intercept at 1 and 0
@@ -69,6 +69,12 @@ def tabulate(predictions: pd.DataFrame, *, resamples: int, seed: int) -> dict:
         },
         "sources": {"normal": int((label == 0).sum()), "polycystic": int((label == 1).sum())},
     }
+
+
+def ranking(predictions: pd.DataFrame) -> float:
+    """The AUC of the out-of-fold predictions, by source."""
+    table = by_source(predictions)
+    return float(auc(table.label.to_numpy(), table.logit.to_numpy(), np.ones(len(table))))
 
 
 def calibrated(logit, slope, intercept) -> np.ndarray:

@@ -61,7 +61,8 @@ class Served:
         try:
             self.card = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
             self.side = int(self.card["side"])
-            self.network = _session(self.folder / "model.onnx", threads)
+            self.counts = self.card["kind"] == "count"
+            self.network = None if self.counts else _session(self.folder / "model.onnx", threads)
             self.outliner = _session(self.folder / "follicles.onnx", threads)
         except FileNotFoundError as error:
             missing = Path(error.filename or self.folder).name
@@ -78,9 +79,15 @@ class Served:
         """Probabilities of follicle, core and ovary, (3, 128, 192), of a grey frame uint8 (128, 192)."""
         return self.outliner.run(None, {"grey": frame[None]})[0][0]
 
-    def probability(self, pixels: np.ndarray) -> tuple[float, tuple[float, float]]:
-        """The calibrated probability of polycystic morphology, and its interval, of one image uint8 (H, W, 3)."""
-        logit = float(self.logits(images.resize(pixels, self.side)[None])[0])
+    def probability(self, pixels: np.ndarray, count: int | None = None) -> tuple[float, tuple[float, float]]:
+        """The calibrated probability of polycystic morphology, and its interval, of one image uint8 (H, W, 3).
+
+        ``count``: of its follicles, where it is known.
+        """
+        if self.counts:
+            logit = float(counting.instances(self.maps(grey(pixels))).max() if count is None else count)
+        else:
+            logit = float(self.logits(images.resize(pixels, self.side)[None])[0])
         if not np.isfinite(logit):
             raise StudyError(f"The model {self.card['model']} gave no number; export it again.")
         fitted, table = self.card["calibration"], self.card["interval"]
@@ -114,8 +121,8 @@ class Served:
         refusal, reason = suitability.judge(pixels, frame, maps, self.card["suitability"])
         if refusal:
             return self._refused(name, refusal, reason, pixels)
-        probability, interval = self.probability(pixels)
         numbered = counting.instances(maps)
+        probability, interval = self.probability(pixels, int(numbered.max()))
         decision, reason = self.decide(probability)
         return Answer(
             name, decision, round(probability, 4), tuple(round(edge, 4) for edge in interval), int(numbered.max()),
