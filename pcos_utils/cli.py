@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pcos_utils.config import ROOT, StudyError, home, study
+from pcos_utils.config import StudyError, home, study
+from pcos_utils.serving import command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -209,18 +210,13 @@ def published(
 @app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
     """The committed notebooks and the README's answer, from the demo's outputs."""
-    from pcos_utils.evaluation.report import answer
-    from pcos_utils.files import write_text
-    from pcos_utils.runner import refresh as refresh_one
+    from pcos_utils.runner import refresh_all
 
-    for path in sorted(executed.glob("[0-9]*.ipynb")):
-        if not path.stem.endswith(".failed"):
-            refresh_one(path, ROOT / "notebooks" / path.name)
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split("<!-- answer:")
-    marker, after = rest.split("-->", 1)
-    after = after.split("<!-- /answer -->")[1]
-    write_text(readme, f"{before}<!-- answer:{marker}-->\n{answer(study())}\n<!-- /answer -->{after}")
+    refresh_all(executed)
+
+
+for _name, _served in {"predict": command.predict, "export": command.export, "app": command.page}.items():
+    app.command(_name)(_served)
 
 
 def _must_be_writable(folder: Path) -> None:

@@ -34,7 +34,9 @@ and laboratory.
 def card(made: dict) -> str:
     """The card as Markdown, of a model.json's content."""
     epochs = made["epochs"]
-    how = f"trained on all sources for {epochs} epochs" if epochs else "the count of follicles, trained on phantoms alone"
+    how = (
+        f"trained on all sources for {epochs} epochs" if epochs else "the count of follicles, trained on phantoms alone"
+    )
     usual, held = made["suitability"]["phantoms"]
     return TEMPLATE.format(
         **{name: made[name] for name in ("model", "data", "caveat", "study", "run", "side", "auc", "threshold")},

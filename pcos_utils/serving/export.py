@@ -140,4 +140,6 @@ def read_card(folder: Path) -> dict:
     try:
         return json.loads((folder / "model.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise StudyError(f"{folder} is no served model; make one with pcos export --model MODEL --out {folder}.") from None
+        raise StudyError(
+            f"{folder} is no served model; make one with pcos export --model MODEL --out {folder}."
+        ) from None

@@ -123,5 +123,3 @@ def outline_weights(study: Study):
 
 def _digest(parts: list) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
-
-

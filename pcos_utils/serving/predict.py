@@ -66,7 +66,9 @@ class Served:
             self.outliner = _session(self.folder / "follicles.onnx", threads)
         except FileNotFoundError as error:
             missing = Path(error.filename or self.folder).name
-            raise StudyError(f"{folder} is no served model ({missing} is missing); make one with pcos export.") from None
+            raise StudyError(
+                f"{folder} is no served model ({missing} is missing); make one with pcos export."
+            ) from None
         except (ValueError, KeyError, TypeError) as error:
             raise StudyError(f"{folder} is no served model ({type(error).__name__} in model.json).") from None
         self.facts = {name: self.card[name] for name in ("model", "data", "run")}
@@ -115,7 +117,9 @@ class Served:
         least = suitability.LEAST_SIDE
         if min(pixels.shape[:2]) < least:
             found = f"{pixels.shape[1]} x {pixels.shape[0]}"
-            return self._refused(name, "too small", f"The picture has {found} pixels; {least} a side are needed.", pixels)
+            return self._refused(
+                name, "too small", f"The picture has {found} pixels; {least} a side are needed.", pixels
+            )
         frame = grey(pixels)
         maps = self.maps(frame)
         refusal, reason = suitability.judge(pixels, frame, maps, self.card["suitability"])
