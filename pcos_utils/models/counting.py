@@ -33,7 +33,7 @@ def measure(maps: np.ndarray, numbered: np.ndarray | None = None) -> dict:
     """One row about one image: COLUMNS, from ``maps`` (3, H, W). Diameters in % of the frame's width.
 
     ``area_share``: of the ovary that is follicle; ``peripheral_share``: of the follicles that have their centre in
-    the outer part of the ovary. All are 0 where no follicle is found. ``numbered``: ``instances(maps)``, where it is known.
+    the outer part of the ovary. All are 0 where no follicle is found. ``numbered``: ``instances(maps)``, where known.
     """
     numbered = instances(maps) if numbered is None else numbered
     areas = np.bincount(numbered.ravel())[1:]  # (count,)

@@ -24,8 +24,8 @@ are a little kinder than new sources will be.
 
 **Training and evaluation data.** {data}; splits and intervals by source picture, never by copy.
 
-**Ethics.** Pictures are answered in memory and not kept. Labels show morphology (PCOM); the syndrome (PCOS) needs clinic
-and laboratory.
+**Ethics.** Pictures are answered in memory and not kept. Labels show morphology (PCOM); the syndrome (PCOS) needs
+clinic and laboratory.
 
 **Caveats.** The interval counts the sources behind the calibration, not the choice of network or the next hospital.
 """

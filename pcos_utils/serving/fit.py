@@ -85,7 +85,7 @@ def best(study: Study) -> str:
 
 def _trained(model: str, study: Study, used: pd.DataFrame, how) -> nn.Module:
     engine, seed = devices.engine_for(study), study.seed
-    rows = offline.expand(used.assign(role="train"), (1, 1))
+    rows = offline.expand(used.assign(role="train"), {0: 1, 1: 1})
     side = study.image_side
     pixels = torch.from_numpy(cache.stack(rows, study.image_dir, side, study.data_dir / "cache"))
     none = training.Images(pixels[:0], torch.zeros(0), torch.zeros(0))

@@ -1,4 +1,4 @@
-"""A served model as a folder for a Hugging Face Space: it starts by itself, with nothing of the repository around it."""
+"""A served model as a folder for a Hugging Face Space: it starts by itself, without the repository."""
 
 import re
 import shutil

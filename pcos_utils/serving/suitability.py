@@ -13,7 +13,7 @@ LEAST_SIDE = 64  # px; a smaller picture has no speckle left to read
 COLOURED = 24  # grey levels between a pixel's largest and smallest channel, from which it counts as coloured
 MOST_COLOURED = 0.08  # share of coloured pixels; scanners write a few coloured captions
 FALSE_REFUSALS = 0.02  # of held-out phantoms, at most; what came of it is stated with the model
-# Scanners differ more among themselves than phantoms do. Chosen by looking at the distances of real frames without labels.
+# Scanners differ more than phantoms do. Chosen with a look at the distances, not the labels, of real frames.
 MARGIN = 1.2
 QUANTILES = 33  # of each feature, kept with the model
 BLUR_MARGIN = 0.6  # times the least sharpness of the phantoms

@@ -1,4 +1,4 @@
-"""What the page says: its head, what it can and cannot tell, and how programs ask. Numbers come from the model's card."""
+"""What the page says: its head, what it can and cannot tell, how programs ask. Numbers come from the model's card."""
 
 from html import escape
 
@@ -35,19 +35,20 @@ def panel(card: dict) -> str:
     confidence = 1 - card["conformal"]["alpha"]
     judged = (
         f"On {sources['polycystic']} polycystic and {sources['normal']} normal source pictures that it had not seen "
-        f"({escape(card['data'])}), it ranked a polycystic one above a normal one {card['auc']:.0%} of the time; a coin "
-        "would reach 50 %."
+        f"({escape(card['data'])}), it ranked a polycystic one above a normal one {card['auc']:.0%} of the time; a "
+        "coin would reach 50 %."
     )
     can = [
         "Whether a frame looks more like the polycystic or the normal pictures of one data set, with a probability "
         "that was calibrated on pictures it had not seen.",
-        "How sure it can be: the interval shows how far the probability would move with other pictures to calibrate on.",
+        "How sure it can be: the interval shows how far the probability would move with other calibration pictures.",
         "Where it sees follicles, outlined one by one, for you to check.",
         f"When it cannot say: no ovarian scan, too small, too blurred, or neither answer ruled out at {confidence:.0%} "
         "confidence.",
     ]
     cannot = [
-        "<strong>Whether somebody has PCOS.</strong> A frame shows morphology; the syndrome needs clinic and laboratory.",
+        "<strong>Whether somebody has PCOS.</strong> A frame shows morphology; the syndrome needs clinic and "
+        "laboratory.",
         "How many follicles an ovary has: one section shows some of them.",
         "Anything about endometrium, cysts, tumours or pregnancy: a frame that shows them may still be answered.",
         "Whether it holds for your scanner and your patients: that has not been tested.",
