@@ -21,7 +21,7 @@ from pcos_utils.config import CAVEAT  # noqa: E402
 from pcos_utils.serving import page, saliency, words  # noqa: E402
 from pcos_utils.serving.gate import Gate  # noqa: E402
 from pcos_utils.serving.predict import DECISIONS, Answer, Served  # noqa: E402
-from pcos_utils.serving.upload import MAX_FILE, Frame, Frames, Upload, size_of  # noqa: E402
+from pcos_utils.serving.upload import MAX_FILE, Upload, frame, frames, size_of  # noqa: E402
 
 PATIENCE = 10  # seconds for one frame; then the visitor is told so
 WAITING = 40  # requests in the queue; the next is told that it is full
@@ -109,8 +109,8 @@ def build(model: Served) -> gr.Blocks:
         with gr.Tab("One frame"):
             with gr.Row(equal_height=False):
                 with gr.Column():
-                    frame = Frame(
-                        label="Ultrasound frame", sources=["upload", "clipboard"], image_mode=None, type="filepath",
+                    shot = frame(
+                        label="Ultrasound frame", sources=["upload", "clipboard"],
                         height=320, buttons=["fullscreen"], alt_text="The frame to be answered",
                         elem_id="frame", placeholder=f"Drop or paste a frame\n(at most {MAX_FILE // 1_000_000} MB)",
                     )  # fmt: skip
@@ -122,15 +122,15 @@ def build(model: Served) -> gr.Blocks:
                     verdict = gr.HTML(page.EMPTY, elem_id="answer")
                     outlines = gr.HTML(elem_id="outlines")
                     why = gr.Button("Show what the answer rests on", visible=False, elem_id="why")
-            shown = [frame, verdict, outlines, why]
+            shown = [shot, verdict, outlines, why]
             one = dict(show_progress="minimal", api_visibility="private")
-            frame.upload(desk.show, frame, shown, **one)
-            frame.clear(lambda: desk.show(None)[1:], None, shown[1:], queue=False, api_visibility="private")
-            why.click(desk.explain, frame, outlines, **one)
+            shot.upload(desk.show, shot, shown, **one)
+            shot.clear(lambda: desk.show(None)[1:], None, shown[1:], queue=False, api_visibility="private")
+            why.click(desk.explain, shot, outlines, **one)
             for button, path in zip(buttons, phantoms, strict=True):
                 button.click(lambda path=path: desk.example(path), None, shown, **one)
         with gr.Tab("Several frames"):
-            several = Frames(label="Ultrasound frames", file_count="multiple", elem_id="frames", height=180)
+            several = frames(label="Ultrasound frames", elem_id="frames", height=180)
             table = gr.HTML(elem_id="table")
             several.upload(desk.several, several, table, **one).then(
                 lambda: None, None, several, queue=False, api_visibility="private"
@@ -139,7 +139,7 @@ def build(model: Served) -> gr.Blocks:
             gr.HTML(words.API)
         with gr.Row(visible=False):
             sent, told, ask = (
-                Frame(label="image", type="filepath", image_mode=None),
+                frame(label="image"),
                 gr.JSON(label="answer"),
                 gr.Button(),
             )

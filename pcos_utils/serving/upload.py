@@ -26,36 +26,33 @@ class Upload(NamedTuple):
     problem: str = ""
 
 
-async def _as_it_is(self, url_or_file_path) -> str | None:
+# Gradio writes a stub file beside the source of every class that is made of a component, so these are components with
+# other functions and not other classes.
+def frame(**settings) -> gr.Image:
+    """An image that reaches its function as an `Upload`, unseen by Pillow, and is shown from a data address."""
+    made = gr.Image(type="filepath", image_mode=None, **settings)
+    made.preprocess = lambda payload: None if payload is None else take(payload)
+    made.postprocess = lambda value: None if value is None else ImageData(path=None, url=value)
+    made.async_move_resource_to_block_cache = _as_it_is
+    return made
+
+
+def frames(**settings) -> gr.File:
+    """Several files that reach their function as a list of `Upload`; those beyond MAX_FILES are deleted unread."""
+    made = gr.File(file_count="multiple", **settings)
+    made.preprocess = _several
+    made.async_move_resource_to_block_cache = _as_it_is
+    return made
+
+
+async def _as_it_is(url_or_file_path) -> str | None:
     # Gradio copies uploads, and fetches addresses, before a function is called; neither is wanted here.
     return None if url_or_file_path is None else str(url_or_file_path)
 
 
-class Frame(gr.Image):
-    """An image that reaches its function as the bytes that were sent."""
-
-    is_template = True  # to the browser this is Gradio's Image
-    async_move_resource_to_block_cache = _as_it_is
-
-    def preprocess(self, payload: ImageData | None) -> Upload | None:
-        """The upload. Pillow has not seen it."""
-        return None if payload is None else take(payload)
-
-    def postprocess(self, value: str | None) -> ImageData | None:
-        """The image to show, from a data address: no file is made."""
-        return None if value is None else ImageData(path=None, url=value)
-
-
-class Frames(gr.File):
-    """Several files that reach their function as the bytes that were sent."""
-
-    is_template = True
-    async_move_resource_to_block_cache = _as_it_is
-
-    def preprocess(self, payload: ListFiles | FileData | None) -> list[Upload]:
-        """The uploads, at most MAX_FILES; those beyond are deleted unread."""
-        found = [] if payload is None else payload.root if isinstance(payload, ListFiles) else [payload]
-        return [take(one, keep=number < MAX_FILES) for number, one in enumerate(found)]
+def _several(payload: ListFiles | FileData | None) -> list[Upload]:
+    found = [] if payload is None else payload.root if isinstance(payload, ListFiles) else [payload]
+    return [take(one, keep=number < MAX_FILES) for number, one in enumerate(found)]
 
 
 def take(payload: ImageData | FileData, keep: bool = True) -> Upload:
