@@ -108,7 +108,7 @@ def build(model: Served) -> gr.Blocks:
         gr.HTML(words.header(CAVEAT))
         with gr.Tab("One frame"):
             with gr.Row(equal_height=False):
-                with gr.Column():
+                with gr.Column(min_width=260):
                     shot = frame(
                         label="Ultrasound frame", sources=["upload", "clipboard"],
                         height=320, buttons=["fullscreen"], alt_text="The frame to be answered",
@@ -116,16 +116,16 @@ def build(model: Served) -> gr.Blocks:
                     )  # fmt: skip
                     gr.HTML("<h2 class='label'>Or choose a phantom, a simulated scan</h2>")
                     with gr.Row(elem_id="examples"):
-                        phantoms = sorted((model.folder / "examples").glob("*.png"))
-                        buttons = [gr.Button(words.example(path.stem), size="sm", min_width=110) for path in phantoms]
-                with gr.Column():
+                        phantoms = sorted((model.folder / "examples").glob("*.png"), key=lambda path: path.stem[-1])
+                        buttons = [gr.Button(words.example(path.stem), size="sm", min_width=130) for path in phantoms]
+                with gr.Column(min_width=260):
                     verdict = gr.HTML(page.EMPTY, elem_id="answer")
                     outlines = gr.HTML(elem_id="outlines")
                     why = gr.Button("Show what the answer rests on", visible=False, elem_id="why")
             shown = [shot, verdict, outlines, why]
             one = dict(show_progress="minimal", api_visibility="private")
             shot.upload(desk.show, shot, shown, **one)
-            shot.clear(lambda: desk.show(None)[1:], None, shown[1:], queue=False, api_visibility="private")
+            shot.clear(lambda: desk.show(None)[1:], None, shown[1:], api_visibility="private")
             why.click(desk.explain, shot, outlines, **one)
             for button, path in zip(buttons, phantoms, strict=True):
                 button.click(lambda path=path: desk.example(path), None, shown, **one)
@@ -133,7 +133,7 @@ def build(model: Served) -> gr.Blocks:
             several = frames(label="Ultrasound frames", elem_id="frames", height=180)
             table = gr.HTML(elem_id="table")
             several.upload(desk.several, several, table, **one).then(
-                lambda: None, None, several, queue=False, api_visibility="private"
+                lambda: None, None, several, api_visibility="private"
             )
         with gr.Tab("For programs"):
             gr.HTML(words.API)
