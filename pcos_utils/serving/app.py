@@ -29,6 +29,9 @@ AT_ONCE = 2
 # Tighter than the loader's own: a page is open to anybody.
 PIXELS, SIDE = 12_000_000, 8_192
 STYLE = Path(__file__).with_name("page.css")
+# Gradio confines a style sheet to the inside of the page; the margins around it are not inside.
+OUTSIDE = ".gradio-container{max-width:1080px!important;margin:0 auto!important}"
+OUTSIDE += "@media (max-width:640px){.gradio-container .main.app{padding:.5rem!important}}"
 log = logging.getLogger("pcos.page")
 
 
@@ -129,13 +132,13 @@ def build(model: Served) -> gr.Blocks:
             why.click(desk.explain, shot, outlines, **one)
             for button, path in zip(buttons, phantoms, strict=True):
                 button.click(lambda path=path: desk.example(path), None, shown, **one)
-        with gr.Tab("Several frames"):
+        with gr.Tab("Batch"):
             several = frames(label="Ultrasound frames", elem_id="frames", height=180)
             table = gr.HTML(elem_id="table")
             several.upload(desk.several, several, table, **one).then(
                 lambda: None, None, several, api_visibility="private"
             )
-        with gr.Tab("For programs"):
+        with gr.Tab("API"):
             gr.HTML(words.API)
         with gr.Row(visible=False):
             sent, told, ask = (
@@ -166,5 +169,5 @@ def run(folder: str | Path, *, host: str = "127.0.0.1", port: int = 7860, wait: 
         app_kwargs={"middleware": [Middleware(Gate)], "docs_url": None, "redoc_url": None, "openapi_url": None},
         theme=gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"],
                              font_mono=["ui-monospace", "monospace"]),
-        css_paths=STYLE,
+        css_paths=STYLE, head=f"<style>{OUTSIDE}</style>",
     )  # fmt: skip
