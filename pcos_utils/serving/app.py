@@ -21,7 +21,7 @@ from pcos_utils.config import CAVEAT  # noqa: E402
 from pcos_utils.serving import page, saliency, words  # noqa: E402
 from pcos_utils.serving.gate import Gate  # noqa: E402
 from pcos_utils.serving.predict import DECISIONS, Answer, Served  # noqa: E402
-from pcos_utils.serving.upload import MAX_FILE, Upload, frame, frames, size_of  # noqa: E402
+from pcos_utils.serving.upload import MAX_FILE, Upload, frame, frames, keep_apart, size_of  # noqa: E402
 
 PATIENCE = 10  # seconds for one frame; then the visitor is told so
 WAITING = 40  # requests in the queue; the next is told that it is full
@@ -161,7 +161,8 @@ def run(folder: str | Path, *, host: str = "127.0.0.1", port: int = 7860, wait: 
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "localhost,127.0.0.1"]))
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
-    made = build(Served(folder))
+    keep_apart()
+    made = build(Served(folder, threads=1))  # AT_ONCE frames are the parallelism
     return made.launch(
         server_name=host, server_port=port, share=False, inbrowser=False, show_error=False, quiet=True, max_threads=16,
         max_file_size=MAX_FILE, allowed_paths=[], enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.error import HTTPError
 
@@ -126,6 +127,18 @@ def test_the_named_address_answers_and_keeps_nothing(address, tmp_path):
     assert client.predict(handle_file(tmp_path / "b.png"), api_name="/predict")["refusal"] == "damaged"
     assert [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()] == []
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/predict"]
+
+
+def test_the_same_file_from_many_visitors_is_answered_to_each(address, tmp_path):
+    (tmp_path / "a.png").write_bytes(FRAME)
+
+    def ask(_):
+        return Client(address, verbose=False).predict(handle_file(tmp_path / "a.png"), api_name="/predict")
+
+    with ThreadPoolExecutor(6) as pool:
+        records = list(pool.map(ask, range(24)))
+    assert len({(record["probability"], record["refusal"]) for record in records}) == 1
+    assert records[0]["refusal"] != "unreadable"
 
 
 @pytest.mark.parametrize("path", ["/etc/hostname", "http://127.0.0.1:9/a.png"])
