@@ -13,13 +13,14 @@ from urllib.error import HTTPError
 
 import numpy as np
 import pytest
+from gradio.data_classes import FileData
 from gradio_client import Client, handle_file
 from PIL import Image
 
 from pcos_utils.data import phantom
 from pcos_utils.serving import app, gate, page
 from pcos_utils.serving.predict import Answer, Served
-from pcos_utils.serving.upload import Upload
+from pcos_utils.serving.upload import Upload, take
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -159,3 +160,10 @@ def test_there_is_no_other_route_and_no_outside_address(address):
             urllib.request.urlopen(address + path, timeout=20)
     answer = urllib.request.urlopen(address, timeout=20)
     assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("path", [__file__, "http://127.0.0.1:9/a.png", "../a.png"])
+def test_what_lies_outside_the_place_for_uploads_is_neither_read_nor_deleted(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    taken = take(FileData(path=path))
+    assert taken.content == b"" and "uploaded to this page" in taken.problem and Path(__file__).exists()
