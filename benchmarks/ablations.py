@@ -15,6 +15,7 @@ import pandas as pd
 
 from pcos_utils import config
 from pcos_utils.data import images, manifest
+from pcos_utils.data import shards as shard_files
 from pcos_utils.data.effects import Effects
 from pcos_utils.evaluation import metrics, uncertainty
 from pcos_utils.files import write_csv
@@ -47,6 +48,8 @@ def train(arm: str, seed: int) -> dict:
 
     per_class, off = ARMS[arm]
     folder, shards = place(arm, seed), config.home() / "runs" / "follicles" / "shards"
+    if 2 * per_class % shard_files.SHARD:  # a set that ends within a file would cut the file of the larger sets
+        shards = config.home() / "runs" / "ablations" / "shards"
     return pretraining.pretrain(
         folder, per_class, seed, devices.fastest(), shard_folder=shards, held_out=200,
         effects=Effects(**off) if off else None,

@@ -55,6 +55,7 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="for weights, history and record; runs/follicles/s<seed>")] = None,
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
     seed: Seed = 0,
+    keep: Annotated[bool, typer.Option("--keep", help="put the float16 weights where the code reads them")] = False,
 ) -> None:
     """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
     from tqdm.auto import tqdm
@@ -67,6 +68,10 @@ def pretrain(
     with tqdm(total=FOLLICLES.epochs, desc="follicle_unet") as bar:
         told = pretrain(out, phantoms, seed, fastest(), on_epoch=lambda row: bar.update())
     typer.echo("\n".join(f"{name} {told[name]}" for name in told if name.startswith(("dice_", "count_"))))
+    if keep:
+        from pcos_utils.models import counts
+
+        typer.echo(f"kept: {counts.keep(out)}")
 
 
 @app.command()
@@ -227,8 +232,7 @@ def _must_be_writable(folder: Path) -> None:
         raise StudyError(f"{place} is a file, and results go to a folder; name another place.")
     if not os.access(place, os.W_OK):
         raise StudyError(
-            f"The output folder {place} is not writable; give yourself write permission there, "
-            "or set PCOS_HOME to another folder."
+            f"{place} is not writable; give yourself permission there, or set PCOS_HOME to another folder."
         )
 
 

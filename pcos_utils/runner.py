@@ -86,7 +86,7 @@ def as_html(notebook: nbformat.NotebookNode) -> str:
 
 def refresh_all(executed: Path) -> None:
     """The committed notebooks, and the README's answer, from the folder of the demo's executed notebooks."""
-    from pcos_utils.evaluation.report import answer
+    from pcos_utils.evaluation.results import answer
 
     for path in sorted(executed.glob("[0-9]*.ipynb")):
         if not path.stem.endswith(".failed"):

@@ -13,17 +13,17 @@ from pcos_utils.models import counts
 from pcos_utils.models.recipes import ARMS, RECIPES, recipe
 
 PRIMARY = "auc"
-REFERENCE = "local-contrast count"  # the baseline that every network has to beat, named before it was scored
+REFERENCE = "local_contrast"  # the baseline that every network has to beat, named before it was scored
 RULES = {
     "unit": "the source picture: mean logit over its images, its inner networks and the repeats",
     "primary_metric": PRIMARY,
     "secondary_metrics": ["balanced accuracy, recall and specificity at the threshold below and at .5"],
-    "intervals": "95 %: DeLong on the logit scale for the AUC, exact binomial for shares, BCa bootstrap else",
+    "intervals": "95 %: exact binomial for shares of sources, else BCa over sources; beside the AUC also DeLong",
     "calibration": "temperature and intercept, fitted on the selection sources of each fold",
-    "threshold": f"the highest with a recall of at least {calibration.TARGET_RECALL} on those same sources",
+    "threshold": f"the highest with a recall of at least {calibration.RECALL} on those same sources",
     "epoch": "ours: lowest loss on the selection sources; published: the last",
     "error_rate": "Holm over the planned comparisons",
-    "equivalence": f"differences within {comparison.EQUIVALENCE} either way count as equal",
+    "equivalence": f"differences within {comparison.EQUIVALENT} either way count as equal",
 }
 
 
@@ -83,5 +83,8 @@ def sentence(study: Study) -> str:
     text = f"The plan ({digest[:12]}) was written before anything was trained"
     if others or plan["supersedes"]:
         older = len(others | set(plan["supersedes"]))
-        return f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as explored."
+        return (
+            f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as "
+            "explored, not as planned."
+        )
     return f"{text}, and every result was made under it."

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from pcos_utils.config import ROOT, Study, StudyError, home
 from pcos_utils.data import images, manifest
 from pcos_utils.files import alone_in, sha256, write_csv, write_json
-from pcos_utils.models import pretraining, unet
+from pcos_utils.models import pretraining, unet, weights
 
 KEPT = ROOT / "pcos_utils" / "weights" / "follicle_unet.safetensors"
 NAME = "follicles"
@@ -35,6 +35,15 @@ def load(path: Path) -> torch.nn.Module:
             f"The weights {path.name} cannot be used ({error}); make them with 'make pretrain'."
         ) from error
     return network.eval()
+
+
+def keep(folder: Path, target: Path = KEPT) -> Path:
+    """``target``: the weights of a pretrained run in float16, half the size, with what the run says of itself."""
+    record = json.loads((folder / "run.json").read_text())
+    told = ("phantoms_per_class", "phantom_version", "seed", "dice_follicle", "count_spearman", "count_mae")
+    network = load(folder / "weights.safetensors").half()
+    weights.save(network, target, {"model": "follicle_unet"} | {name: str(record[name]) for name in told})
+    return target
 
 
 def run(study: Study) -> pd.DataFrame:
