@@ -9,7 +9,7 @@ import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
-from pcos_utils.config import ROOT, StudyError, TooFewSources
+from pcos_utils.config import ROOT, StudyError, TooFewSources, study
 from pcos_utils.files import write_text
 
 CELL_TIMEOUT = 6 * 3600  # seconds; a hung cell is then named, while a full study's longest cell still ends
@@ -82,6 +82,20 @@ def as_html(notebook: nbformat.NotebookNode) -> str:
     for trait in OFFLINE:
         setattr(exporter, trait, "")
     return exporter.from_notebook_node(notebook)[0]
+
+
+def refresh_all(executed: Path) -> None:
+    """The committed notebooks, and the README's answer, from the folder of the demo's executed notebooks."""
+    from pcos_utils.evaluation.results import answer
+
+    for path in sorted(executed.glob("[0-9]*.ipynb")):
+        if not path.stem.endswith(".failed"):
+            refresh(path, ROOT / "notebooks" / path.name)
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split("<!-- answer:")
+    marker, after = rest.split("-->", 1)
+    after = after.split("<!-- /answer -->")[1]
+    write_text(readme, f"{before}<!-- answer:{marker}-->\n{answer(study())}\n<!-- /answer -->{after}")
 
 
 def refresh(executed: Path, notebook: Path) -> None:
