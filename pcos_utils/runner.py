@@ -1,5 +1,7 @@
 """One notebook, executed by papermill as the Makefile needs it: strict about parameters, clean about files."""
 
+import base64
+import io
 import logging
 import os
 from pathlib import Path
@@ -8,6 +10,7 @@ import nbformat
 import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image
 
 from pcos_utils.config import ROOT, StudyError, TooFewSources, study
 from pcos_utils.files import write_text
@@ -98,6 +101,14 @@ def refresh_all(executed: Path) -> None:
     write_text(readme, f"{before}<!-- answer:{marker}-->\n{answer(study())}\n<!-- /answer -->{after}")
 
 
+def lean(picture: str) -> str:
+    """A base64 PNG of 256 colours at most, a third of the size: what is committed must stay small."""
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        image.convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+    return min(base64.b64encode(small.getvalue()).decode(), picture, key=len)
+
+
 def refresh(executed: Path, notebook: Path) -> None:
     """The committed notebook with the outputs of an executed one, and nothing of the machine that ran it."""
     node = nbformat.read(executed, as_version=4)
@@ -116,4 +127,6 @@ def refresh(executed: Path, notebook: Path) -> None:
             for output in cell.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = count
+                if "image/png" in output.get("data", {}):
+                    output.data["image/png"] = lean(output.data["image/png"])
     write_text(notebook, nbformat.writes(node) + "\n")
