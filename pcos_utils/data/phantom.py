@@ -127,3 +127,12 @@ def generate(folder: Path, per_class: int, seed: int = 0, workers: int | None = 
         table = pd.DataFrame(tqdm(jobs, "phantoms", len(labels), mininterval=2, disable=not progress))
     write(truth, table.to_csv(index=False).encode())
     return table
+
+
+def ovary_mask(seed: int, label: int, effects: Effects | None = None) -> np.ndarray:
+    """Where the ovary lies in the frame of ``simulate`` with these arguments, uint8 (200, 300), without its echoes."""
+    effects = effects or Effects()
+    for_ovary, for_scanner, for_look = np.random.default_rng(seed).spawn(8)[:3]
+    ovary = draw_ovary(for_ovary, label, effects)
+    window, _, _ = examination(ovary, for_scanner, for_look, effects)
+    return (ovary.reach(*ovary.along_axes(*window.positions)) < 1).astype(np.uint8)

@@ -1,39 +1,121 @@
-"""Where a network looked: Grad-CAM for a named class (Selvaraju et al. 2017), by captum.
+"""Where a network looked: three saliency maps for a named class, by captum.
 
-A saliency map shows what moved the logit, not that the reason is right.
+Grad-CAM (Selvaraju et al. 2017), integrated gradients (Sundararajan et al. 2017) and occlusion (Zeiler and Fergus
+2014). A saliency map shows what moved the logit, not that the reason is right; saliency_checks.py tests the maps.
+
+Follicles are black, so black cannot stand for "nothing there": a black patch *adds* a follicle, and integrated
+gradients from a black picture give black pixels no saliency at all. What takes a place's place here is the picture's
+own strong blur (Sturmfels et al. 2020, doi 10.23915/distill.00022).
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import torch
-from captum.attr import LayerAttribution, LayerGradCam
+from captum.attr import IntegratedGradients, LayerAttribution, LayerGradCam, Occlusion
+from torch import Tensor, nn
 
 from pcos_utils.config import Study
 from pcos_utils.data.images import load, resize
 from pcos_utils.evaluation.metrics import THRESHOLD
-from pcos_utils.models import architectures, weights
+from pcos_utils.models import architectures, training, weights
 
 # The last block whose map still has at least six cells a side at 96 pixels; the very last has three.
 LAYERS = {"densenet201": "features.denseblock3", "densenet121d": "features.denseblock3", "iustnet": "block_2"}
+STEPS = 8  # of the path of integrated gradients; a demo must afford it
+PARTS = 6  # the side of the occluding square goes so often into the picture's
+BLUR = 8  # the SD of the blur that removes follicles goes so often into the side
+BATCH = 8  # images; each is answered for many times at once
 
 
-def grad_cam(model: str, network: torch.nn.Module, pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def saliency(method: str, model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Evidence for each image's named class, shape (n, side, side), each map scaled to [0, 1].
 
-    ``pixels``: uint8 (n, side, side, 3); ``labels``: the class to explain, 1 = polycystic, 0 = normal. A map of
-    zeros means that nothing in this layer spoke for the class.
+    ``method``: a key of METHODS; ``model``: the network's name; ``pixels``: uint8 (n, side, side, 3); ``labels``: the
+    class to explain, 1 = polycystic, 0 = normal. A map of zeros means that nothing spoke for the class.
     """
-    network.eval()
-    inputs = architectures.prepare(model, torch.from_numpy(pixels)).requires_grad_()  # frozen layers need a gradient
-    sign = torch.tensor(np.where(labels == 1, 1.0, -1.0), dtype=torch.float32)
+    return METHODS[method](model, network, pixels, labels)
+
+
+def grad_cam(model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Channels of one layer, weighted by their mean gradient. Arguments and answer as in ``saliency``."""
     layer = network.get_submodule(LAYERS[model])
-    cam = LayerGradCam(lambda x: network(x).squeeze(1) * sign, layer)
-    coarse = cam.attribute(inputs, relu_attributions=True).detach()  # (n, 1, h, w)
-    maps = LayerAttribution.interpolate(coarse, pixels.shape[1:3], "bilinear").squeeze(1).clamp(min=0).numpy()
+
+    def attribute(logit_for, x: Tensor, without: Tensor, sign: Tensor) -> Tensor:
+        x = x.requires_grad_()  # frozen layers need a gradient
+        coarse = LayerGradCam(logit_for, layer).attribute(x, additional_forward_args=(sign,), relu_attributions=True)
+        return LayerAttribution.interpolate(coarse, x.shape[2:], "bilinear")  # (n, 1, h, w) -> (n, 1, side, side)
+
+    return _maps(model, network, pixels, labels, attribute)
+
+
+def integrated_gradients(model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each pixel adds on the way from the blurred picture. Arguments and answer as in ``saliency``."""
+
+    def attribute(logit_for, x: Tensor, without: Tensor, sign: Tensor) -> Tensor:
+        return IntegratedGradients(logit_for).attribute(x, without, additional_forward_args=(sign,), n_steps=STEPS)
+
+    return _maps(model, network, pixels, labels, attribute)
+
+
+def occlusion(model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What the logit loses when a square is blurred away. Arguments and answer as in ``saliency``."""
+
+    def attribute(logit_for, x: Tensor, without: Tensor, sign: Tensor) -> Tensor:
+        channels, side = x.shape[1:3]
+        square = max(side // PARTS, 1)
+        step = max(3 * square // 4, 1)
+        with torch.no_grad():
+            return Occlusion(logit_for).attribute(
+                x, (channels, square, square), (channels, step, step), without,
+                additional_forward_args=(sign,), perturbations_per_eval=4,
+            )  # fmt: skip
+
+    return _maps(model, network, pixels, labels, attribute)
+
+
+METHODS = {"grad_cam": grad_cam, "integrated_gradients": integrated_gradients, "occlusion": occlusion}
+METHOD_NAMES = {"grad_cam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
+
+
+def _maps(model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndarray, attribute) -> np.ndarray:
+    network.eval()
+    signs = torch.tensor(np.where(np.asarray(labels) == 1, 1.0, -1.0), dtype=torch.float32)
+    made = []
+    for rows in torch.arange(len(pixels)).split(BATCH):
+        sharp = pixels[rows.numpy()]
+        x, without = (architectures.prepare(model, torch.from_numpy(part)) for part in (sharp, blurred(sharp)))
+        evidence = attribute(lambda x, sign: network(x).squeeze(1) * sign, x, without, signs[rows])
+        made.append(evidence.detach().sum(dim=1).clamp(min=0).numpy())  # (n, channels, h, w) -> (n, h, w)
+    maps = np.concatenate(made)
     peak = maps.max(axis=(1, 2), keepdims=True)
     return maps / np.where(peak > 0, peak, 1)
+
+
+def blurred(pixels: np.ndarray) -> np.ndarray:
+    """The pictures without any structure of a follicle's size, uint8 like ``pixels``, (n, side, side, 3)."""
+    width = pixels.shape[1] / BLUR
+    return np.stack([cv2.GaussianBlur(image, (0, 0), width, borderType=cv2.BORDER_REPLICATE) for image in pixels])
+
+
+def load_network(model: str, side: int, folder: Path) -> nn.Module:
+    """The trained network of one run folder. Raises StudyError where its weights cannot be used."""
+    network = architectures.build(model, side)
+    weights.load(network, folder / "weights.safetensors")
+    return network.eval()
+
+
+def answers(model: str, network: nn.Module) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from pixels, uint8 (n, side, side, 3), to logits (n,): what robustness.py asks."""
+
+    def predict(pixels: np.ndarray) -> np.ndarray:
+        prepare = lambda images: architectures.prepare(model, images)  # noqa: E731
+        return training.predict(network, prepare, torch.from_numpy(pixels)).numpy()
+
+    return predict
 
 
 def outcomes(predictions: pd.DataFrame, each: int = 2) -> pd.DataFrame:
@@ -49,13 +131,29 @@ def outcomes(predictions: pd.DataFrame, each: int = 2) -> pd.DataFrame:
     return test.groupby("outcome", sort=False).head(each)
 
 
-def explain_run(model: str, study: Study, folder: Path, each: int = 2) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Pixels, Grad-CAM maps for the *called* class, and titles, of one run's clearest rights and wrongs."""
+def explain_run(
+    model: str, study: Study, folder: Path, each: int = 2, method: str = "grad_cam"
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Pixels, maps for the *called* class, and titles, of one run's clearest rights and wrongs."""
     chosen = outcomes(pd.read_csv(folder / "predictions.csv"), each)
-    pixels = np.stack([resize(load(study.image_dir / name), study.image_side) for name in chosen.image])
-    network = architectures.build(model, study.image_side)
-    weights.load(network, folder / "weights.safetensors")
-    called = (chosen.probability >= THRESHOLD).astype(int).to_numpy()
-    maps = grad_cam(model, network, pixels, called)
-    titles = [f"{row.outcome}\nprobability {row.probability:.2f}" for row in chosen.itertuples()]
+    return explain_images(model, study, chosen, lambda row: folder, method)
+
+
+def explain_images(
+    model: str, study: Study, rows: pd.DataFrame, folder_of: Callable, method: str = "grad_cam"
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Pixels, maps for the *called* class, and titles, of images with an outcome, in the order of ``rows``.
+
+    ``rows``: image, outcome ("false negative", ...), probability, as from ``outcomes`` or failures.failures;
+    ``folder_of(row)``: the run folder of the network that judged the image.
+    """
+    pixels = np.stack([resize(load(study.image_dir / name), study.image_side) for name in rows.image])
+    called = rows.outcome.str.endswith("positive").astype(int).to_numpy()
+    folders = [folder_of(row) for row in rows.itertuples()]
+    maps = np.zeros(pixels.shape[:3])
+    for folder in dict.fromkeys(folders):
+        own = np.array([other == folder for other in folders])
+        network = load_network(model, study.image_side, folder)
+        maps[own] = saliency(method, model, network, pixels[own], called[own])
+    titles = [f"{row.outcome}\nprobability {row.probability:.2f}" for row in rows.itertuples()]
     return pixels, maps, titles
