@@ -8,7 +8,7 @@ import pandas as pd
 
 from pcos_utils.evaluation import metrics, uncertainty
 
-RULES = (12, 20, 25)  # follicles: Rotterdam 2003, international guideline 2018 and 2023, AE-PCOS 2014
+FEWEST = (12, 20, 25)  # follicles: Rotterdam 2003, international guideline 2018 and 2023, AE-PCOS 2014
 LARGE_OVARY = 10.0  # mL, under each of them
 
 
@@ -21,14 +21,14 @@ def definitions(scores: pd.DataFrame, truth: pd.DataFrame, *, resamples: int, se
     """
     table = scores.merge(truth[["source", "FNPO", "volume"]], on="source", how="left", validate="one_to_one")
     rows = []
-    for follicles in RULES:
+    for fewest in FEWEST:
         for criterion in ("follicles or volume", "follicles alone"):
-            label = table.FNPO >= follicles
+            label = table.FNPO >= fewest
             if criterion == "follicles or volume":
                 label |= table.volume >= LARGE_OVARY
             judged = table.assign(label=label.astype(int))
             rows.append(
-                {"follicles": follicles, "criterion": criterion, "polycystic": int(label.sum())}
+                {"follicles": fewest, "criterion": criterion, "polycystic": int(label.sum())}
                 | {"normal": int((~label).sum()), "moved": int((judged.label != table.label).sum())}
                 | _auc(judged, resamples, seed)
             )

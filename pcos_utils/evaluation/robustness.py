@@ -57,8 +57,9 @@ def crop(image: np.ndarray, percent: float, rng: np.random.Generator) -> np.ndar
 
 def jpeg(image: np.ndarray, loss: float, rng: np.random.Generator) -> np.ndarray:
     """The picture after JPEG compression of quality 100 less the loss."""
-    done = cv2.imencode(".jpg", np.ascontiguousarray(image), [cv2.IMWRITE_JPEG_QUALITY, round(100 - loss)])[1]
-    return cv2.imdecode(done, cv2.IMREAD_COLOR)  # channels keep their places: encoded and decoded in one order
+    flipped = np.ascontiguousarray(image[..., ::-1])  # OpenCV wants blue first
+    done = cv2.imencode(".jpg", flipped, [cv2.IMWRITE_JPEG_QUALITY, round(100 - loss)])[1]
+    return cv2.imdecode(done, cv2.IMREAD_COLOR)[..., ::-1]
 
 
 class Stress(NamedTuple):
@@ -125,9 +126,9 @@ def curves(
     """AUC, recall and specificity at each severity, with the change from the untouched picture, and 95 % intervals.
 
     ``logits``: columns of ``answers``, whose ``row`` counts the rows of ``sources`` (source, label). A source has the
-    mean logit of its images and is called polycystic at ``threshold``, a probability. All severities are drawn over
-    the same resampled sources. Columns: stress, severity, metric, value, low, high, change, change_low, change_high,
-    sources, few_sources.
+    mean logit of its images and is called polycystic at ``threshold``, a probability; where each fold has its own,
+    take it from the logits beforehand and leave .5. All severities are drawn over the same resampled sources.
+    Columns: stress, severity, metric, value, low, high, change, change_low, change_high, sources, few_sources.
     """
     rows = []
     for name, severities, wide, facts in _by_stress(logits, sources, threshold, resamples, seed):

@@ -75,7 +75,9 @@ def weight_check(
     """Agreement of each image's map with that of the shuffled networks: columns row, stage, correlation."""
     before = saliency(method, model, network, pixels, labels)
     parts = [
-        pd.DataFrame({"stage": stage, "correlation": agreement(before, saliency(method, model, broken, pixels, labels))})
+        pd.DataFrame(
+            {"stage": stage, "correlation": agreement(before, saliency(method, model, broken, pixels, labels))}
+        )
         for stage, broken in randomised(network, seed)
     ]
     return pd.concat(parts).rename_axis("row").reset_index()
