@@ -58,7 +58,7 @@ setup: $(READY) ## the environment in .venv, made by itself when needed
 .venv/.ready: requirements.lock pyproject.toml
 	$(SYSTEM_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	.venv/bin/uv pip install --python .venv --quiet --require-hashes -r requirements.lock
+	.venv/bin/uv pip install --python .venv --quiet --compile-bytecode --require-hashes -r requirements.lock
 	.venv/bin/uv pip install --python .venv --quiet --no-deps --no-build-isolation -e .
 	.venv/bin/python -c "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
 	@touch $@

@@ -54,6 +54,7 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="for weights, history and record; runs/follicles/s<seed>")] = None,
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
     seed: Seed = 0,
+    keep: Annotated[bool, typer.Option("--keep", help="put the weights, in float16, where the code reads them")] = False,
 ) -> None:
     """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
     from tqdm.auto import tqdm
@@ -66,6 +67,10 @@ def pretrain(
     with tqdm(total=FOLLICLES.epochs, desc="follicle_unet") as bar:
         told = pretrain(out, phantoms, seed, fastest(), on_epoch=lambda row: bar.update())
     typer.echo("\n".join(f"{name} {told[name]}" for name in told if name.startswith(("dice_", "count_"))))
+    if keep:
+        from pcos_utils.models import counts
+
+        typer.echo(f"kept: {counts.keep(out)}")
 
 
 @app.command()
@@ -209,7 +214,7 @@ def published(
 @app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
     """The committed notebooks and the README's answer, from the demo's outputs."""
-    from pcos_utils.evaluation.report import answer
+    from pcos_utils.evaluation.results import answer
     from pcos_utils.files import write_text
     from pcos_utils.runner import refresh as refresh_one
 

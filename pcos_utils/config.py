@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASS_NAMES = {0: "normal", 1: "polycystic"}
-MODELS = ("densenet201", "densenet121d", "iustnet")
+MODELS = ("densenet201", "densenet121d", "iustnet")  # the networks of the published study
+JUDGED = (*MODELS, "follicles")  # and the count of follicles, by a network that phantoms taught
 DATASETS = ("phantom", "dataset-b", "dataset-b-modified", "dataset-a")
 CAVEAT = "Research only, not a diagnostic device; morphology (PCOM) is not the syndrome (PCOS)."
 
@@ -22,6 +23,7 @@ PRESETS = {
         phantoms_per_class=150,  # with fewer, IustNet was near chance; chosen after four looks at seed 0
         folds=3,
         repeats=1,
+        inners=1,
         sources_per_class=60,  # at most, from folders with very many images
         images_per_source=4,  # at most
         resamples=1000,
@@ -32,6 +34,7 @@ PRESETS = {
         phantoms_per_class=400,
         folds=7,  # two polycystic sources of dataset B in each
         repeats=10,
+        inners=3,  # so that each training source selects once: two polycystic ones cannot set a threshold
         sources_per_class=None,
         images_per_source=None,
         resamples=5000,
@@ -63,7 +66,7 @@ class Study(BaseModel):
     preset: Literal["demo", "full"] = "demo"
     data: str = "phantom"  # a registered name, or a folder of class folders
     labels: str | None = None  # a table of image and label, for a folder whose folders do not carry the class
-    models: tuple[Literal["densenet201", "densenet121d", "iustnet"], ...] = MODELS
+    models: tuple[Literal["densenet201", "densenet121d", "iustnet", "follicles"], ...] = JUDGED
     seed: int = Field(0, ge=0)
     weights: str = "imagenet"  # where DenseNet201 starts: "imagenet", "none" or a .safetensors file
     epochs: int | None = Field(None, ge=1)  # None: the recipe's value for the preset
@@ -74,6 +77,7 @@ class Study(BaseModel):
     phantoms_per_class: int = Field(ge=1)
     folds: int = Field(ge=2)
     repeats: int = Field(ge=1)
+    inners: int = Field(ge=1)  # parts of a fold's training sources that take turns to select
     sources_per_class: int | None = Field(ge=2)
     images_per_source: int | None = Field(ge=1)
     resamples: int = Field(ge=100)
@@ -134,13 +138,19 @@ class Study(BaseModel):
         return home() / "runs" / self.name
 
     def run_dir(self, model: str, one) -> Path:
-        """The folder of one run of a network's plan, which has arm, protocol, seed, repeat and fold."""
-        return self.runs_dir / model / one.arm / one.protocol / f"s{one.seed}r{one.repeat}f{one.fold}"
+        """The folder of one run of a network's plan, which has arm, protocol, seed, repeat, fold and inner."""
+        turn = f"i{one.inner}" if self.inners > 1 and one.protocol == "grouped" else ""
+        return self.runs_dir / model / one.arm / one.protocol / f"s{one.seed}r{one.repeat}f{one.fold}{turn}"
 
     @property
     def report_dir(self) -> Path:
         """Where tables, figures and the report lie."""
         return home() / "reports" / self.name
+
+    @property
+    def plan_path(self) -> Path:
+        """The plan, which is written before anything is trained."""
+        return self.report_dir / "plan.json"
 
 
 def home() -> Path:
@@ -183,5 +193,5 @@ def _sentence(problem: dict) -> str:
     if problem["type"] == "extra_forbidden":
         return f"The setting '{name}' is unknown; known settings are: {', '.join(Study.model_fields)}."
     if name == "models":
-        return f"MODELS={problem['input']} is unknown; use some of: {', '.join(MODELS)}."
+        return f"MODELS={problem['input']} is unknown; use some of: {', '.join(JUDGED)}."
     return f"The setting {name}={problem['input']!r} cannot be used ({problem['msg'].lower()}); correct or omit it."

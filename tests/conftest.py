@@ -7,7 +7,7 @@ import pytest
 
 from pcos_utils import config
 from pcos_utils.data import audit, download, splits
-from pcos_utils.files import write_csv
+from pcos_utils.files import write_csv, write_json
 
 
 @pytest.fixture
@@ -26,4 +26,5 @@ def small(tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
         study = config.study(phantoms_per_class=12, image_side=32, folds=2, resamples=100, epochs=2, weights="none")
         table = splits.draw(audit.find_sources(download.prepare(study), study.image_dir), study)
         write_csv(study.report_dir / "sources.csv", table)
+        write_json(study.plan_path, {"supersedes": []})
     return study, table, place

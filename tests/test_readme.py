@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import audit_planted, training
 from pcos_utils.config import ROOT, study
-from pcos_utils.evaluation import report
+from pcos_utils.evaluation import report, results
 
 TEXT = (ROOT / "README.md").read_text()
 
@@ -29,7 +29,7 @@ def committed(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("committed")
 def test_the_answer_is_the_tables():
     stated = re.search(r"<!-- answer:.*?-->\n(.*)\n<!-- /answer -->", TEXT, re.DOTALL).group(1)
-    assert stated == report.answer(study())
+    assert stated == results.answer(study())
 
 
 def test_every_make_target_that_it_names_exists():

@@ -21,7 +21,7 @@ TEST_FRAMES = {1: 4, 0: 12}  # of dataset B
 # Frames of dataset B that the published study is known to have tested on; of its twelve normal ones six are unknown.
 KNOWN_TEST_FRAMES = {1: {1, 4, 7, 13}, 0: {10, 21, 25, 31, 34, 38}}
 LAST_FRAME = {1: 14, 0: 40}
-SELECTION_SHARE = 1 / 5  # of the training sources, to choose the epoch
+SELECTION_SHARE = 1 / 5  # of the training sources, to choose the epoch, where there is a single inner part
 
 
 def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -64,11 +64,14 @@ def need_test_set(table: pd.DataFrame, study: Study) -> None:
         )
 
 
-def roles(table: pd.DataFrame, protocol: str, repeat: int, fold: int, seed: int) -> pd.DataFrame:
+def roles(
+    table: pd.DataFrame, protocol: str, repeat: int, fold: int, seed: int, inner: int = 0, inners: int = 1
+) -> pd.DataFrame:
     """The used images with their ``role``: train, selection or test. The selection sources come out of training.
 
-    ``protocol`` is "grouped" or "published", which ignores repeat and fold and selects nothing: as published, it
-    trains on its whole training side.
+    With several ``inners`` the training part is cut into so many inner folds, stratified, of which number ``inner``
+    selects; so every training source selects once. ``protocol`` is "grouped" or "published", which ignores all of
+    them and selects nothing: as published, it trains on its whole training side.
     """
     images = table[table.used == "yes"].reset_index(drop=True)
     if protocol == "published":
@@ -78,8 +81,9 @@ def roles(table: pd.DataFrame, protocol: str, repeat: int, fold: int, seed: int)
     rng = np.random.default_rng([seed, repeat, fold])
     held = []
     for label in (0, 1):
-        names = np.sort(outer.index[outer == label])
-        held += list(rng.permutation(names)[: max(1, round(len(names) * SELECTION_SHARE))])
+        names = rng.permutation(np.sort(outer.index[outer == label]))
+        share = max(1, round(len(names) * SELECTION_SHARE))
+        held += list(names[inner::inners] if inners > 1 else names[:share])
     role = np.where(test, "test", np.where(images.source.isin(held), "selection", "train"))
     return images.assign(role=role)
 

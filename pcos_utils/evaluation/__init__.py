@@ -1,1 +1,1 @@
-"""Predictions become evidence; only ``explain`` imports torch."""
+"""Predictions become evidence; only ``explain`` and ``saliency_checks`` import torch."""

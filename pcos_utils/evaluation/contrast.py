@@ -31,6 +31,9 @@ GRID = tuple(
     Settings(*values)
     for values in product((0.4, 0.5, 0.6, 0.7), (1.0, 2.0, 3.0), (15.0, 30.0, 45.0), (60, 150), (4000,))
 )
+# The best of the grid on 400 phantoms (table: reports/benchmarks/contrast_choice.csv, made by
+# python -m benchmarks.contrast_choice); no real frame had a say.
+CHOSEN = Settings(share=0.6, fine=1.0, coarse=45.0, least=150, most=4000)
 
 
 def count(image: np.ndarray, settings: Settings) -> int:

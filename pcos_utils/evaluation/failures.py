@@ -3,59 +3,49 @@
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation.metrics import THRESHOLD
+from pcos_utils.evaluation import calibration
 
 TRUTH = ["FNPO", "FNPS", "dominant", "volume"]  # columns of a phantom's truth.csv
+PLACE = ["seed", "repeat", "fold", "inner"]  # of one network of a study
 
 
-def failures(
-    predictions: pd.DataFrame, truth: pd.DataFrame | None = None, threshold: float = THRESHOLD
-) -> pd.DataFrame:
-    """Every false negative and false positive source, the most confident first within its outcome.
+def outcomes(predictions: pd.DataFrame, truth: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Every test source with its outcome, such as "false negative": the wrong before the right, the surest first.
 
-    ``predictions``: test rows (image, source, label, seed, repeat, fold, logit), a source perhaps judged by several
-    networks. Columns of the answer: source, label, outcome, logit (the mean) and probability, ``judged`` (how often),
-    ``agree`` (the share of those judgements that call it as the mean does), ``lowest`` and ``highest`` probability,
-    and image, seed, repeat and fold of the judgement that was the most wrong. Of phantoms, whose ``truth`` is given
-    by image, also the follicles and the volume.
+    ``predictions``: as for ``calibration.judged``, which decides. Columns of the answer: source, label, outcome,
+    probability (calibrated), ``margin`` (calibrated logit less the threshold), ``judged`` (by how many networks),
+    ``agree`` (the share of them that alone call it as their mean does), ``lowest`` and ``highest`` margin among them,
+    and the image, seed, repeat, fold and inner of the judgement farthest from the label. Of phantoms, whose ``truth``
+    (truth.csv) is given, also the follicles and the volume.
     """
-    wrong = outcome_table(predictions, threshold)
-    wrong = wrong[wrong.outcome.str.startswith("false")]
-    wrong = wrong.assign(sure=(wrong.logit - _logit(threshold)).abs())
-    wrong = wrong.sort_values(["outcome", "sure", "source"], ascending=[True, False, True]).drop(columns="sure")
+    judged = calibration.judged(predictions)
+    table = calibration.by_source(judged).set_index("source")
+    called = np.where(table.called, "positive", "negative").astype(object)
+    table["outcome"] = np.where(table.called == (table.label == 1), "true ", "false ") + called
+    rule = judged[["source", "repeat", "slope", "intercept", "threshold"]]
+    each = predictions[predictions.role == "test"]
+    each = each.sort_values(["source", "repeat", "fold", "image"], kind="stable")
+    each = each.merge(rule, on=["source", "repeat"], how="left", validate="many_to_one")
+    if "inner" not in each:
+        each["inner"] = 0
+    each["margin"] = each.slope * each.logit + each.intercept - each.threshold
+    by_network = each.groupby(["source", *PLACE], sort=False).margin.mean().reset_index()
+    same = (by_network.margin >= 0) == by_network.source.map(table.called)
+    grouped = by_network.groupby("source")
+    table = table.assign(judged=grouped.size(), agree=same.groupby(by_network.source).mean())
+    table = table.assign(lowest=grouped.margin.min(), highest=grouped.margin.max())
+    off = np.where(each.source.map(table.label) == 1, -each.margin, each.margin)
+    worst = each.loc[pd.Series(off, each.index).groupby(each.source).idxmax()].set_index("source")
+    table = table.join(worst[["image", *PLACE]]).reset_index()
+    columns = ["source", "label", "outcome", "probability", "margin", "judged", "agree", "lowest", "highest"]
+    table = table.assign(sure=-table.margin.abs()).sort_values(["outcome", "sure", "source"])
+    table = table[[*columns, "image", *PLACE]]
     if truth is not None:
-        wrong = wrong.merge(truth[["image", *TRUTH]], on="image", how="left", validate="one_to_one")
-    return wrong.reset_index(drop=True)
+        table = table.merge(truth[["image", *TRUTH]], on="image", how="left", validate="one_to_one")
+    return table.reset_index(drop=True)
 
 
-def outcome_table(predictions: pd.DataFrame, threshold: float = THRESHOLD) -> pd.DataFrame:
-    """Every source with its outcome, right ones too; columns as in ``failures`` without the truth."""
-    cut = _logit(threshold)
-    rows = predictions.sort_values(["source", "image", "repeat", "fold"], kind="stable")
-    table = rows.groupby("source", sort=True).agg(
-        label=("label", "mean"), mean=("logit", "mean"),
-        judged=("logit", "size"), lowest=("logit", "min"), highest=("logit", "max"),
-    )  # fmt: skip
-    table["label"] = (table.label >= 0.5).astype(int)
-    called = table["mean"] >= cut
-    table["agree"] = ((rows.logit >= cut) == rows.source.map(called)).groupby(rows.source).mean()
-    right = np.where(called == (table.label == 1), "true ", "false ")
-    table["outcome"] = [a + b for a, b in zip(right, np.where(called, "positive", "negative"), strict=True)]
-    badness = np.where(rows.source.map(table.label) == 1, -1, 1) * rows.logit
-    worst = rows.loc[badness.groupby(rows.source).idxmax()].set_index("source")
-    table = table.join(worst[["image", "seed", "repeat", "fold"]]).reset_index().rename(columns={"mean": "logit"})
-    for name in ("lowest", "highest"):
-        table[name] = _probability(table[name])
-    table["probability"] = _probability(table.logit)
-    return table[
-        ["source", "image", "label", "outcome", "logit", "probability", "judged", "agree", "lowest", "highest",
-         "seed", "repeat", "fold"]
-    ]  # fmt: skip
-
-
-def _logit(probability: float) -> float:
-    return float(np.log(probability / (1 - probability)))
-
-
-def _probability(logit: pd.Series) -> pd.Series:
-    return 1 / (1 + np.exp(-logit))
+def failures(predictions: pd.DataFrame, truth: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Every false negative and false positive source; columns as in ``outcomes``."""
+    table = outcomes(predictions, truth)
+    return table[table.outcome.str.startswith("false")].reset_index(drop=True)

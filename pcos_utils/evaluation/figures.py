@@ -10,8 +10,13 @@ from pcos_utils.evaluation import metrics, uncertainty
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 CLASS_COLOURS = {"normal": "#0072B2", "polycystic": "#D55E00"}
-MODEL_COLOURS = {"densenet201": "#0072B2", "densenet121d": "#009E73", "iustnet": "#CC79A7"}
-MODEL_NAMES = {"densenet201": "DenseNet201", "densenet121d": "DenseNet121d", "iustnet": "IustNet"}
+MODEL_COLOURS = {"densenet201": "#0072B2", "densenet121d": "#009E73", "iustnet": "#CC79A7", "follicles": "#D55E00"}
+MODEL_NAMES = {
+    "densenet201": "DenseNet201",
+    "densenet121d": "DenseNet121d",
+    "iustnet": "IustNet",
+    "follicles": "Follicle count",
+}
 
 
 def use_style() -> None:
@@ -165,31 +170,15 @@ def _curves(tables, curve, ax, resamples, xlabel, ylabel, prevalence) -> plt.Axe
 
 
 def confusion_matrix(table: pd.DataFrame, *, unit: str, ax: plt.Axes) -> plt.Axes:
-    """Counts of true against called class at the fixed threshold. ``unit``: what one count is."""
-    tp, fn, fp, tn = metrics.confusion(table.label.to_numpy(), table.probability.to_numpy(), np.ones(len(table)))
+    """Counts of true against called class, where the table has ``called``, else at .5. ``unit``: what one count is."""
+    called = table.called.to_numpy(bool) if "called" in table else None
+    own = table.label.to_numpy(), table.probability.to_numpy(), np.ones(len(table))
+    tp, fn, fp, tn = metrics.confusion(*own, called)
     counts = pd.DataFrame(
         np.array([[tn, fp], [fn, tp]], dtype=int), index=CLASS_NAMES.values(), columns=CLASS_NAMES.values()
     )
     sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", vmin=0, cbar=False, square=True, ax=ax)
     ax.set(xlabel="called", ylabel="true", title=f"{unit} (n = {len(table)})")
-    return ax
-
-
-def reliability(table: pd.DataFrame, *, ax: plt.Axes, bins: int = 5) -> plt.Axes:
-    """Observed share of polycystic sources over mean probability, in bins of equal count, with exact intervals."""
-    ordered = table.sort_values("probability")
-    ax.plot([0, 1], [0, 1], color="k", ls=":", lw=1.2, label="perfectly calibrated")
-    for i, part in enumerate(np.array_split(np.arange(len(ordered)), min(bins, len(ordered)))):
-        rows = ordered.iloc[part]
-        low, high = uncertainty.exact_interval(int(rows.label.sum()), len(rows))
-        share, at = rows.label.mean(), rows.probability.mean()
-        ax.errorbar(
-            at, share, [[share - low], [high - share]], fmt="o", color="#0072B2", capsize=3,
-            label=f"about {len(rows)} sources each, 95 % exact" if i == 0 else None,
-        )  # fmt: skip
-    ax.set(xlabel="probability of polycystic", ylabel="share polycystic", xlim=(0, 1), ylim=(-0.02, 1.02))
-    ax.set_aspect("equal")
-    ax.legend(fontsize="small", frameon=True, loc="upper left")
     return ax
 
 
@@ -206,26 +195,3 @@ def saliency_sheet(pixels: np.ndarray, maps: np.ndarray, titles: list[str], *, c
         below.imshow(pixels[i])
         below.imshow(maps[i], cmap="inferno", alpha=0.5, vmin=0, vmax=1)
     return figure
-
-
-def summary(ours: pd.DataFrame, published: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
-    """One metric of all models: ours under grouped folds, as published, with intervals.
-
-    Columns: model, metric, value, low, high.
-    Published intervals count frames, not copies; where a value was not published the place stays empty.
-    """
-    for i, model in enumerate(MODEL_NAMES):
-        for table, shift, marker, face in ((ours, -0.15, "o", None), (published, 0.15, "s", "white")):
-            row = table[(table.model == model) & (table.metric == metric)]
-            if row.empty:
-                continue
-            value, low, high = row[["value", "low", "high"]].iloc[0]
-            colour = MODEL_COLOURS[model]
-            ax.plot([low, high], [i + shift] * 2, color=colour, lw=2)
-            ax.plot(value, i + shift, marker, color=colour, mfc=face or colour, ms=8, mew=2)
-    if metric in ("auc", "balanced_accuracy"):
-        ax.axvline(0.5, color="k", ls=":", lw=1.2)
-    ax.set(yticks=range(len(MODEL_NAMES)), yticklabels=MODEL_NAMES.values(), xlim=(0, 1), title=metrics.METRICS[metric])
-    ax.invert_yaxis()
-    ax.grid(axis="y", visible=False)
-    return ax

@@ -2,7 +2,9 @@
 
 Every function takes ``y_true`` and ``y_prob``, shape (n,), and ``weights``, shape (..., n), and returns shape (...).
 Polycystic = 1 is positive. A metric that is not defined (no positive, nothing called positive) is NaN.
-Definitions as in scikit-learn, which the tests compare with.
+``called``, shape (n,), is a decision that was made otherwise, as by ``calibration.by_source``; without it an image is
+called polycystic from ``THRESHOLD`` on. Definitions as in scikit-learn, which the tests compare with; what needs a
+probability, a prevalence or a cost is in ``clinical.py``.
 """
 
 import numpy as np
@@ -23,16 +25,18 @@ METRICS = {
 }
 
 
-def all_metrics(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+def all_metrics(
+    y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray, called: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
     """Every metric of ``METRICS``, by its key."""
-    tp, fn, fp, tn = confusion(y_true, y_prob, weights)
+    tp, fn, fp, tn = confusion(y_true, y_prob, weights, called)
     with np.errstate(divide="ignore", invalid="ignore"):
         recall, specificity, precision = tp / (tp + fn), tn / (tn + fp), tp / (tp + fp)
         # scikit-learn calls MCC 0 where a row or a column of the matrix is empty.
         spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
         mcc = np.where(spread > 0, (tp * tn - fp * fn) / np.where(spread > 0, spread, 1), 0.0)
         return {
-            "accuracy": accuracy(y_true, y_prob, weights),
+            "accuracy": accuracy(y_true, y_prob, weights, called),
             "balanced_accuracy": (recall + specificity) / 2,
             "recall": recall,
             "specificity": specificity,
@@ -45,14 +49,19 @@ def all_metrics(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> 
         }
 
 
-def accuracy(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share of right answers at ``THRESHOLD``."""
-    return weights @ ((y_prob >= THRESHOLD) == (y_true == 1)).astype(float) / weights.sum(-1)
+def decisions(y_prob: np.ndarray, called: np.ndarray | None) -> np.ndarray:
+    """Who is called polycystic, shape (n,): ``called`` where it is given, else whoever reaches ``THRESHOLD``."""
+    return y_prob >= THRESHOLD if called is None else np.asarray(called, bool)
 
 
-def confusion(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
-    """True positives, false negatives, false positives, true negatives at ``THRESHOLD``."""
-    positive, called = y_true == 1, y_prob >= THRESHOLD
+def accuracy(y_true, y_prob, weights, called=None) -> np.ndarray:
+    """The share of right answers."""
+    return weights @ (decisions(y_prob, called) == (y_true == 1)).astype(float) / weights.sum(-1)
+
+
+def confusion(y_true, y_prob, weights, called=None) -> tuple[np.ndarray, ...]:
+    """True positives, false negatives, false positives, true negatives."""
+    positive, called = y_true == 1, decisions(y_prob, called)
     return tuple(
         weights @ mask.astype(float)
         for mask in (positive & called, positive & ~called, ~positive & called, ~positive & ~called)
@@ -61,7 +70,7 @@ def confusion(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> tu
 
 def auc(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The chance that a random positive scores above a random negative, ties counted half."""
-    positives, negatives = _by_score(y_true, y_prob, weights)
+    positives, negatives = weight_by_score(y_true, y_prob, weights)
     below = negatives.cumsum(-1) - negatives
     with np.errstate(divide="ignore", invalid="ignore"):
         return (positives * (below + negatives / 2)).sum(-1) / (positives.sum(-1) * negatives.sum(-1))
@@ -69,14 +78,14 @@ def auc(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarr
 
 def average_precision(y_true: np.ndarray, y_prob: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Precision averaged over the recalls gained at each distinct score, from the highest down."""
-    positives, negatives = (part[..., ::-1] for part in _by_score(y_true, y_prob, weights))
+    positives, negatives = (part[..., ::-1] for part in weight_by_score(y_true, y_prob, weights))
     tp, fp = positives.cumsum(-1), negatives.cumsum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.where(tp + fp > 0, tp / (tp + fp), 0.0)
         return (positives * precision).sum(-1) / positives.sum(-1)
 
 
-def _by_score(y_true, y_prob, weights) -> tuple[np.ndarray, np.ndarray]:
+def weight_by_score(y_true, y_prob, weights) -> tuple[np.ndarray, np.ndarray]:
     """Weight of positives and of negatives at each distinct score, lowest first: shape (..., scores)."""
     order = np.argsort(y_prob, kind="stable")
     starts = np.flatnonzero(np.diff(y_prob[order], prepend=-np.inf))

@@ -11,9 +11,11 @@ from markupsafe import Markup, escape
 
 from pcos_utils.config import CAVEAT, ROOT, Study, TooFewSources
 from pcos_utils.data.datasets import facts
-from pcos_utils.evaluation import audit_report, readings, report
-from pcos_utils.evaluation.report import main_table, read_table, stamp, trained_models
+from pcos_utils.evaluation import audit_report, headline, plan, readings, report
+from pcos_utils.evaluation.report import read_table, stamp, trained_models
+from pcos_utils.evaluation.results import main_table
 from pcos_utils.files import write_text
+from pcos_utils.models import counts
 
 
 def figure_cards(study: Study) -> list[dict]:
@@ -31,16 +33,19 @@ def figure_cards(study: Study) -> list[dict]:
     return sorted(cards, key=lambda card: card["name"])
 
 
-def build(study: Study, metric_table: pd.DataFrame) -> Path:
+def build(study: Study, tables: dict[str, pd.DataFrame]) -> Path:
     """The report, ``report.html``: the answer, tables, figures and notebooks, in one file that needs no network."""
-    models = trained_models(study)
+    models, metric_table = trained_models(study), tables["metrics"]
+    judged = models + [name for name in study.models if name == counts.NAME]
     runs = pd.concat([read_table(study, f"runs_{model}") for model in models])
     return _write(
         study,
         use_sentence=readings.use_sentence(read_table(study, "sources")),
         split_sentence=readings.split_sentence(int(metric_table.crossing_sources.max())),
         start_sentence=readings.start_sentence(study, runs).removeprefix("> "),
-        answers=[readings.model_sentence(model, metric_table) for model in models],
+        plan_sentence=plan.sentence(study),
+        answers=[readings.model_sentence(model, metric_table) for model in judged],
+        comparison=headline.sentence(tables["comparisons"]),
         grouped=main_table(metric_table, "grouped").T.to_html(border=0),
         published=main_table(metric_table, "published").T.to_html(border=0),
     )

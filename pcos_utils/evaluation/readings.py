@@ -7,7 +7,6 @@ from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.data.audit import BOTH_LABELS, CROSSING, SOURCES
 from pcos_utils.data.datasets import facts
 from pcos_utils.evaluation.figures import MODEL_NAMES
-from pcos_utils.evaluation.metrics import THRESHOLD
 
 # Human counting of follicles in one section reaches an AUC of .87, in the whole ovary .905 (Pea et al. 2024).
 SUSPICIOUS = 0.95
@@ -83,7 +82,7 @@ def verdict(row: pd.Series) -> str:
 def model_sentence(model: str, metrics: pd.DataFrame) -> str:
     """A model's answer under grouped folds: verdict, AUC, interval and n."""
     rows = metrics[(metrics.model == model) & (metrics.protocol == "grouped") & (metrics.level == "source")]
-    row = rows[rows.metric == "auc"].iloc[0]
+    row = rows[(rows.metric == "auc") & ~rows.beside.astype(bool)].iloc[0]
     text = f"{MODEL_NAMES[model]} is {verdict(row)}: AUC {interval(row)} on {many(row.sources, 'held-out source')}"
     if row.few_sources:
         text += " (fewer than ten of a class: the interval is too narrow)"
@@ -151,18 +150,18 @@ def saliency_sentence(titles: list[str], maps: np.ndarray, name: str) -> str:
 
 
 def ranking_sentence(metrics: pd.DataFrame, models: list[str]) -> str:
-    """Which networks rank sources better than chance, and the best AUC."""
+    """Which readers rank sources better than chance, and the best AUC."""
     rows = metrics[(metrics.protocol == "grouped") & (metrics.level == "source") & (metrics.metric == "auc")]
-    rows = rows.set_index("model").loc[models]
+    rows = rows[~rows.beside.astype(bool)].set_index("model").loc[models]
     better = [MODEL_NAMES[model] for model, row in rows.iterrows() if verdict(row) == "better than chance"]
     best = rows.value.idxmax()
-    who = ", ".join(better) if better else "No network"
+    who = ", ".join(better) if better else "none of them"
     return f"Better than chance at ranking: {who}. Highest AUC: {MODEL_NAMES[best]}, {interval(rows.loc[best])}."
 
 
 def confusion_sentence(model: str, table: pd.DataFrame) -> str:
-    """How many sources of each class were called polycystic at the fixed threshold."""
-    called, positive = table.probability >= THRESHOLD, table.label == 1
+    """How many sources of each class were called polycystic at the threshold fixed beforehand."""
+    called, positive = table.called, table.label == 1
     found, wrong = int((called & positive).sum()), int((called & ~positive).sum())
     return (
         f"{MODEL_NAMES[model]} finds {found} of {many(int(positive.sum()), 'polycystic source')} "
@@ -176,15 +175,4 @@ def calibration_sentence(model: str, table: pd.DataFrame) -> str:
     return (
         f"{MODEL_NAMES[model]}: nine of ten probabilities lie between {number(low)} and {number(high)}, around a share "
         f"of {number(table.label.mean())}."
-    )
-
-
-def summary_sentence(ours: pd.DataFrame, published: pd.DataFrame) -> str:
-    """The width of the recall intervals, ours beside those that the published frames support."""
-    mine, theirs = (table[table.metric == "recall"] for table in (ours, published))
-    return (
-        f"Recall: our intervals, on {many(int(mine.sources.max()), 'source')}, are "
-        f"{number((mine.high - mine.low).min())} to {number((mine.high - mine.low).max())} wide; the published recalls "
-        f"({', '.join(number(value) for value in theirs.value)}) rest on {int(theirs.frames.max())} frames, and theirs "
-        f"are {number((theirs.high - theirs.low).min())} or wider."
     )

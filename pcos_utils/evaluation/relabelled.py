@@ -3,10 +3,13 @@
 The scores stay; nothing is trained anew.
 """
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation import metrics, uncertainty
+from pcos_utils.evaluation import bootstrap, metrics
+from pcos_utils.evaluation.uncertainty import FEW
 
 FEWEST = (12, 20, 25)  # follicles: Rotterdam 2003, international guideline 2018 and 2023, AE-PCOS 2014
 LARGE_OVARY = 10.0  # mL, under each of them
@@ -36,13 +39,15 @@ def definitions(scores: pd.DataFrame, truth: pd.DataFrame, *, resamples: int, se
 
 
 def _auc(table: pd.DataFrame, resamples: int, seed: int) -> dict:
-    y_true, score = table.label.to_numpy(), table.logit.to_numpy()
-    drawn = metrics.auc(y_true, score, uncertainty.source_weights(table, resamples, seed))
-    drawn, tail = drawn[np.isfinite(drawn)], (1 - uncertainty.LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail]) if len(drawn) and np.ptp(drawn) else (np.nan, np.nan)
-    few = bool(min(y_true.sum(), (1 - y_true).sum()) < uncertainty.FEW)
-    value = float(metrics.auc(y_true, score, np.ones(len(table))))
-    return {"value": value, "low": low, "high": high, "sources": len(table), "few_sources": few}
+    measure = partial(metrics.auc, table.label.to_numpy(), table.logit.to_numpy())
+    positives = int(table.label.sum())
+    facts = {"sources": len(table), "few_sources": min(positives, len(table) - positives) < FEW}
+    if not 0 < positives < len(table):
+        return {"value": np.nan, "low": np.nan, "high": np.nan} | facts
+    left_out, classes = bootstrap.jackknife_weights(table)
+    value, draws = float(measure(np.ones(len(table)))), measure(bootstrap.source_weights(table, resamples, seed))
+    low, high, _ = bootstrap.bca_interval(value, draws, measure(left_out), classes)
+    return {"value": value, "low": low, "high": high} | facts
 
 
 def flips(scores: pd.DataFrame) -> pd.DataFrame:

@@ -1,23 +1,19 @@
 """The study's tables and its figures with their provenance, as the notebooks write and read them."""
 
+import json
 import platform
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
 from pcos_utils.config import ROOT, Study, StudyError
 from pcos_utils.data import manifest, splits
-from pcos_utils.data.splits import crossings, roles
-from pcos_utils.evaluation import metrics, readings, rerun, uncertainty
-from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.files import appearing, sha256, write_csv, write_json
 
-PUBLISHED_FRAMES = {"recall": 4, "specificity": 12, "accuracy": 16}  # independent frames behind the 252 images
 TIMED = ["seconds"]  # columns that differ between two equal runs; they go to timings.csv alone
 
 
@@ -103,16 +99,24 @@ def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def predictions(study: Study, model: str, protocol: str) -> pd.DataFrame:
-    """Test rows of every run of one network under one protocol. Raises StudyError where a fold is missing."""
+def predictions(study: Study, model: str, protocol: str, role: str | None = "test") -> pd.DataFrame:
+    """Rows of every run of one network under one protocol: of one role, or of all where it is None.
+
+    Raises StudyError where a fold is missing.
+    """
     paths = sorted((study.runs_dir / model).glob(f"*/{protocol}/*/predictions.csv"))
-    wanted = 1 if protocol == "published" else study.folds * study.repeats
+    wanted = 1 if protocol == "published" else study.folds * study.repeats * study.inners
     if len(paths) != wanted:
         raise StudyError(
             f"{model} has {len(paths)} of {wanted} runs under the {protocol} protocol; run its notebook again."
         )
+    for path in paths:
+        if sha256(path) != json.loads(path.with_name("run.json").read_text()).get("predictions_sha256"):
+            raise StudyError(
+                f"{path} is not what its run wrote; remove the folder {path.parent.name} and run its notebook again."
+            )
     table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
-    return table[table.role == "test"]
+    return table if role is None else table[table.role == role]
 
 
 def trained_models(study: Study) -> list[str]:
@@ -120,69 +124,7 @@ def trained_models(study: Study) -> list[str]:
     return [model for model in study.models if table_path(study, f"runs_{model}").exists()]
 
 
-def interval_table(table: pd.DataFrame, study: Study, model: str, protocol="grouped", level="source") -> pd.DataFrame:
-    """Every metric with its interval for one table of predictions, marked with model, protocol and level."""
-    made = uncertainty.metric_table(table, resamples=study.resamples, seed=study.seed)
-    for place, (name, value) in enumerate({"model": model, "protocol": protocol, "level": level}.items()):
-        made.insert(place, name, value)
-    return made
-
-
-def evaluate(study: Study) -> pd.DataFrame:
-    """Every metric with its interval, for each network, protocol and level (source, image); also saved."""
-    rows = []
-    sources = read_table(study, "sources")
-    across = crossings(roles(sources, "published", 0, 0, study.seed))
-    for model in trained_models(study):
-        for protocol in ("grouped", "published"):
-            test = predictions(study, model, protocol)
-            for level, table in (("source", metrics.by_source(test)), ("image", metrics.by_image(test))):
-                made = interval_table(table, study, model, protocol, level)
-                rows.append(made.assign(crossing_sources=across if protocol == "published" else 0))
+def join_timings(study: Study) -> None:
+    """Nothing: the seconds of every network's runs are one table, which git ignores."""
     timings = [pd.read_csv(study.runs_dir / model / "timings.csv") for model in trained_models(study)]
     write_csv(table_path(study, "timings"), pd.concat(timings))
-    table = pd.concat(rows, ignore_index=True)
-    save_table(table, study, "metrics")
-    return table
-
-
-def published() -> pd.DataFrame:
-    """The published results with exact intervals that count the 16 frames behind the 252 images, not the copies."""
-    rows = []
-    for row in rerun.published_results().itertuples():
-        values = {
-            "recall": row.tp / (row.tp + row.fn),
-            "specificity": row.tn / (row.tn + row.fp),
-            "accuracy": (row.tp + row.tn) / (row.tp + row.fn + row.fp + row.tn),
-        }
-        for name, value in values.items():
-            n = PUBLISHED_FRAMES[name]
-            low, high = uncertainty.exact_interval(round(value * n), n)
-            rows.append((row.model, name, value, low, high, n))
-    return pd.DataFrame(rows, columns=["model", "metric", "value", "low", "high", "frames"])
-
-
-def main_table(table: pd.DataFrame, protocol: str) -> pd.DataFrame:
-    """The metrics of one protocol at source level for reading: a row per network, ``value [low, high]`` per metric."""
-    chosen = table[(table.protocol == protocol) & (table.level == "source")]
-    cells = chosen.assign(cell=chosen.apply(readings.interval, axis=1))
-    wide = cells.pivot(index="model", columns="metric", values="cell").reindex(chosen.model.unique())
-    wide = wide[list(metrics.METRICS)].rename(columns=metrics.METRICS)
-    count = chosen.groupby("model")[["sources", "few_sources"]].first()
-    wide.insert(0, "n sources", count.sources.astype(str) + np.where(count.few_sources, " (few)", ""))
-    return wide.rename(index=MODEL_NAMES).rename_axis(None).rename_axis(None, axis=1)
-
-
-def answer(study: Study) -> str:
-    """The answer as a Markdown table for the README: one row per network, AUC and recall with interval and n."""
-    table = read_table(study, "metrics")
-    lines = ["| network | AUC | recall | specificity | sources | verdict |", "|---|---|---|---|---|---|"]
-    for model in trained_models(study):
-        rows = table[(table.model == model) & (table.protocol == "grouped") & (table.level == "source")]
-        rows = rows.set_index("metric")
-        cells = [readings.interval(rows.loc[name]) for name in ("auc", "recall", "specificity")]
-        verdict = readings.verdict(rows.loc["auc"])
-        lines.append(f"| {MODEL_NAMES[model]} | {' | '.join(cells)} | {rows.sources.iloc[0]} | {verdict} |")
-    kind = "synthetic phantoms" if study.synthetic else study.data_name
-    note = f"*The demo on {kind}, held-out sources of {study.folds} grouped folds; 95 % intervals over sources.*"
-    return "\n".join([*lines, "", note])

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.data.images import resize
-from pcos_utils.evaluation import metrics, uncertainty
+from pcos_utils.evaluation import bootstrap, metrics
+from pcos_utils.evaluation.uncertainty import FEW
 
 GRAINS = 100  # of speckle across a picture, whatever its size
 METRICS = ("auc", "recall", "specificity")
@@ -168,8 +169,8 @@ def _by_stress(logits, sources, threshold, resamples, seed) -> Iterator[tuple]:
     sources = sources.reset_index(drop=True)
     label = sources.groupby("source", sort=True).label.mean().ge(0.5).astype(int)
     table = label.reset_index()
-    drawn, one, y_true = uncertainty.source_weights(table, resamples, seed), np.ones((1, len(table))), label.to_numpy()
-    few = bool(label.value_counts().reindex([0, 1], fill_value=0).min() < uncertainty.FEW)
+    drawn, one, y_true = bootstrap.source_weights(table, resamples, seed), np.ones((1, len(table))), label.to_numpy()
+    few = bool(label.value_counts().reindex([0, 1], fill_value=0).min() < FEW)
     cut = np.log(threshold / (1 - threshold))
     named = logits.assign(source=sources.source.to_numpy()[logits.row])
     for name, part in named.groupby("stress", sort=False):
@@ -193,9 +194,4 @@ def _judged(y_true: np.ndarray, score: np.ndarray, cut: float, weights: np.ndarr
 
 
 def _interval(draws: np.ndarray, names: tuple[str, str]) -> dict[str, float]:
-    # Where all resamples agree, a bootstrap knows nothing of the uncertainty.
-    finite = draws[np.isfinite(draws)]
-    if not len(finite) or np.ptp(finite) == 0:
-        return dict.fromkeys(names, np.nan)
-    tail = (1 - uncertainty.LEVEL) / 2
-    return dict(zip(names, np.quantile(finite, [tail, 1 - tail]), strict=True))
+    return dict(zip(names, bootstrap.percentile_interval(draws)[:2], strict=True))

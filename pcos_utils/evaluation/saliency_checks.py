@@ -18,7 +18,8 @@ from scipy.stats import rankdata
 from torch import nn
 
 from pcos_utils.data import phantom
-from pcos_utils.evaluation import uncertainty
+from pcos_utils.evaluation import bootstrap
+from pcos_utils.evaluation.uncertainty import FEW
 from pcos_utils.evaluation.explain import saliency
 from pcos_utils.models import architectures, features, training, weights
 from pcos_utils.models.devices import Engine
@@ -140,16 +141,16 @@ def check_table(checks: pd.DataFrame, sources: pd.DataFrame, *, resamples: int, 
 
 
 def mean_interval(values: pd.Series, sources: pd.DataFrame, *, resamples: int, seed: int = 0) -> dict:
-    """The mean over sources (of each source's mean), a percentile bootstrap over sources, and what was empty."""
+    """The mean over sources (of each source's mean), its 95 % interval (BCa bootstrap), and what was empty."""
     known = sources.assign(value=np.asarray(values)).dropna(subset=["value"])
     table = known.groupby("source", sort=True).agg(label=("label", "max"), value=("value", "mean")).reset_index()
     facts = {"sources": len(table), "empty": len(sources) - len(known)}
-    facts["few_sources"] = bool(table.label.value_counts().reindex([0, 1], fill_value=0).min() < uncertainty.FEW)
+    facts["few_sources"] = bool(table.label.value_counts().reindex([0, 1], fill_value=0).min() < FEW)
     if len(table) < 2:
         return {"value": table.value.mean(), "low": np.nan, "high": np.nan} | facts
-    drawn = uncertainty.source_weights(table, resamples, seed)
-    tail = (1 - uncertainty.LEVEL) / 2
-    low, high = np.quantile(drawn @ table.value.to_numpy() / len(table), [tail, 1 - tail])
+    values, (left_out, classes) = table.value.to_numpy(), bootstrap.jackknife_weights(table)
+    draws = bootstrap.source_weights(table, resamples, seed) @ values / len(table)
+    low, high, _ = bootstrap.bca_interval(values.mean(), draws, left_out @ values / len(table), classes)
     return {"value": table.value.mean(), "low": low, "high": high} | facts
 
 

@@ -1,62 +1,85 @@
-"""Intervals whose unit is the source: copies of a picture move together, so they are drawn together."""
+"""Intervals whose unit is the source: copies of a picture move together, so they are drawn together.
+
+What each interval covers is measured by ``benchmarks/interval_coverage.py``.
+"""
 
 import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
-from pcos_utils.evaluation import metrics
+from pcos_utils.evaluation import bootstrap, clinical, delong, metrics
+from pcos_utils.evaluation.bootstrap import LEVEL, source_weights
 
-LEVEL = 0.95
 FEW = 10  # sources of a class below which a bootstrap interval is too narrow; the tables then say so
+AT_HALF, BEFOREHAND = "0.5", "beforehand"  # where a decision is made: probability .5, or the inner folds' threshold
+DECIDED = {"accuracy", "balanced_accuracy", "recall", "specificity", "precision", "f1", "mcc"} | set(
+    clinical.AT_A_DECISION
+)
 
 
-def source_weights(table: pd.DataFrame, resamples: int, seed: int) -> np.ndarray:
-    """Bootstrap weights, shape (resamples, rows): how often each row's source was drawn.
+def metric_table(
+    table: pd.DataFrame, *, resamples: int, seed: int = 0, at: str = AT_HALF, further: bool = False
+) -> pd.DataFrame:
+    """Every metric with its interval: columns metric, value, low, high, method, sources, images, few_sources, reason.
 
-    Sources are drawn with replacement within each class, so that every resample has both. Source, label: columns of
-    ``table``.
-    """
-    rng = np.random.default_rng(seed)
-    label_of = table.groupby("source", sort=True).label.max()
-    drawn = np.zeros((resamples, len(label_of)))
-    for label in (0, 1):
-        where = np.flatnonzero(label_of == label)
-        if len(where):
-            drawn[:, where] = rng.multinomial(len(where), np.full(len(where), 1 / len(where)), size=resamples)
-    return drawn[:, label_of.index.get_indexer(table.source)]
-
-
-def metric_table(table: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
-    """Every metric with its interval: columns metric, value, low, high, method, sources, images, few_sources.
-
-    ``table``: source, label, probability; one row per source or per image. Shares of sources get the exact binomial
-    interval, all else a percentile bootstrap over sources, stratified by class. Where every resample gives the same
-    value, a bootstrap knows nothing of the uncertainty: the interval is then empty and ``method`` is "none".
-    ``few_sources`` marks rows that rest on fewer than ten sources of a class: their bootstrap is too narrow.
+    ``table``: source, label, probability; one row per source or per image. Where ``at`` is "beforehand" its column
+    ``called`` decides, else a probability of .5. ``further`` adds the metrics of ``clinical.py``. Shares of sources
+    get the exact binomial interval, all else a BCa bootstrap over sources, stratified by class. Where that is not
+    defined the interval is empty, ``method`` is "none" and ``reason`` says why. ``few_sources`` marks rows that rest
+    on fewer than ten sources of a class: their bootstrap is too narrow.
     """
     y_true, y_prob = table.label.to_numpy(), table.probability.to_numpy()
-    points = metrics.all_metrics(y_true, y_prob, np.ones(len(table)))
-    draws = metrics.all_metrics(y_true, y_prob, source_weights(table, resamples, seed))
-    tail = (1 - LEVEL) / 2
+    called = table.called.to_numpy(bool) if at == BEFOREHAND else None
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        found = metrics.all_metrics(y_true, y_prob, weights, called)
+        return found | clinical.clinical_metrics(y_true, y_prob, weights, called) if further else found
+
+    left_out, classes = bootstrap.jackknife_weights(table)
+    points, draws = measure(np.ones(len(table))), measure(source_weights(table, resamples, seed))
+    influence = measure(left_out)
     per_class = table.groupby("label").source.nunique()
     rows = []
-    shares = _shares(y_true, y_prob) if table.source.is_unique else {}
+    shares = _shares(y_true, y_prob, called) if table.source.is_unique else {}
     for name, value in points.items():
-        finite = draws[name][np.isfinite(draws[name])]
         if shares.get(name, (0, 0))[1]:
-            rows.append((name, float(value), *exact_interval(*shares[name]), "exact"))
-        elif len(finite) and np.ptp(finite) > 0:
-            rows.append((name, float(value), *np.quantile(finite, [tail, 1 - tail]), "bootstrap"))
-        else:
-            rows.append((name, float(value), np.nan, np.nan, "none"))
-    made = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "method"])
+            rows.append((name, float(value), *exact_interval(*shares[name]), "exact", ""))
+            continue
+        low, high, reason = bootstrap.bca_interval(float(value), draws[name], influence[name], classes)
+        rows.append((name, float(value), low, high, "none" if reason else "BCa", reason))
+    made = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "method", "reason"])
     images = int(table.images.sum()) if "images" in table else len(table)
-    return made.assign(sources=table.source.nunique(), images=images, few_sources=bool(per_class.min() < FEW))
+    made = made.assign(sources=table.source.nunique(), images=images, few_sources=bool(per_class.min() < FEW))
+    return made[[name for name in made if name != "reason"] + ["reason"]]
 
 
-def _shares(y_true: np.ndarray, y_prob: np.ndarray) -> dict[str, tuple[int, int]]:
+def evidence_table(table: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
+    """Every metric of judged sources at both operating points, with second intervals: metric_table's columns, and two.
+
+    ``at``: "0.5", "beforehand", or "" where no decision is needed. ``beside``: a second interval of a metric that has
+    a row already (AUC: DeLong on the logit's scale, and Newcombe's, which exists at an AUC of 1, too). ``table``: one
+    row per source with source, label, probability, called, as of ``calibration.by_source``.
+    """
+    parts = []
+    for at in (AT_HALF, BEFOREHAND):
+        made = metric_table(table, resamples=resamples, seed=seed, at=at, further=True)
+        decided = made.metric.isin(DECIDED)
+        parts.append(made[decided].assign(at=at))
+        if at == AT_HALF:
+            parts.insert(0, made[~decided].assign(at=""))
+    rows = pd.concat(parts, ignore_index=True).assign(beside=False)
+    y_true, y_prob = table.label.to_numpy(), table.probability.to_numpy()
+    second = rows[rows.metric == "auc"].assign(beside=True)
+    low, high, reason = delong.interval(y_true, y_prob)
+    by_variance = second.assign(low=low, high=high, reason=reason, method="none" if reason else "DeLong")
+    low, high = delong.score_interval(y_true, y_prob)
+    by_score = second.assign(low=low, high=high, reason="", method="Newcombe")
+    return pd.concat([rows, by_variance, by_score], ignore_index=True)
+
+
+def _shares(y_true, y_prob, called=None) -> dict[str, tuple[int, int]]:
     """Hits and trials behind the metrics that are shares of independent sources."""
-    counts = metrics.confusion(y_true, y_prob, np.ones(len(y_true)))
+    counts = metrics.confusion(y_true, y_prob, np.ones(len(y_true)), called)
     tp, fn, fp, tn = (int(count) for count in counts)
     return {
         "accuracy": (tp + tn, tp + fn + fp + tn),

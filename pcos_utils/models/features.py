@@ -1,24 +1,96 @@
-"""Frozen features, computed once and used in every epoch: then only the head is trained, in seconds.
+"""Frozen features, computed once and used in every epoch and every fold: then only the head is trained, in seconds.
 
 That is the same training only where batch norm is frozen too; else a picture's features depend on its batch.
 """
 
 import copy
+import functools
+import hashlib
+import json
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 from torchvision.models import DenseNet
 
+from pcos_utils.config import Study
+from pcos_utils.data import cache, phantom
+from pcos_utils.data import images as loader
+from pcos_utils.files import alone_in, appearing
+from pcos_utils.models import architectures, training, weights
 from pcos_utils.models.devices import Engine
+from pcos_utils.models.recipes import Recipe
 
 BATCH = 32
+STAND_INS = range(2_000_000_000, 2_000_000_032)  # seeds of phantoms, far from all others
 
 
-def head_of(model: DenseNet) -> nn.Linear:
-    """The layer that answers from the features; training it trains the model."""
-    return model.classifier
+@functools.lru_cache(maxsize=1)
+def start(name: str, study: Study) -> tuple[DenseNet, str]:
+    """The network whose features all runs of a study share, and what it starts from, as ``weights.start`` says it."""
+    torch.manual_seed(study.seed)
+    network = architectures.build(name, study.image_side, memory_efficient=study.memory_efficient)
+    origin = weights.start(network, name, study.weights, must_fetch=study.preset == "full")
+    if origin.startswith("random"):
+        # Random weights have no statistics yet. They come from phantoms, so that no frame of the study is in them.
+        drawn = [phantom.simulate(seed, seed % 2).image for seed in STAND_INS]
+        grey = [loader.resize(np.repeat(image[..., None], 3, axis=2), study.image_side) for image in drawn]
+        prepare = functools.partial(architectures.prepare, name)
+        training.calibrate_batch_norm(network, prepare, torch.from_numpy(np.stack(grey)))
+    return network, origin
+
+
+def shared(
+    name: str, study: Study, recipe: Recipe, rows: pd.DataFrame, pixels: Tensor, engine: Engine
+) -> tuple[Tensor, Path]:
+    """Features of all images of a study, float32 (n, 1 + copies, channels), and the file of the network behind them.
+
+    First of the image itself, in float32; then of the recipe's changes of it. ``rows``: the images' ``sha256``.
+    They are computed by the first run that asks and read by all others.
+    """
+    network, _ = start(name, study)
+    state = hashlib.sha256(b"".join(part.numpy().tobytes() for part in network.state_dict().values())).hexdigest()
+    change = (recipe.feature_copies, recipe.rotation, recipe.brightness, recipe.flip)
+    facts = [list(rows.sha256), study.image_side, study.seed, engine.precision, engine.device.type, state, change]
+    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
+    folder = study.runs_dir / name / "features"
+    path, behind = folder / f"{key}.npy", folder / f"{key}.safetensors"
+    with alone_in(folder, lambda: None):
+        if not path.exists():
+            draws, changed = torch.Generator().manual_seed(study.seed), training.augmentation_of(recipe)
+            take = functools.partial(extract, network, functools.partial(architectures.prepare, name), pixels)
+            own = take(engine.exact())
+            others = take(engine, lambda batch: changed(batch, None, draws)[0], recipe.feature_copies)
+            weights.save(network, behind, {"model": name})
+            with appearing(path) as temporary:
+                np.save(temporary, torch.cat([own, others], dim=1).cpu().numpy())
+    return torch.from_numpy(np.load(path)), behind
+
+
+def of_study(name: str, study: Study, recipe: Recipe, table: pd.DataFrame, engine: Engine) -> np.ndarray:
+    """Untrained features of the used images of ``table`` (sources.csv), (n, channels): those that the runs use."""
+    rows = table[table.used == "yes"].reset_index(drop=True).rename(columns={"path": "file"}).assign(copy=0)
+    pixels = cache.stack(rows, study.image_dir, study.image_side, study.data_dir / "cache", seed=recipe.seed or 0)
+    return shared(name, study, recipe, rows, torch.from_numpy(pixels), engine)[0][:, 0].numpy()
+
+
+def trained(name: str, study: Study, folder: Path) -> nn.Module:
+    """The network of a finished run. Where the run trained a head alone, with the features that it was trained on."""
+    network = architectures.build(name, study.image_side)
+    path = folder / "weights.safetensors"
+    with safe_open(path, "pt") as stored:
+        behind = (stored.metadata() or {}).get("features")
+    if behind:
+        weights.load(network, study.runs_dir / name / "features" / behind)
+        weights.load(network.classifier, path)
+    else:
+        weights.load(network, path)
+    return network
 
 
 @torch.no_grad()  # and not inference_mode, whose results cannot be trained on

@@ -14,15 +14,15 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional as F
 
-from pcos_utils.config import StudyError
 from pcos_utils.data import phantom
 from pcos_utils.data import shards as shard_files
+from pcos_utils.data.effects import Effects
 from pcos_utils.files import alone_in, sha256, write_csv, write_json
 from pcos_utils.models import devices, follicles, training, unet, weights
 from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.recipes import FOLLICLES, Recipe
 
-HELD_OUT_SEED = 1_000  # of the shards that judge; those that train take the run's own seed, which is smaller
+PHANTOM_SEED, HELD_OUT_SEED = 0, 1_000  # of the shards that train, the same for all runs, and of those that judge
 BLUR = 0.3  # probability
 
 
@@ -55,6 +55,7 @@ def pretrain(
     *,
     recipe: Recipe = FOLLICLES,
     held_out: int = 200,
+    effects: Effects | None = None,
     shard_folder: Path | None = None,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> dict:
@@ -62,10 +63,10 @@ def pretrain(
 
     Trained on ``per_class`` phantoms of each label, and judged on ``held_out`` of each (at most as many) that it never
     saw: Dice of the three maps, and how the count agrees with the truth. A finished run with the same settings is read,
-    an unfinished one goes on. Raises StudyError for an impossible seed and where nothing can be written.
+    an unfinished one goes on. ``seed`` draws weights, order and changes; the phantoms are the same for every seed.
+    ``effects``: of the phantoms that train; those that judge always have all. Raises StudyError where nothing can be
+    written.
     """
-    if not 0 <= seed < HELD_OUT_SEED:
-        raise StudyError(f"The seed {seed} cannot be used to train; take one from 0 to {HELD_OUT_SEED - 1}.")
     shard_folder, held_out = shard_folder or folder.parent / "shards", min(held_out, per_class)
     settings = {
         "model": "follicle_unet",
@@ -76,12 +77,14 @@ def pretrain(
         "seed": seed,
         "precision": engine.precision,
     }
+    if effects:
+        settings["effects"] = effects.name
     settings = json.loads(json.dumps(settings))  # as it will be read again
     record = folder / "run.json"
     with alone_in(folder, lambda: print("another process is at this run; waiting for it to end", flush=True)):
         if record.exists() and (made := json.loads(record.read_text())).items() >= settings.items():
             return made
-        seen = shard_files.load(shard_files.shards(shard_folder, per_class, seed))
+        seen = shard_files.load(shard_files.shards(shard_folder, per_class, PHANTOM_SEED, effects))
         held = shard_files.load(shard_files.shards(shard_folder, held_out, HELD_OUT_SEED))
         torch.manual_seed(seed)
         network = unet.follicle_unet()

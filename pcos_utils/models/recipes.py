@@ -54,7 +54,7 @@ RECIPES = {
     ("iustnet", "ours"): Recipe(**_OURS, learning_rate=0.001, epochs=60, average=0.98),
 }
 # The network that outlines follicles on phantoms; its augmentation is its own (pretraining.jitter).
-FOLLICLES = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=12)
+FOLLICLES = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=8)
 # A demo shows the path, not the destination: a few epochs, chosen so that two CPU cores need about a minute a network.
 DEMO_EPOCHS = {
     ("densenet201", "published"): 1,

@@ -6,6 +6,7 @@ holds, and ends as if it had never stopped: on a CPU with as many threads, to th
 """
 
 import ast
+import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -18,10 +19,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import cache, images, offline, splits
-from pcos_utils.files import alone_in, in_a_sentence, write_csv, write_json
+from pcos_utils.files import alone_in, in_a_sentence, sha256, write_csv, write_json
 from pcos_utils.models import architectures, features, training, weights
 from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.devices import Engine
@@ -36,7 +38,7 @@ CODE = ("architectures", "augmentation", "checkpoints", "devices", "features", "
 
 
 class Job(NamedTuple):
-    """What one run is: ``one`` is a row of the plan (arm, protocol, seed, repeat, fold)."""
+    """What one run is: ``one`` is a row of the plan (arm, protocol, seed, repeat, fold, inner)."""
 
     model: str
     study: Study
@@ -64,14 +66,17 @@ class Job(NamedTuple):
             "study": self.study.model_dump(exclude={"models", "resamples", "allow_cpu", "data", "labels"}),
             "data": self.study.data_name,
             "recipe": self.recipe.model_dump(),
-            "run": {"seed": self.one.seed, "repeat": self.one.repeat, "fold": self.one.fold},
+            "run": {name: getattr(self.one, name) for name in ("seed", "repeat", "fold", "inner")},
             "sources_sha256": self.sources_sha256,
             "code_sha256": code_hash(),
         }
 
     def say(self, text: str) -> None:
         """The text on a line that names the run."""
-        print(f"{self.model} {self.one.arm} repeat {self.one.repeat} fold {self.one.fold}: {text}", flush=True)
+        print(
+            f"{self.model} {self.one.arm} repeat {self.one.repeat} fold {self.one.fold} inner {self.one.inner}: {text}",
+            flush=True,
+        )
 
 
 def execute(job: Job, table: pd.DataFrame, bar) -> dict:
@@ -80,7 +85,8 @@ def execute(job: Job, table: pd.DataFrame, bar) -> dict:
     ``bar`` is told of every epoch. Raises StudyError where a source stands on both sides, memory is short, or nothing
     can be written.
     """
-    roles = splits.roles(table, job.one.protocol, job.one.repeat, job.one.fold, job.one.seed)
+    one = job.one
+    roles = splits.roles(table, one.protocol, one.repeat, one.fold, one.seed, one.inner, job.study.inners)
     crossings = splits.guard(roles, job.one.protocol)
     settings = job.settings
     settings_hash = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
@@ -95,7 +101,7 @@ def execute(job: Job, table: pd.DataFrame, bar) -> dict:
         else:
             with _enough_memory(job):
                 record = _train(job, roles, bar, keep, settings_hash)
-            record = settings | record | {"crossings": crossings}
+            record = settings | record | {"crossings": crossings, "plan_sha256": sha256(job.study.plan_path)}
             write_json(job.folder / "run.json", record)
         keep.remove()
     return record
@@ -118,39 +124,41 @@ def _finished(path: Path, settings_hash: str) -> dict | None:
 def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: str) -> dict:
     """What run.json says beside the settings; the run's other files are written."""
     one, how, study = job.one, job.recipe, job.study
-    seed = how.seed if how.seed is not None else 1000 * one.seed + 100 * one.repeat + one.fold
-    torch.manual_seed(seed)
-    network = architectures.build(job.model, study.image_side, memory_efficient=study.memory_efficient)
-    origin = weights.start(network, job.model, study.weights, must_fetch=study.preset == "full")
     copies = offline.copies_of(roles[roles.role == "train"], dict(enumerate(how.copies)), synthetic=study.synthetic)
     roles = offline.expand(roles, copies)
     pixels = torch.from_numpy(
         cache.stack(roles, study.image_dir, study.image_side, study.data_dir / "cache", seed=how.seed or 0)
     )
-    prepare = partial(architectures.prepare, job.model)
-    train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
-    train = train._replace(pixels=job.engine.hold(train.pixels))
-    if how.freeze_batch_norm and origin.startswith("random"):
-        training.calibrate_batch_norm(network, prepare, train.pixels.cpu())
+    seed = how.seed if how.seed is not None else 1000 * one.seed + 100 * one.repeat + one.fold + 100_000 * one.inner
     on_epoch = lambda row: bar.update()  # noqa: E731
     fit = partial(training.fit, recipe=how, seed=seed, engine=job.engine, on_epoch=on_epoch, keep=keep)
+    torch.manual_seed(seed)
+    facts = {"model": job.model, "settings_sha256": settings_hash}
     if how.feature_copies:
-        changed, changes = training.augmentation_of(how), torch.Generator().manual_seed(seed)
-        change = lambda batch: changed(batch, None, changes)[0]  # noqa: E731
-        extract = partial(features.extract, network, prepare, engine=job.engine)
-        seen = train._replace(pixels=extract(train.pixels, change=change, copies=how.feature_copies))
-        held = selection._replace(pixels=extract(selection.pixels))
-        history = fit(features.head_of(network), features.only, seen, held, change=features.pick)
+        base, origin = features.start(job.model, study)
+        values, behind = features.shared(job.model, study, how, roles, pixels, job.engine)
+        network, prepare, facts["features"] = nn.Linear(base.classifier.in_features, 1), features.only, behind.name
+        train, selection = images_of(roles, values[:, 1:], "train"), images_of(roles, values[:, :1], "selection")
+        history, pixels = fit(network, prepare, train, selection, change=features.pick), values[:, :1]
     else:
+        prepare = partial(architectures.prepare, job.model)
+        network = architectures.build(job.model, study.image_side, memory_efficient=study.memory_efficient)
+        origin = weights.start(network, job.model, study.weights, must_fetch=study.preset == "full")
+        train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
+        train = train._replace(pixels=job.engine.hold(train.pixels))
+        if how.freeze_batch_norm and origin.startswith("random"):
+            training.calibrate_batch_norm(network, prepare, train.pixels.cpu())
         history = fit(network, prepare, train, selection)
     predictions = _predictions(network, prepare, roles, pixels, job)
     seconds = keep.seconds
     chosen = history[history.chosen].iloc[0]
-    weights.save(network, job.folder / "weights.safetensors", {"model": job.model, "settings_sha256": settings_hash})
+    weights.save(network, job.folder / "weights.safetensors", facts)
     write_csv(job.folder / "history.csv", history)
     write_csv(job.folder / "predictions.csv", predictions)
+    digest = sha256(job.folder / "predictions.csv")
     return {
         "settings_sha256": settings_hash,
+        "predictions_sha256": digest,
         "start": origin,
         "note": getattr(network, "note", ""),
         "chosen_epoch": int(chosen.epoch),
@@ -213,12 +221,14 @@ def _predictions(network, prepare, roles: pd.DataFrame, pixels: torch.Tensor, jo
             "seed": job.one.seed,
             "repeat": job.one.repeat,
             "fold": job.one.fold,
+            "inner": job.one.inner,
             "logit": logits,
             "probability": 1 / (1 + np.exp(-logits.astype(np.float64))),
         }
     )
 
 
+@functools.cache
 def code_hash() -> str:
     """SHA-256 of the code that decides a run's numbers; comments and docstrings do not count."""
     digest = hashlib.sha256()

@@ -1,6 +1,7 @@
 """Many runs: the table of runs of one network (arms, repeats, folds), executed; finished ones are skipped."""
 
 import os
+from itertools import product
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -16,14 +17,12 @@ SHOWN = ("start", "chosen_epoch", "selection_loss", "crossings", "train_images",
 
 
 def plan(model: str, study: Study) -> pd.DataFrame:
-    """The runs of one network: columns arm, protocol, seed, repeat, fold. The published split is run once."""
+    """The runs of one network: columns arm, protocol, seed, repeat, fold, inner. The published split is run once."""
     rows = []
     for arm in ARMS:
-        once = PROTOCOL_OF_ARM[arm] == "published"
-        for repeat in range(1 if once else study.repeats):
-            for fold in range(1 if once else study.folds):
-                rows.append((arm, PROTOCOL_OF_ARM[arm], study.seed, repeat, fold))
-    return pd.DataFrame(rows, columns=["arm", "protocol", "seed", "repeat", "fold"])
+        turns = (1, 1, 1) if PROTOCOL_OF_ARM[arm] == "published" else (study.repeats, study.folds, study.inners)
+        rows += [(arm, PROTOCOL_OF_ARM[arm], study.seed, *turn) for turn in product(*map(range, turns))]
+    return pd.DataFrame(rows, columns=["arm", "protocol", "seed", "repeat", "fold", "inner"])
 
 
 def run(model: str, study: Study) -> pd.DataFrame:
@@ -37,6 +36,10 @@ def run(model: str, study: Study) -> pd.DataFrame:
     table_path = study.report_dir / "sources.csv"
     if not table_path.exists():
         raise StudyError(f"{table_path.name} of {study.name} is missing; run notebook 02 first, or 'make reproduce'.")
+    if not study.plan_path.exists():
+        raise StudyError(
+            f"{study.plan_path.name} of {study.name} is missing: nothing is trained without a plan; run notebook 02."
+        )
     table = manifest.read(table_path)
     runs = plan(model, study)
     rows = []

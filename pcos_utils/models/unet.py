@@ -1,7 +1,8 @@
 """A small U-Net that outlines follicles, with its targets and its loss.
 
-U-Net: Ronneberger et al. 2015, with batch norm and nearest upsampling. The core map follows the idea of deep
-watershed (Bai and Urtasun 2017): what touches in the mask is apart in the cores. Dice loss: Milletari et al. 2016.
+U-Net: Ronneberger et al. 2015, with batch norm and nearest upsampling. Two by two pixels are read and answered at a
+time (Shi et al. 2016), so that no convolution runs at full size: a third of the time. The core map follows the idea of
+deep watershed (Bai and Urtasun 2017): what touches in the mask is apart in the cores. Dice loss: Milletari et al. 2016.
 """
 
 import numpy as np
@@ -9,13 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-CHANNELS = (16, 32, 64, 96, 128)
+CHANNELS = (24, 32, 48, 64, 96)
+BLOCK = 2  # px a side that one cell of the first level holds
 MAPS = ("follicle", "core", "ovary")
 WEIGHTS = (1.0, 1.0, 0.4)  # of the maps in the loss: the ovary's outline is vague in many frames
 
 
 def follicle_unet() -> "UNet":
-    """A U-Net with random weights, three maps for one grey channel: 921,667 parameters."""
+    """A U-Net with random weights, three maps for one grey channel: 509,196 parameters."""
     return UNet()
 
 
@@ -24,26 +26,26 @@ class UNet(nn.Module):
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS, maps: int = len(MAPS)):
         super().__init__()
-        inputs = (1, *channels[:-1])
+        inputs = (BLOCK**2, *channels[:-1])
         self.down = nn.ModuleList(_level(before, after) for before, after in zip(inputs, channels, strict=True))
         pairs = list(zip(channels[1:], channels[:-1], strict=True))[::-1]
         self.up = nn.ModuleList(_level(deep + skip, skip) for deep, skip in pairs)
-        self.head = nn.Conv2d(channels[0], maps, 1)
+        self.head = nn.Conv2d(channels[0], maps * BLOCK**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits, shape (n, 3, H, W) as in MAPS, for standardised images (n, 1, H, W).
 
-        Raises ValueError unless both sides are multiples of 16, since four poolings must divide them.
+        Raises ValueError unless both sides are multiples of 32, since the blocks and four poolings must divide them.
         """
-        if x.shape[-2] % 16 or x.shape[-1] % 16:
-            raise ValueError(f"Both sides of the images must be multiples of 16, not {tuple(x.shape[-2:])}.")
-        skips = []
+        if x.shape[-2] % 32 or x.shape[-1] % 32:
+            raise ValueError(f"Both sides of the images must be multiples of 32, not {tuple(x.shape[-2:])}.")
+        x, skips = F.pixel_unshuffle(x, BLOCK), []  # (n, 4, H / 2, W / 2)
         for level in self.down:
             x = level(F.max_pool2d(x, 2) if skips else x)
-            skips.append(x)  # (n, 16 .. 128, H / 1 .. 16, W / 1 .. 16)
+            skips.append(x)  # (n, 24 .. 96, H / 2 .. 32, W / 2 .. 32)
         for level, skip in zip(self.up, skips[-2::-1], strict=True):
             x = level(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        return self.head(x)  # (n, 16, H, W) -> (n, 3, H, W)
+        return F.pixel_shuffle(self.head(x), BLOCK)  # (n, 24, H / 2, W / 2) -> (n, 3, H, W)
 
 
 def _level(before: int, after: int) -> nn.Sequential:

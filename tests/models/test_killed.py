@@ -11,7 +11,7 @@ import torch
 
 from pcos_utils import files
 from pcos_utils.config import ROOT, StudyError
-from pcos_utils.files import sha256, write_csv
+from pcos_utils.files import sha256, write_csv, write_json
 from pcos_utils.models import architectures, checkpoints, run, sweep, weights
 
 
@@ -22,6 +22,7 @@ def place(small, tmp_path, monkeypatch):
     monkeypatch.setenv("PCOS_HOME", str(tmp_path))
     (tmp_path / "data").symlink_to(there / "data")
     write_csv(study.report_dir / "sources.csv", table)
+    write_json(study.plan_path, {})
     whole = sweep.plan(None, study)
     monkeypatch.setattr(sweep, "plan", lambda *_: whole.query("arm == 'ours'").head(1))
     return tmp_path

@@ -4,11 +4,13 @@ import json
 
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 
-from pcos_utils import config
+from pcos_utils import config, files
+from pcos_utils.data import images
 from pcos_utils.files import write_csv
-from pcos_utils.models import devices, run, sweep
+from pcos_utils.models import architectures, devices, features, run, sweep
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +37,19 @@ def test_a_run_folder_holds_what_later_rooms_read(ran):
         wanted = {"test"} if one.protocol == "published" else {"selection", "test"}
         assert set(predictions.role) == wanted and predictions.probability.between(0, 1).all()
         assert len(pd.read_csv(folder / "history.csv")) == 2
+        assert record["plan_sha256"] == files.sha256(study.plan_path)
+        assert record["predictions_sha256"] == files.sha256(folder / "predictions.csv")
         assert len(load_file(folder / "weights.safetensors")) == 10
     grouped = runs[runs.protocol == "grouped"]
     assert grouped.test_sources.sum() == (table.used == "yes").sum() == 24
+
+
+def test_nothing_is_trained_without_a_plan(ran, tmp_path, monkeypatch):
+    study, table, _ = ran
+    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
+    write_csv(study.report_dir / "sources.csv", table)
+    with pytest.raises(config.StudyError, match="plan.json.*without a plan"):
+        sweep.run("iustnet", study)
 
 
 def test_finished_runs_are_read_and_changed_ones_trained_again(ran, monkeypatch):
@@ -79,6 +91,7 @@ def test_a_source_made_to_cross_stops_before_training(small, tmp_path, monkeypat
     monkeypatch.setenv("PCOS_HOME", str(tmp_path))
     (tmp_path / "data").symlink_to(place / "data")
     write_csv(study.report_dir / "sources.csv", crossed)
+    files.write_json(study.plan_path, {})
     with pytest.raises(config.StudyError, match="both sides"):
         sweep.run("iustnet", study)
     assert not list(study.runs_dir.glob("*/ours/**/weights.safetensors"))
@@ -93,3 +106,35 @@ def test_full_without_a_gpu_is_one_sentence(monkeypatch):
 
 def test_the_code_hash_ignores_words_about_the_code():
     assert run.code_hash() == run.code_hash() and len(run.code_hash()) == 64
+
+
+def test_inner_folds_take_turns_to_select(ran):
+    study, table, _ = ran
+    study = study.model_copy(update={"inners": 3, "epochs": 1})
+    runs = sweep.run("iustnet", study)
+    grouped = runs[runs.protocol == "grouped"]
+    assert len(grouped) == 6 and len({study.run_dir("iustnet", one) for one in grouped.itertuples()}) == 6
+    for fold, part in grouped.groupby("fold"):
+        rows = pd.concat([pd.read_csv(study.run_dir("iustnet", one) / "predictions.csv") for one in part.itertuples()])
+        selected, tested = rows[rows.role == "selection"], rows[rows.role == "test"]
+        outside = table.source[(table.used == "yes") & (table.r0 != fold)]
+        assert sorted(selected.source) == sorted(outside)  # each training source once
+        assert not set(selected.source) & set(tested.source) and tested.groupby("source").size().eq(3).all()
+
+
+def test_frozen_features_are_computed_once_for_all_runs(ran, monkeypatch):
+    study, _, _ = ran
+    study = study.model_copy(update={"epochs": 1})
+    calls, extract = [], features.extract
+    monkeypatch.setattr(features, "extract", lambda *given, **named: calls.append(1) or extract(*given, **named))
+    runs = sweep.run("densenet201", study)
+    assert len(calls) == 2  # the pictures themselves, and their changes
+    ours = next(one for one in runs.itertuples() if one.arm == "ours")
+    folder = study.run_dir("densenet201", ours)
+    assert len(load_file(folder / "weights.safetensors")) == 2  # the head alone
+    network = features.trained("densenet201", study, folder).eval()
+    rows = pd.read_csv(folder / "predictions.csv").head(3)
+    pixels = images.stack([study.image_dir / name for name in rows.image], study.image_side)
+    with torch.inference_mode():
+        logits = network(architectures.prepare("densenet201", torch.from_numpy(pixels))).squeeze(1)
+    assert logits.tolist() == pytest.approx(rows.logit.tolist(), abs=1e-4)

@@ -1,0 +1,201 @@
+"""Planned comparisons of two models on the same sources: how large the difference is, and whether it is shown.
+
+``first`` and ``second`` are tables of ``calibration.by_source``; a difference is first less second.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binomtest, t
+
+from pcos_utils.config import StudyError
+from pcos_utils.evaluation import bootstrap, delong, metrics
+from pcos_utils.evaluation.bootstrap import LEVEL, source_weights
+
+EQUIVALENT = 0.05  # of AUC or balanced accuracy: a smaller difference would change no choice
+COMPARED = ("auc", "balanced_accuracy")
+SWAPS = 4000
+
+
+class Test(NamedTuple):
+    """A difference with its interval and the two-sided p of none."""
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Both models' answers by source: source, label, logit, probability, called, with ``_second`` for the second.
+
+    Raises StudyError where the two were not judged on the same sources with the same labels.
+    """
+    kept = ["source", "label", "logit", "probability", "called"]
+    both = first[kept].merge(second[kept], on="source", how="outer", suffixes=("", "_second"), indicator=True)
+    alone = int((both._merge != "both").sum())
+    if alone:
+        raise StudyError(f"{alone} sources were judged by one of the two models only; judge both on the same sources.")
+    if (both.label != both.label_second).any():
+        wrong = both.source[both.label != both.label_second].iloc[0]
+        raise StudyError(f"Source {wrong} has another label in the second table; judge both under the same labels.")
+    return both.drop(columns=["label_second", "_merge"]).astype({"label": int, "called": bool, "called_second": bool})
+
+
+def values(both: pd.DataFrame, metric: str, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A metric of the first and of the second model: shapes (...) for weights (..., n). Decisions are ``called``."""
+    label = both.label.to_numpy()
+    if metric == "auc":
+        return tuple(metrics.auc(label, both[name].to_numpy(), weights) for name in ("logit", "logit_second"))
+    found = [
+        metrics.all_metrics(label, both[f"probability{end}"].to_numpy(), weights, both[f"called{end}"].to_numpy())
+        for end in ("", "_second")
+    ]
+    return found[0][metric], found[1][metric]
+
+
+def difference_interval(both: pd.DataFrame, metric: str, *, resamples: int, seed: int = 0) -> tuple:
+    """Difference of a metric, its BCa interval over resampled sources, and "" or the reason why there is none."""
+
+    def difference(weights: np.ndarray) -> np.ndarray:
+        first, second = values(both, metric, weights)
+        return first - second
+
+    left_out, classes = bootstrap.jackknife_weights(both)
+    value = float(difference(np.ones(len(both))))
+    draws = difference(source_weights(both, resamples, seed))
+    return value, *bootstrap.bca_interval(value, draws, difference(left_out), classes)
+
+
+def mcnemar(both: pd.DataFrame) -> tuple[int, int, float]:
+    """Sources that only the first, and that only the second calls right, and the exact two-sided p (McNemar 1947)."""
+    first, second = (both[name] == (both.label == 1) for name in ("called", "called_second"))
+    won, lost = int((first & ~second).sum()), int((~first & second).sum())
+    return won, lost, float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def swapped(both: pd.DataFrame, *, swaps: int = SWAPS, seed: int = 0) -> float:
+    """Two-sided p of no difference in balanced accuracy: the models' decisions change places in random sources."""
+    gain = both.called.to_numpy(float) - both.called_second
+    positive = both.label.to_numpy() == 1
+    part = np.where(positive, gain / max(positive.sum(), 1), -gain / max((~positive).sum(), 1))
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(swaps, len(part)))
+    at_least = (np.abs(signs @ part) >= abs(part.sum()) - 1e-12).sum()
+    return float((1 + at_least) / (1 + swaps))
+
+
+def permuted(table: pd.DataFrame, *, permutations: int = 4000, seed: int = 0) -> float:
+    """One-sided p that a score ranks no better than chance: labels are dealt anew to the sources.
+
+    The score stays as it is, so this asks about these answers; whether training finds anything in noise needs
+    training on dealt labels.
+    """
+    rng = np.random.default_rng(seed)
+    label, score = table.label.to_numpy(), table.logit.to_numpy()
+    ranks = pd.Series(score).rank().to_numpy()
+    drawn = rng.permuted(np.tile(label, (permutations, 1)), axis=1)
+    # With the class sizes fixed the AUC grows with the positives' rank sum alone.
+    at_least = (drawn @ ranks >= label @ ranks - 1e-9).sum()
+    return float((1 + at_least) / (1 + permutations))
+
+
+def fold_differences(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> tuple[np.ndarray, float]:
+    """Difference of a metric in every repeat and fold, and the mean ratio of test to training sources.
+
+    The tables are of ``calibration.judged``. Folds in which the metric is undefined are left out.
+    """
+    found = []
+    for table in (first, second):
+        named = table.assign(probability=1 / (1 + np.exp(-table.logit)), called=table.margin >= 0)
+        found.append({key: rows.sort_values("source") for key, rows in named.groupby(["repeat", "fold"])})
+    if found[0].keys() != found[1].keys():
+        raise StudyError("The two models were judged in different folds; judge both in the same ones.")
+    made, sizes = [], []
+    for key in found[0]:
+        both = pair(found[0][key], found[1][key])
+        if both.label.nunique() == 2:
+            one, other = values(both, metric, np.ones(len(both)))
+            made.append(float(one - other))
+        sizes.append(len(both))
+    in_all = first.source.nunique()
+    return np.array(made), float(np.mean([size / (in_all - size) if in_all > size else np.nan for size in sizes]))
+
+
+def corrected_t(differences: np.ndarray, ratio: float) -> Test:
+    """The corrected resampled t-test of fold differences (Nadeau and Bengio 2003); ``ratio``: test to training size."""
+    n = len(differences)
+    if n < 2 or not np.isfinite(ratio):
+        return Test(float(np.mean(differences)) if n else np.nan, np.nan, np.nan, np.nan)
+    mean, spread = float(differences.mean()), differences.var(ddof=1)
+    error = float(np.sqrt((1 / n + ratio) * spread))
+    if error < 1e-15:
+        return Test(mean, np.nan, np.nan, 1.0 if mean == 0 else np.nan)
+    half = t.ppf((1 + LEVEL) / 2, n - 1) * error
+    return Test(mean, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, n - 1)))
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """The p of each comparison after Holm's correction (1979) for all of them; an undefined one counts as 1."""
+    p = np.nan_to_num(np.asarray(p, float), nan=1.0)
+    order = np.argsort(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    made = np.empty(len(p))
+    made[order] = np.minimum(stepped, 1)
+    return made
+
+
+def verdict(low: float, high: float, p: float = 0.0, margin: float = EQUIVALENT) -> str:
+    """ "equivalent", "better", "worse" or "not shown", from the interval of a difference and its corrected p.
+
+    Equivalent: the whole interval lies inside ``margin`` of 0, even where it leaves out 0, because so small a
+    difference would change no choice. Better or worse: it leaves out 0, and ``p`` is at most .05.
+    """
+    if -margin <= low and high <= margin:
+        return "equivalent"
+    if p <= 1 - LEVEL + 1e-12 and (low > 0 or high < 0):
+        return "better" if low > 0 else "worse"
+    return "not shown"
+
+
+def comparison_table(
+    tables: dict[str, pd.DataFrame],
+    pairs: list[tuple[str, str]],
+    *,
+    resamples: int,
+    seed: int = 0,
+    margin: float = EQUIVALENT,
+    judged: dict[str, pd.DataFrame] | None = None,
+) -> pd.DataFrame:
+    """One row per planned pair and metric (AUC, balanced accuracy at the threshold fixed beforehand).
+
+    Columns: first, second, metric, value_first, value_second, difference, low, high, method, reason, test, p, p_holm,
+    won, lost, mcnemar_p, folds, fold_low, fold_high, fold_p, verdict, sources. ``p``: DeLong for the AUC, swapped
+    decisions for balanced accuracy; Holm over the pairs of one metric. ``won``, ``lost``: sources that only one calls
+    right. ``fold_*``: the corrected t over folds, where ``judged`` holds the tables before the mean over repeats.
+    """
+    rows = []
+    for first, second in pairs:
+        missing = [name for name in (first, second) if name not in tables]
+        if missing:
+            raise StudyError(f"The plan compares {missing[0]}, of which there is no judged table; judge it first.")
+        both = pair(tables[first], tables[second])
+        won, lost, exact = mcnemar(both)
+        for metric in COMPARED:
+            one, other = values(both, metric, np.ones(len(both)))
+            difference, low, high, reason = difference_interval(both, metric, resamples=resamples, seed=seed)
+            by_rank = delong.paired(both.label.to_numpy(), both.logit.to_numpy(), both.logit_second.to_numpy())
+            p = by_rank[3] if metric == "auc" else swapped(both, seed=seed)
+            row = dict(first=first, second=second, metric=metric, value_first=float(one), value_second=float(other))
+            row |= dict(difference=difference, low=low, high=high, method="none" if reason else "BCa", reason=reason)
+            row |= dict(test="DeLong" if metric == "auc" else "swapped decisions", p=p, won=won, lost=lost)
+            row |= dict(mcnemar_p=exact, folds=0, fold_low=np.nan, fold_high=np.nan, fold_p=np.nan, sources=len(both))
+            if judged:
+                found, ratio = fold_differences(judged[first], judged[second], metric)
+                test = corrected_t(found, ratio)
+                row |= dict(folds=len(found), fold_low=test.low, fold_high=test.high, fold_p=test.p)
+            rows.append(row)
+    made = pd.DataFrame(rows)
+    made["p_holm"] = made.groupby("metric").p.transform(lambda p: holm(p.to_numpy()))
+    made["verdict"] = [verdict(row.low, row.high, row.p_holm, margin) for row in made.itertuples()]
+    return made

@@ -1,0 +1,151 @@
+"""All that is judged in a study, in one form: the networks, the count of follicles, and the simple readers.
+
+Each has its answers on selection and on test sources; what is chosen, is chosen on the former (calibration.py).
+"""
+
+import functools
+
+import numpy as np
+import pandas as pd
+
+from pcos_utils.config import MODELS, Study
+from pcos_utils.data.splits import crossings, roles
+from pcos_utils.evaluation import baselines, calibration, comparison, metrics, plan, readings, report, uncertainty
+from pcos_utils.evaluation.figures import MODEL_NAMES
+from pcos_utils.files import write_csv
+from pcos_utils.models import counts, devices, features
+from pcos_utils.models.recipes import recipe
+
+TITLES = MODEL_NAMES | baselines.TITLES
+
+
+def counted(study: Study) -> pd.DataFrame:
+    """One row per used image: path, source, label and the means over the networks of what they found."""
+    found = counts.run(study)
+    return found.drop(columns="network").groupby(["path", "source", "label"], sort=False).mean().reset_index()
+
+
+def predictions(study: Study, name: str) -> pd.DataFrame:
+    """Selection and test answers of one network, of the count of follicles, or of one simple reader.
+
+    Raises StudyError where a fold is missing or a file is not what its run wrote.
+    """
+    if name in MODELS:
+        return report.predictions(study, name, "grouped", None)
+    table = report.read_table(study, "sources")
+    if name == counts.NAME:
+        return baselines.fold_predictions(counted(study)[["count"]], baselines.logistic(), table, study)
+    return simple_readers(study)[name]
+
+
+@functools.lru_cache(maxsize=1)
+def simple_readers(study: Study) -> dict[str, pd.DataFrame]:
+    """The predictions of every simple reader; with DenseNet201's untrained features where the study has them."""
+    table = report.read_table(study, "sources")
+    frozen = None
+    if "densenet201" in report.trained_models(study):
+        how = recipe("densenet201", "ours", study)
+        frozen = features.of_study("densenet201", study, how, table, devices.engine_for(study))
+    return baselines.predictions(study, table, frozen)
+
+
+def judged(study: Study, name: str) -> pd.DataFrame:
+    """One row per test source and repeat, calibrated, with the threshold that its fold fixed beforehand."""
+    return calibration.judged(predictions(study, name))
+
+
+def by_source(study: Study, name: str) -> pd.DataFrame:
+    """One row per source: label, images, logit, probability, and whether it is called polycystic."""
+    return calibration.by_source(judged(study, name))
+
+
+def judged_names(study: Study) -> list[str]:
+    """What the study judges: its trained networks, then the count, then the simple readers."""
+    own = report.trained_models(study) + [name for name in study.models if name == counts.NAME]
+    return own + list(simple_readers(study))
+
+
+def table_of(study: Study, name: str) -> pd.DataFrame:
+    """Every metric of one reader under grouped folds with its intervals: the columns of metrics.csv."""
+    made = uncertainty.evidence_table(by_source(study, name), resamples=study.resamples, seed=study.seed)
+    return _marked(made, name, "grouped", "source")
+
+
+def evaluate(study: Study) -> dict[str, pd.DataFrame]:
+    """The tables of a study: metrics, comparisons and thresholds; all are saved.
+
+    ``metrics``: all readers under grouped folds by source; the networks also by image, and under the published
+    protocol. ``comparisons``: the planned pairs. ``thresholds``: what every fold fixed before it read a test source.
+    """
+    across = crossings(roles(report.read_table(study, "sources"), "published", 0, 0, study.seed))
+    each = {name: judged(study, name) for name in judged_names(study)}
+    rows = [table_of(study, name) for name in each]
+    for model in report.trained_models(study):
+        images = metrics.by_image(report.predictions(study, model, "grouped"))
+        rows.append(_marked(_at_half(images, study), model, "grouped", "image"))
+        test = report.predictions(study, model, "published")
+        for level, table in (("source", metrics.by_source(test)), ("image", metrics.by_image(test))):
+            rows.append(_marked(_at_half(table, study), model, "published", level).assign(crossing_sources=across))
+    made = pd.concat(rows, ignore_index=True)
+    sources = {name: calibration.by_source(table) for name, table in each.items()}
+    pairs = [pair for pair in plan.comparisons(study) if set(pair) <= set(sources)]
+    compared = comparison.comparison_table(sources, pairs, resamples=study.resamples, seed=study.seed, judged=each)
+    decided = pd.concat([table.assign(model=name) for name, table in each.items()])
+    rules = decided.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
+    tables = {"metrics": made, "comparisons": compared, "thresholds": rules.reset_index()}
+    for name, table in tables.items():
+        report.save_table(table, study, name)
+    report.join_timings(study)
+    return tables
+
+
+def main_rows(table: pd.DataFrame, protocol: str = "grouped") -> pd.DataFrame:
+    """One row per reader and metric, by source: decisions are made where the protocol fixed it, at .5 if published."""
+    at = uncertainty.BEFOREHAND if protocol == "grouped" else uncertainty.AT_HALF
+    chosen = (table.protocol == protocol) & (table.level == "source") & ~table.beside.astype(bool)
+    return table[chosen & table["at"].fillna("").astype(str).isin(["", at])]
+
+
+def _at_half(table: pd.DataFrame, study: Study) -> pd.DataFrame:
+    made = uncertainty.metric_table(table, resamples=study.resamples, seed=study.seed)
+    return made.assign(at=np.where(made.metric.isin(uncertainty.DECIDED), uncertainty.AT_HALF, ""), beside=False)
+
+
+def _marked(table: pd.DataFrame, model: str, protocol: str, level: str) -> pd.DataFrame:
+    for place, (name, value) in enumerate({"model": model, "protocol": protocol, "level": level}.items()):
+        table.insert(place, name, value)
+    return table.assign(crossing_sources=0)
+
+
+def save_answers(study: Study) -> None:
+    """Nothing: the answer of every reader on every source is a table of the report, without a pixel."""
+    made = pd.concat([by_source(study, name).assign(model=name) for name in judged_names(study)])
+    write_csv(report.table_path(study, "answers"), made)
+
+
+def main_table(table: pd.DataFrame, protocol: str = "grouped") -> pd.DataFrame:
+    """The metrics of one protocol by source for reading: a row per reader, ``value [low, high]`` per metric."""
+    chosen = main_rows(table, protocol)
+    cells = chosen.assign(cell=chosen.apply(readings.interval, axis=1))
+    wide = cells.pivot(index="model", columns="metric", values="cell").reindex(chosen.model.unique())
+    wide = wide[list(metrics.METRICS)].rename(columns=metrics.METRICS)
+    count = chosen.groupby("model")[["sources", "few_sources"]].first()
+    wide.insert(0, "n sources", count.sources.astype(str) + np.where(count.few_sources, " (few)", ""))
+    return wide.rename(index=TITLES).rename_axis(None).rename_axis(None, axis=1)
+
+
+def answer(study: Study) -> str:
+    """The answer as a Markdown table for the README: one row per reader, AUC and decisions with interval and n."""
+    table = main_rows(report.read_table(study, "metrics"))
+    lines = ["| reader | AUC | recall | specificity | sources | verdict |", "|---|---|---|---|---|---|"]
+    for model in (*report.trained_models(study), counts.NAME, plan.REFERENCE):
+        rows = table[table.model == model].set_index("metric")
+        cells = [readings.interval(rows.loc[name]) for name in ("auc", "recall", "specificity")]
+        verdict = readings.verdict(rows.loc["auc"])
+        lines.append(f"| {TITLES[model]} | {' | '.join(cells)} | {rows.sources.iloc[0]} | {verdict} |")
+    kind = "synthetic phantoms" if study.synthetic else study.data_name
+    note = (
+        f"*The demo on {kind}, held-out sources of {study.folds} grouped folds; 95 % intervals over sources; recall "
+        "and specificity at a threshold that the training part of each fold fixed beforehand.*"
+    )
+    return "\n".join([*lines, "", note])

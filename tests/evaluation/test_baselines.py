@@ -1,0 +1,189 @@
+"""Simple readers answer under the folds of the study, and never for a source that they were fitted on."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from pcos_utils import config
+from pcos_utils.data import images
+from pcos_utils.evaluation import baselines, metrics, traits
+
+
+@pytest.fixture
+def study() -> config.Study:
+    """Four folds, twice."""
+    return config.study(folds=4, repeats=2)
+
+
+def drawn(study: config.Study, copies: int = 1, each: int = 20) -> pd.DataFrame:
+    """A table as splits.draw gives it: ``each`` sources a class, folds by turns, one image unused."""
+    rows = []
+    for number in range(2 * each):
+        folds = {f"r{repeat}": (number // 2 + repeat * (number % 3)) % study.folds for repeat in range(study.repeats)}
+        for copy in range(copies):
+            rows.append({"path": f"{number}_{copy}.png", "source": f"s{number:02d}", "label": number % 2} | folds)
+    table = pd.DataFrame(rows).assign(used="yes")
+    return pd.concat([table, table[:1].assign(path="left.png", used="two labels")], ignore_index=True)
+
+
+def informative(table: pd.DataFrame, shift: float = 1.5, seed: int = 1) -> np.ndarray:
+    """Three features of each used image, of which the first tells the classes apart a little."""
+    used = table[table.used == "yes"]
+    x = np.random.default_rng(seed).normal(size=(len(used), 3))
+    x[:, 0] += shift * used.label.to_numpy()
+    return x
+
+
+def test_each_image_is_tested_once_a_repeat_and_selected_in_the_other_folds(study):
+    table = drawn(study, copies=2)
+    made = baselines.fold_predictions(informative(table), baselines.logistic(), table, study)
+    assert list(made.columns) == baselines.COLUMNS and set(made.role) == {"selection", "test"}
+    test, selection = made[made.role == "test"], made[made.role == "selection"]
+    assert (test.groupby(["repeat", "image"]).size() == 1).all() and test.image.nunique() == 80
+    assert (selection.groupby(["repeat", "image"]).size() == study.folds - 1).all()
+    fold_of = table.set_index("path").r0
+    first = test[test.repeat == 0]
+    assert (first.fold.to_numpy() == fold_of[first.image].to_numpy()).all()
+    both = made.groupby(["repeat", "fold"]).apply(lambda part: part.groupby("source").role.nunique().max())
+    assert (both == 1).all()
+    assert np.allclose(made.probability, 1 / (1 + np.exp(-made.logit)))
+
+
+def test_the_answers_are_scikit_learns(study):
+    table = drawn(study)
+    x = informative(table)
+    made = baselines.fold_predictions(x, baselines.logistic(), table, study)
+    used = table[table.used == "yes"]
+    y, train = used.label.to_numpy(), (used.r1 != 2).to_numpy()
+    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+    wanted = model.fit(x[train], y[train]).predict_proba(x[~train])[:, 1]
+    rows = made[(made.role == "test") & (made.repeat == 1) & (made.fold == 2)]
+    assert rows.image.tolist() == used.path[~train].tolist()
+    np.testing.assert_allclose(rows.probability, wanted, rtol=1e-6)
+    for fit, held in baselines.source_folds(used.source[train], y[train], 5, 102):
+        inner = model.fit(x[train][fit], y[train][fit]).predict_proba(x[train][held])[:, 1]
+        rows = made[(made.role == "selection") & (made.repeat == 1) & (made.fold == 2)]
+        np.testing.assert_allclose(rows.probability.to_numpy()[held], inner, rtol=1e-6)
+
+
+READERS = [baselines.logistic, lambda: baselines.Scored(baselines.Nearest()), baselines.texture_svm]
+
+
+@pytest.mark.parametrize("reader", READERS, ids=["logistic", "nearest", "svm"])
+def test_permuted_labels_of_the_test_sources_change_no_answer_for_them(study, reader):
+    table = drawn(study, copies=2)
+    x = informative(table)
+    made = baselines.fold_predictions(x, reader(), table, study)
+    turned = table.copy()
+    mine = turned.r0 == 1
+    turned.loc[mine, "label"] = 1 - turned.label[mine]
+    again = baselines.fold_predictions(x, reader(), turned, study)
+    here = (made.repeat == 0) & (made.fold == 1)
+    assert (made.label[here] != again.label[here]).sum() == 20  # the test rows of this fold
+    pd.testing.assert_series_equal(made.logit[here], again.logit[here])
+    assert not made.logit[~here].equals(again.logit[~here])
+
+
+def test_whoever_memorises_sources_learns_nothing_of_new_ones(study):
+    table = drawn(study, copies=5, each=40)
+    used = table[table.used == "yes"]
+    names = used.source.unique()
+    rng = np.random.default_rng(3)
+    secret = dict(zip(names, rng.normal(size=(len(names), 8)), strict=True))
+    x = np.stack([secret[name] for name in used.source]) + rng.normal(0, 0.01, (len(used), 8))
+    memory = KNeighborsClassifier(1)
+    assert memory.fit(x[::2], used.label[::2]).score(x[1::2], used.label[1::2]) == 1  # it does memorise
+    made = baselines.fold_predictions(x, memory, table, study)
+    for role in ("test", "selection"):
+        rows = made[made.role == role]
+        right = ((rows.probability >= 0.5) == rows.label).groupby(rows.source).mean().mean()
+        assert 0.3 < right < 0.7
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_inner_folds(study):
+    table = drawn(study)
+    x = informative(table)
+    made = baselines.fold_predictions(x, baselines.texture_svm(), table, study)
+    assert made.equals(baselines.fold_predictions(x, baselines.texture_svm(), table, study))
+    other = baselines.fold_predictions(x, baselines.logistic(), table, study.model_copy(update={"seed": 1}))
+    same = baselines.fold_predictions(x, baselines.logistic(), table, study)
+    assert np.allclose(other.logit[other.role == "test"], same.logit[same.role == "test"])
+    assert not np.allclose(other.logit, same.logit) and set(other.seed) == {1}
+
+
+def test_what_cannot_be_judged_is_one_sentence(study):
+    table = drawn(study, copies=2)
+    x = informative(table)
+    with pytest.raises(config.StudyError, match="79 rows of features do not fit 80"):
+        baselines.fold_predictions(x[1:], baselines.logistic(), table, study)
+    crossed = table.copy()
+    crossed.loc[0, "r1"] = (crossed.r1[0] + 1) % 4
+    with pytest.raises(config.StudyError, match="two folds of repeat 1"):
+        baselines.fold_predictions(x, baselines.logistic(), crossed, study)
+    few = drawn(study, each=5)
+    with pytest.raises(config.TooFewSources):
+        baselines.fold_predictions(informative(few), baselines.logistic(), few, study)
+
+
+def test_inner_folds_keep_sources_whole_and_shrink_with_the_smaller_class():
+    source, label = np.repeat(list("abcdefghij"), 3), np.repeat([1, 1, 1, 0, 0, 0, 0, 0, 0, 0], 3)
+    made = list(baselines.source_folds(source, label, 5, 0))
+    assert len(made) == 3
+    for fit, held in made:
+        assert not set(source[fit]) & set(source[held]) and label[held].sum() == 3
+    assert sorted(np.concatenate([held for _, held in made])) == list(range(30))
+    with pytest.raises(config.StudyError, match="single source"):
+        list(baselines.source_folds(source, (source == "a").astype(int), 5, 0))
+
+
+def test_the_nearest_pictures_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    x, y, new = rng.normal(size=(30, 4)), np.arange(30) % 2, rng.normal(size=(50, 4))
+    called = baselines.Nearest().fit(x, y).decision_function(new) > 0
+    assert (called == KNeighborsClassifier(1).fit(x, y).predict(new)).all()
+
+
+def test_a_score_becomes_log_odds_from_sources_not_seen_and_never_counts_against_itself():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    index = [f"s{n // 2 * 2 + n % 2}" for n in range(60)]
+    x = pd.DataFrame(rng.normal(size=(60, 3)), index=index)
+    useless = baselines.Scored(baselines.Nearest()).fit(x, y)
+    assert baselines.LEAST_SLOPE <= useless.slope_ < 1  # in-sample distances are 0 and would look perfect
+    clear = baselines.Scored(baselines.Nearest()).fit(x + 4 * y[:, None], y)
+    assert clear.slope_ > 2 and ((clear.decision_function(x + 4 * y[:, None]) > 0) == y).all()
+
+    class Backwards(baselines.Nearest):
+        def decision_function(self, x):
+            return -super().decision_function(x)
+
+    assert baselines.Scored(Backwards()).fit(x + 4 * y[:, None], y).slope_ == baselines.LEAST_SLOPE
+
+
+def test_every_baseline_of_a_study_is_written_and_a_second_call_opens_no_image(small, monkeypatch):
+    study, table, place = small
+    monkeypatch.setenv("PCOS_HOME", str(place))
+    frozen = np.random.default_rng(0).normal(size=(24, 5))
+    made = baselines.predictions(study, table, frozen)
+    assert set(made) == set(baselines.TITLES) and len(made) == 8
+    for name, rows in made.items():
+        stored = pd.read_csv(study.runs_dir / "baselines" / f"{name}.csv")
+        assert list(stored.columns) == baselines.COLUMNS and len(stored) == len(rows)
+        assert metrics.by_source(rows[rows.role == "test"]).source.nunique() == 24
+    assert (made["always_normal"].probability < 0.5).all()
+
+    def fails(*_):
+        raise AssertionError("an image was opened")
+
+    monkeypatch.setattr(images, "load", fails)
+    again = baselines.predictions(study, table)
+    assert all(rows.equals(made[name]) for name, rows in again.items())
+    assert set(again) == set(baselines.BASELINES)
+    assert len(list((study.data_dir / "cache").glob("traits-*.csv"))) == 1
+    used = table.assign(sha256="0" * 64)
+    with pytest.raises(AssertionError, match="opened"):
+        traits.measured(study, used)

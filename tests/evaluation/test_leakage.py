@@ -1,0 +1,114 @@
+"""A planted leak raises the bar of the random split, and not that of the source split."""
+
+import imagehash
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.metrics import balanced_accuracy_score
+
+from pcos_utils.evaluation import figures_leakage, leakage
+
+matplotlib.use("agg")
+
+
+def pictures(each: int, seed: int = 0) -> tuple[list[np.ndarray], list[int]]:
+    """So many smooth random pictures a class, which nothing but memory tells apart."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(2 * each):
+        small = Image.fromarray(rng.integers(0, 256, (6, 9), dtype=np.uint8))
+        made.append(np.asarray(small.resize((90, 60), Image.Resampling.BICUBIC)))
+    return made, [number % 2 for number in range(2 * each)]
+
+
+def compared(each: int, copies: int, **options) -> pd.DataFrame:
+    """The three splits of so many pictures a class with so many copies, by split."""
+    images, table = leakage.plant(*pictures(each), copies=copies)
+    return leakage.compare(*leakage.look(images), table, resamples=300, **options).set_index("split")
+
+
+def test_copies_raise_the_random_bar_and_leave_the_source_bar():
+    leaky, clean = compared(20, copies=10), compared(20, copies=1)
+    assert leaky.value["random"] > 0.9 and leaky.shared["random"] > 0.99
+    assert leaky.value["hash"] > leaky.value["source"] + 0.15  # turned copies have other hashes
+    assert leaky.shared["source"] == 0 and leaky.low["source"] < 0.5 < leaky.high["source"]
+    assert clean.low["random"] < 0.5 < clean.high["random"] and clean.shared["random"] == 0
+    assert clean.value["random"] < leaky.value["random"] - 0.3
+    assert leaky.images["source"] == 400 and leaky.groups["source"] == leaky.sources["source"] == 40
+
+
+def test_the_first_copy_is_the_picture_itself_and_the_seed_decides_the_others():
+    originals, labels = pictures(2)
+    images, table = leakage.plant(originals, labels, copies=3)
+    assert (images[3][..., 0] == originals[1]).all() and table.source[3] == "source 1"
+    again, _ = leakage.plant(originals, labels, copies=3)
+    assert all((one == two).all() for one, two in zip(images, again, strict=True))
+    assert table.label.tolist() == [0] * 3 + [1] * 3 + [0] * 3 + [1] * 3 and table.pixel_sha256.is_unique
+
+
+def test_too_few_sources_give_words_and_no_number():
+    made = compared(5, copies=4)
+    assert np.isnan(made.value["source"]) and made.words["source"] == "cannot be estimated: 10 sources"
+    assert made.value[["random", "hash"]].notna().all()
+    text = leakage.sentence(made.reset_index())
+    assert "cannot be estimated: 10 sources (5 polycystic, 5 normal, 6 of each are needed)" in text
+    enough = compared(6, copies=4)
+    assert enough.value.notna().all() and "points" in leakage.sentence(enough.reset_index())
+
+
+def test_a_study_without_copies_gets_some_and_one_with_copies_keeps_its_own(small, monkeypatch):
+    study, table, place = small
+    monkeypatch.setenv("PCOS_HOME", str(place))
+    planted = leakage.of_study(study, table).set_index("split")
+    assert planted.images["random"] == 24 * leakage.COPIES and planted.sources["random"] == 24
+    assert planted.value["random"] > planted.value["source"] + 0.2
+    paired = table.assign(
+        source=table.groupby("label").source.transform(lambda names: np.repeat(names.to_numpy()[::2], 2))
+    )
+    own = leakage.of_study(study, paired).set_index("split")
+    assert own.images["random"] == 24 and own.sources["random"] == 12 and own.shared["source"] == 0
+
+
+def test_the_score_is_balanced_accuracy_with_each_source_once():
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(20) % 2, 5)
+    table = pd.DataFrame({"source": np.repeat(range(20), 5), "label": label, "right": rng.random(100) < 0.7})
+    value, low, high, method = leakage.score(table, 500, 0)
+    called = np.where(table.right, table.label, 1 - table.label)
+    assert value == pytest.approx(balanced_accuracy_score(table.label, called))
+    assert low < value < high and method == "bootstrap"
+    twice = pd.concat([table, table])
+    assert leakage.score(twice, 500, 0)[1:3] == (low, high)  # copies narrow nothing
+    value, low, high, method = leakage.score(table.assign(right=True), 500, 0)
+    assert (value, high, method) == (1, 1, "exact") and low == pytest.approx(0.025 ** (1 / 10))
+
+
+def test_the_hash_is_imagehashs():
+    rng = np.random.default_rng(0)
+    for picture in pictures(10)[0]:
+        ours = leakage.perceptual_hash(picture)
+        theirs = int(str(imagehash.phash(Image.fromarray(picture))), 16)
+        assert (ours ^ theirs).bit_count() <= 8  # they shrink by another filter
+        brighter = np.clip(picture * 0.8 + rng.normal(0, 2, picture.shape), 0, 255).astype(np.uint8)
+        assert (ours ^ leakage.perceptual_hash(brighter)).bit_count() <= leakage.HASH_DISTANCE
+
+
+def test_look_alikes_are_joined_by_pixels_and_through_each_other():
+    hashes = np.array([0, 0b11111, 0b1111111111, 2**40 - 1, 2**64 - 1], np.uint64)
+    group = leakage.look_alikes(hashes, ["a", "b", "c", "d", "d"])
+    assert group[0] == group[1] == group[2] != group[3] and group[3] == group[4]
+
+
+def test_the_figure_has_bars_where_there_are_numbers_and_words_where_there_are_none():
+    for each, bars in ((5, 2), (6, 3)):
+        table = compared(each, copies=4).reset_index()
+        _, ax = plt.subplots()
+        figures_leakage.leakage_bars(table, ax=ax)
+        heights = [bar.get_height() for bar in ax.patches]
+        assert heights == pytest.approx(table.value.dropna().tolist()) and len(heights) == bars
+        words = [text.get_text() for text in ax.texts]
+        assert any("cannot be estimated" in text for text in words) == (bars == 2)
+        plt.close("all")
