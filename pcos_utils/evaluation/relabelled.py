@@ -26,9 +26,9 @@ def definitions(scores: pd.DataFrame, truth: pd.DataFrame, *, resamples: int, se
     rows = []
     for fewest in FEWEST:
         for criterion in ("follicles or volume", "follicles alone"):
-            label = table.FNPO >= fewest
+            label = table.FNPO.ge(fewest)
             if criterion == "follicles or volume":
-                label |= table.volume >= LARGE_OVARY
+                label |= table.volume.ge(LARGE_OVARY)
             judged = table.assign(label=label.astype(int))
             rows.append(
                 {"follicles": fewest, "criterion": criterion, "polycystic": int(label.sum())}

@@ -25,6 +25,7 @@ from pcos_utils.models import architectures, features, training, weights
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
 
+ALL_SHUFFLED = "all weights shuffled"
 SHUFFLED_LABELS = "labels shuffled"
 
 
@@ -51,7 +52,7 @@ def randomised(network: nn.Module, seed: int = 0) -> Iterator[tuple[str, nn.Modu
                 order = torch.randperm(parameter.numel(), generator=generator)
                 parameter.copy_(parameter.flatten()[order].view_as(parameter))
         last = i == len(stages) - 1
-        yield "all weights shuffled" if last else f"shuffled down to {name}", broken
+        yield ALL_SHUFFLED if last else f"shuffled down to {name}", broken
 
 
 def _stages(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
@@ -71,9 +72,19 @@ def _stages(network: nn.Module) -> list[tuple[str, list[nn.Module]]]:
 
 
 def weight_check(
-    method: str, model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndarray, *, seed: int = 0
+    method: str,
+    model: str,
+    network: nn.Module,
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    *,
+    seed: int = 0,
+    cascade: bool = True,
 ) -> pd.DataFrame:
-    """Agreement of each image's map with that of the shuffled networks: columns row, stage, correlation."""
+    """Agreement of each image's map with that of the shuffled networks: columns method, row, stage, correlation.
+
+    Without ``cascade`` only the wholly shuffled network answers, which is cheaper.
+    """
     before = saliency(method, model, network, pixels, labels)
     parts = [
         pd.DataFrame(
@@ -93,7 +104,7 @@ def network_check(
     seed: how far two honest maps agree.
     """
     first, second = (saliency(method, model, network, pixels, labels) for network in networks)
-    return pd.DataFrame({"stage": stage, "correlation": agreement(first, second)}).rename_axis("row").reset_index()
+    return _agreements(method, stage, first, second)
 
 
 def train_on_shuffled(
