@@ -48,7 +48,7 @@ MAKEFLAGS += -j2
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce test bench pretrain lab refresh lock lint clean FORCE
+.PHONY: help setup reproduce test bench pretrain lab app refresh lock lint clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -96,6 +96,12 @@ pretrain: $(READY) ## the network that outlines follicles, trained on PHANTOMS=1
 
 lab: $(READY) ## JupyterLab at the first notebook
 	$(PYTHON) -m jupyter lab notebooks/01_download.ipynb
+
+app: $(READY) ## the web page on this machine, with the best model of the study: http://127.0.0.1:7860
+	@[ -f "runs/served/$(RUN)/model.json" ] || $(PYTHON) -m pcos_utils.cli export --out "runs/served/$(RUN)" \
+		--preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(WEIGHTS)" \
+		$(if $(LABELS),--labels "$(LABELS)") $(if $(ALLOW_CPU),--allow-cpu)
+	$(PYTHON) -m pcos_utils.cli app --model "runs/served/$(RUN)"
 
 refresh: ## the committed notebooks with the outputs of a fresh demo
 	PCOS_OFFLINE=1 $(MAKE) reproduce PRESET=demo DATA=phantom

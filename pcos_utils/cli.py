@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pcos_utils.config import ROOT, StudyError, home, study
+from pcos_utils.config import StudyError, home, study
+from pcos_utils.serving import command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -54,7 +55,7 @@ def pretrain(
     out: Annotated[Path | None, typer.Option(help="for weights, history and record; runs/follicles/s<seed>")] = None,
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
     seed: Seed = 0,
-    keep: Annotated[bool, typer.Option("--keep", help="put the weights, in float16, where the code reads them")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="put the float16 weights where the code reads them")] = False,
 ) -> None:
     """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
     from tqdm.auto import tqdm
@@ -214,18 +215,13 @@ def published(
 @app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
     """The committed notebooks and the README's answer, from the demo's outputs."""
-    from pcos_utils.evaluation.results import answer
-    from pcos_utils.files import write_text
-    from pcos_utils.runner import refresh as refresh_one
+    from pcos_utils.runner import refresh_all
 
-    for path in sorted(executed.glob("[0-9]*.ipynb")):
-        if not path.stem.endswith(".failed"):
-            refresh_one(path, ROOT / "notebooks" / path.name)
-    readme = ROOT / "README.md"
-    before, rest = readme.read_text().split("<!-- answer:")
-    marker, after = rest.split("-->", 1)
-    after = after.split("<!-- /answer -->")[1]
-    write_text(readme, f"{before}<!-- answer:{marker}-->\n{answer(study())}\n<!-- /answer -->{after}")
+    refresh_all(executed)
+
+
+for _name, _served in {"predict": command.predict, "export": command.export, "app": command.page}.items():
+    app.command(_name)(_served)
 
 
 def _must_be_writable(folder: Path) -> None:
@@ -236,8 +232,7 @@ def _must_be_writable(folder: Path) -> None:
         raise StudyError(f"{place} is a file, and results go to a folder; name another place.")
     if not os.access(place, os.W_OK):
         raise StudyError(
-            f"The output folder {place} is not writable; give yourself write permission there, "
-            "or set PCOS_HOME to another folder."
+            f"{place} is not writable; give yourself permission there, or set PCOS_HOME to another folder."
         )
 
 

@@ -1,5 +1,7 @@
 """One notebook, executed by papermill as the Makefile needs it: strict about parameters, clean about files."""
 
+import base64
+import io
 import logging
 import os
 from pathlib import Path
@@ -8,8 +10,9 @@ import nbformat
 import papermill
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
+from PIL import Image
 
-from pcos_utils.config import ROOT, StudyError, TooFewSources
+from pcos_utils.config import ROOT, StudyError, TooFewSources, study
 from pcos_utils.files import write_text
 
 CELL_TIMEOUT = 6 * 3600  # seconds; a hung cell is then named, while a full study's longest cell still ends
@@ -84,6 +87,28 @@ def as_html(notebook: nbformat.NotebookNode) -> str:
     return exporter.from_notebook_node(notebook)[0]
 
 
+def refresh_all(executed: Path) -> None:
+    """The committed notebooks, and the README's answer, from the folder of the demo's executed notebooks."""
+    from pcos_utils.evaluation.results import answer
+
+    for path in sorted(executed.glob("[0-9]*.ipynb")):
+        if not path.stem.endswith(".failed"):
+            refresh(path, ROOT / "notebooks" / path.name)
+    readme = ROOT / "README.md"
+    before, rest = readme.read_text().split("<!-- answer:")
+    marker, after = rest.split("-->", 1)
+    after = after.split("<!-- /answer -->")[1]
+    write_text(readme, f"{before}<!-- answer:{marker}-->\n{answer(study())}\n<!-- /answer -->{after}")
+
+
+def lean(picture: str) -> str:
+    """A base64 PNG of 256 colours at most, a third of the size: what is committed must stay small."""
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        image.convert("RGB").quantize(256).save(small, "PNG", optimize=True)
+    return min(base64.b64encode(small.getvalue()).decode(), picture, key=len)
+
+
 def refresh(executed: Path, notebook: Path) -> None:
     """The committed notebook with the outputs of an executed one, and nothing of the machine that ran it."""
     node = nbformat.read(executed, as_version=4)
@@ -102,4 +127,6 @@ def refresh(executed: Path, notebook: Path) -> None:
             for output in cell.outputs:
                 if output.output_type == "execute_result":
                     output.execution_count = count
+                if "image/png" in output.get("data", {}):
+                    output.data["image/png"] = lean(output.data["image/png"])
     write_text(notebook, nbformat.writes(node) + "\n")

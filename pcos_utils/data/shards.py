@@ -11,9 +11,9 @@ import numpy as np
 
 from pcos_utils.data import phantom
 from pcos_utils.data.effects import Effects
+from pcos_utils.data.grey import shrink
 from pcos_utils.files import appearing
 
-WIDTH, HEIGHT = 192, 128  # px, 3:2 as the frames of the Telkom images, so that stretched ones regain their shape
 SHARD = 250  # phantoms in a file
 FIRST_SEED = 1_000_000_000  # far from those of `phantom.generate`, so that no phantom trains and tests
 TRUTH = ("label", "FNPO", "FNPS", "dominant", "volume", "seed")
@@ -61,11 +61,6 @@ def load(paths: list[Path]) -> dict[str, np.ndarray]:
         with np.load(path) as shard:
             parts.append({name: shard[name] for name in names})
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
-
-
-def shrink(pixels: np.ndarray, interpolation: int = cv2.INTER_AREA) -> np.ndarray:
-    """The picture at the network's size, (128, 192)."""
-    return cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=interpolation)
 
 
 def _settings(start: int, stop: int, effects: Effects) -> str:

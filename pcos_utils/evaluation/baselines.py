@@ -4,7 +4,11 @@ Each reader answers from a few numbers of an image. Nothing here sees a test sou
 all that is chosen or scaled is chosen and scaled inside the training part.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +24,7 @@ from sklearn.svm import SVC
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import splits
 from pcos_utils.evaluation import traits
-from pcos_utils.files import write_csv
+from pcos_utils.files import alone_in, sha256, write_csv, write_json
 
 INNER = 5  # folds inside a training part, fewer where a class has fewer sources
 SURE = 1e-6  # a reader that is certain has this probability of being wrong, so that its logit is finite
@@ -171,19 +175,44 @@ TITLES = {name: one.title for name, one in BASELINES.items()} | {FROZEN: "DenseN
 
 
 def predictions(study: Study, table: pd.DataFrame, frozen: np.ndarray | None = None) -> dict[str, pd.DataFrame]:
-    """For each baseline its predictions; also written to ``runs/<run>/baselines/<name>.csv``.
+    """For each baseline its predictions, as they lie in ``runs/<run>/baselines/<name>.csv`` afterwards.
 
     ``table``: the study's sources.csv. ``frozen``: of ``models.features.of_study``, which add the baseline
-    of DenseNet201 without training. Deterministic by the study's seed.
+    of DenseNet201 without training. Deterministic by the study's seed. A file that is there already is read when its
+    digest and all that decides it are those of ``run.json`` beside it; else, edited ones too, it is made again.
     """
-    used = table[table.used == "yes"].reset_index(drop=True)
     splits.need_test_set(table, study)
-    values, made = traits.measured(study, used), {}
-    for name, one in BASELINES.items():
-        features = values.filter(regex=f"^({one.columns})$") if one.columns else traits.thumbnails(study, used)
-        made[name] = fold_predictions(features, one.estimator(), table, study)
+    used = table[table.used == "yes"].reset_index(drop=True)
+    values = traits.measured(study, used)
+    sights = {
+        name: values.filter(regex=f"^({one.columns})$") if one.columns else traits.thumbnails(study, used)
+        for name, one in BASELINES.items()
+    }
+    readers = {name: one.estimator for name, one in BASELINES.items()} | {FROZEN: ridge_logistic}
     if frozen is not None:
-        made[FROZEN] = fold_predictions(frozen, ridge_logistic(), table, study)
-    for name, rows in made.items():
-        write_csv(study.runs_dir / "baselines" / f"{name}.csv", rows)
+        sights[FROZEN] = frozen
+    folder, made = study.runs_dir / "baselines", {}
+    with alone_in(folder, lambda: None):
+        known = _known(folder / "run.json")
+        for name, features in sights.items():
+            path, settings = folder / f"{name}.csv", _settings(features, used, study)
+            if not path.exists() or known.get(name) != {"settings": settings, "file": sha256(path)}:
+                write_csv(path, fold_predictions(features, readers[name](), table, study))
+                known[name] = {"settings": settings, "file": sha256(path)}
+                write_json(folder / "run.json", known)
+            made[name] = pd.read_csv(path)
     return made
+
+
+def _settings(features, used: pd.DataFrame, study: Study) -> str:
+    rows = used[["path", "source", "label", *(f"r{repeat}" for repeat in range(study.repeats))]].to_csv()
+    code = Path(__file__).read_text()
+    facts = json.dumps([rows, code, study.seed, study.folds, version("scikit-learn")]).encode()
+    return hashlib.sha256(facts + np.ascontiguousarray(features, float).tobytes()).hexdigest()
+
+
+def _known(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):  # none yet, or not what this module writes
+        return {}

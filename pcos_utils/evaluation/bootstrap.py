@@ -44,7 +44,8 @@ def jackknife_weights(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def percentile_interval(draws: np.ndarray) -> tuple[float, float, str]:
     """Lower and upper end, and "" or the reason why there is none: the middle 95 % of the draws, as they are.
 
-    Too narrow below about 50 sources (reports/benchmarks/interval_coverage.csv).
+    Simulated coverage of an AUC: .88 to .92 at 16 sources, .89 to .94 at 54, .93 to .95 at 200
+    (reports/benchmarks/interval_coverage.csv); hence not used where BCa can be.
     """
     reason = _reason(draws)
     if reason:
@@ -57,7 +58,9 @@ def bca_interval(value: float, draws: np.ndarray, left_out: np.ndarray, classes:
     """Lower and upper end, and "" or the reason why there is none: bias-corrected and accelerated (Efron 1987).
 
     ``draws``: the metric in stratified resamples; ``left_out``: with one source left out each, of class ``classes``.
-    Ties with the value count half; the acceleration is that of several samples, as in scipy.stats.bootstrap.
+    Simulated coverage (reports/benchmarks/interval_coverage.csv): of an AUC .93 to .97 from 16 sources on; at 4 it is
+    [0, 1] or undefined. Of an image-level recall .92 to .95 at 54 sources, .77 to .85 at 16 and about .5 at 4: no claim
+    below 54. Ties with the value count half; the acceleration is that of several samples, as in scipy.stats.bootstrap.
     """
     reason = _reason(draws)
     if not reason and not np.isfinite(value):

@@ -89,7 +89,7 @@ def judged(predictions: pd.DataFrame) -> pd.DataFrame:
     twice = made[made.duplicated(["source", "repeat"])]
     if len(twice):
         first = twice.iloc[0]
-        raise StudyError(f"Source {first.source} is tested twice in repeat {first.repeat}; draw the folds again.")
+        raise StudyError(f"Source {first.source} is tested twice in repeat {first['repeat']}; draw the folds again.")
     return made
 
 

@@ -28,7 +28,11 @@ def covariance(y_true: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def interval(y_true: np.ndarray, score: np.ndarray) -> tuple[float, float, str]:
-    """Lower and upper end of the AUC on the logit's scale, inside (0, 1), and "" or the reason why there is none."""
+    """Lower and upper end of the AUC on the logit's scale, inside (0, 1), and "" or the reason why there is none.
+
+    Simulated coverage .93 to .99 from 16 sources on; undefined in half of the studies with 4
+    (reports/benchmarks/interval_coverage.csv).
+    """
     (value,), variance = covariance(y_true, score)
     if not 0 < value < 1:
         return np.nan, np.nan, "the classes are separated"
@@ -43,7 +47,8 @@ def score_interval(y_true: np.ndarray, score: np.ndarray) -> tuple[float, float]
     """Lower and upper end of the AUC by Newcombe's method 5 (2006), which needs no variance and exists at an AUC of 1.
 
     The ends are the AUCs from which the observed one is 1.96 standard errors away, by Hanley and McNeil's variance
-    with equal class sizes put for the two.
+    with equal class sizes put for the two. Simulated coverage .93 to .98 at 4 to 200 sources, an AUC of .80
+    (reports/benchmarks/interval_coverage.csv).
     """
     value = float(covariance(y_true, score)[0][0])
     m, n = int((y_true == 1).sum()), int((y_true == 0).sum())

@@ -79,7 +79,7 @@ def sentence(study: Study) -> str:
     """Whether the plan was written before the results that are shown."""
     plan = json.loads(study.plan_path.read_text())
     digest, records = sha256(study.plan_path), sorted(study.runs_dir.glob("**/run.json"))
-    others = {json.loads(path.read_text()).get("plan_sha256") for path in records} - {digest}
+    others = {json.loads(path.read_text()).get("plan_sha256") for path in records} - {digest, None}
     text = f"The plan ({digest[:12]}) was written before anything was trained"
     if others or plan["supersedes"]:
         older = len(others | set(plan["supersedes"]))

@@ -180,6 +180,7 @@ def test_every_baseline_of_a_study_is_written_and_a_second_call_opens_no_image(s
         raise AssertionError("an image was opened")
 
     monkeypatch.setattr(images, "load", fails)
+    monkeypatch.setattr(baselines, "fold_predictions", fails)
     again = baselines.predictions(study, table)
     assert all(rows.equals(made[name]) for name, rows in again.items())
     assert set(again) == set(baselines.BASELINES)
@@ -187,3 +188,15 @@ def test_every_baseline_of_a_study_is_written_and_a_second_call_opens_no_image(s
     used = table.assign(sha256="0" * 64)
     with pytest.raises(AssertionError, match="opened"):
         traits.measured(study, used)
+
+
+def test_an_edited_file_of_predictions_is_made_again(small, monkeypatch):
+    study, table, place = small
+    monkeypatch.setenv("PCOS_HOME", str(place))
+    made = baselines.predictions(study, table)["intensity"]
+    path = study.runs_dir / "baselines" / "intensity.csv"
+    made.assign(logit=made.logit.to_numpy()[::-1]).to_csv(path, index=False)
+    assert baselines.predictions(study, table)["intensity"].equals(made)
+    moved = table.assign(r0=1 - table.r0)
+    assert not baselines.predictions(study, moved)["intensity"].equals(made)
+    assert baselines.predictions(study, table)["intensity"].equals(made)

@@ -25,7 +25,10 @@ def predictions(rng, sources: int = 28, repeats: int = 2, folds: int = 4, images
             for image in range(images):
                 parts.append(
                     pd.DataFrame(
-                        {"image": [f"{i}-{image}" for i in range(sources)], "source": [f"s{i:02}" for i in range(sources)]}
+                        {
+                            "image": [f"{i}-{image}" for i in range(sources)],
+                            "source": [f"s{i:02}" for i in range(sources)],
+                        }
                         | {"label": label, "role": np.where(fold_of == fold, "test", "selection"), "seed": 0}
                         | {"repeat": repeat, "fold": fold, "logit": logit[image], "probability": expit(logit[image])}
                     )
@@ -71,7 +74,7 @@ def test_one_row_a_source_and_repeat_and_the_score_is_the_mean(table):
     made = calibration.judged(table)
     assert len(made) == 56 and not made.duplicated(["source", "repeat"]).any() and set(made.images) == {2}
     first = made.iloc[0]
-    own = table[(table.source == first.source) & (table.repeat == first.repeat) & (table.fold == first.fold)]
+    own = table[(table.source == first.source) & (table["repeat"] == first["repeat"]) & (table.fold == first.fold)]
     assert first.raw_logit == pytest.approx(own.logit.mean())
     sources = calibration.by_source(made)
     assert len(sources) == 28 and set(sources.called) <= {True, False}

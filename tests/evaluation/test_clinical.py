@@ -15,7 +15,7 @@ def problems(count: int = 200):
     for i in range(count):
         n = int(rng.integers(20, 80))
         y = np.r_[0, 1, rng.integers(0, 2, n)]
-        p = np.clip((rng.random(n + 2) + rng.random() * y) / 2, 0.01, 0.99)
+        p = np.clip((rng.random(n + 2) + 0.6 * rng.random() * y) / 1.6, 0.01, 0.99)  # classes overlap
         w = rng.integers(1, 4, n + 2).astype(float) if i % 3 else np.ones(n + 2)
         yield y, np.round(p, 1).clip(0.05, 0.95) if i % 2 else p, w
 
@@ -103,7 +103,11 @@ def test_net_benefit_is_its_definition_and_calling_all_is_a_threshold_of_nothing
 
 def test_rows_of_weights_are_separate_problems():
     rng = np.random.default_rng(1)
-    y, p, w = rng.integers(0, 2, 60), rng.random(60).round(1).clip(0.05, 0.95), rng.integers(0, 3, (5, 60)).astype(float)
+    y, p, w = (
+        rng.integers(0, 2, 60),
+        rng.random(60).round(1).clip(0.05, 0.95),
+        rng.integers(0, 3, (5, 60)).astype(float),
+    )
     together = clinical.clinical_metrics(y, p, w)
     assert set(together) == set(clinical.CLINICAL)
     for i in range(5):

@@ -33,7 +33,9 @@ def test_mcnemar_is_statsmodels():
         first, second = two(rng, n=int(rng.integers(8, 60)))
         right = [(table.called == (table.label == 1)).to_numpy() for table in (first, second)]
         won, lost, p = comparison.mcnemar(comparison.pair(first, second))
-        square = pd.crosstab(pd.Categorical(right[0], [True, False]), pd.Categorical(right[1], [True, False]), dropna=False)
+        square = pd.crosstab(
+            pd.Categorical(right[0], [True, False]), pd.Categorical(right[1], [True, False]), dropna=False
+        )
         assert (won, lost) == (square.iloc[0, 1], square.iloc[1, 0])
         assert p == pytest.approx(mcnemar(square.to_numpy(), exact=True).pvalue)
 

@@ -53,15 +53,7 @@ def test_the_overview_counts_images_and_sources(ax):
     assert [[bar.get_height() for bar in bars] for bars in ax.containers] == [[2, 1], [2, 2]]
 
 
-def test_reliability_points_are_shares(ax):
-    table = pd.DataFrame({"label": [0, 0, 0, 1, 1, 1], "probability": [0.1, 0.1, 0.1, 0.9, 0.9, 0.9]})
-    figures.reliability(table, ax=ax, bins=2)
-    points = [bars.lines[0].get_data() for bars in ax.containers]
-    assert [(float(x[0]), float(y[0])) for x, y in points] == [(pytest.approx(0.1), 0), (pytest.approx(0.9), 1)]
-
-
-def test_the_summary_leaves_unpublished_places_empty(ax):
-    ours = pd.DataFrame({"model": ["iustnet"], "metric": ["auc"], "value": [0.6], "low": [0.5], "high": [0.7]})
-    figures.summary(ours, ours.assign(metric="recall"), metric="auc", ax=ax)
-    assert len([line for line in ax.lines if line.get_marker() == "o"]) == 1
-    assert not [line for line in ax.lines if line.get_marker() == "s"]
+def test_the_confusion_matrix_takes_decisions_where_they_were_made(table, ax):
+    figures.confusion_matrix(table.assign(called=table.label == 0), unit="sources", ax=ax)
+    negatives, positives = (table.label == 0).sum(), (table.label == 1).sum()
+    assert [int(text.get_text()) for text in ax.texts] == [0, negatives, positives, 0]

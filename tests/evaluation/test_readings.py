@@ -23,6 +23,7 @@ def test_the_verdict_follows_the_interval(low, high, words):
 @pytest.mark.parametrize(("value", "doubted"), [(0.97, True), (0.85, False)])
 def test_what_is_too_good_is_doubted(value, doubted):
     columns = {"model": "iustnet", "protocol": "grouped", "level": "source", "metric": "auc", "few_sources": False}
+    columns["beside"] = False
     table = pd.DataFrame([columns | {"value": value, "low": value - 0.02, "high": 0.99, "sources": 40}])
     assert ("Do not believe" in readings.model_sentence("iustnet", table)) == doubted
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from pcos_utils import config
 from pcos_utils.data import audit, splits
-from pcos_utils.evaluation import page, readings, report, shortcuts
+from pcos_utils.evaluation import metrics, page, plan, readings, report, results, shortcuts
 from pcos_utils.files import write_csv
 from pcos_utils.models import sweep
 
@@ -34,16 +34,19 @@ def evaluated(small):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PCOS_HOME", str(place))
         described(study, table)
+        plan.write(study)
         report.save_runs(sweep.run("iustnet", study), study, "iustnet")
-        yield study, table, report.evaluate(study)
+        yield study, table, results.evaluate(study)
 
 
 def test_each_source_is_judged_once_and_metrics_have_n(evaluated):
     study, table, made = evaluated
     test = report.predictions(study, "iustnet", "grouped")
     assert sorted(test.source) == sorted(table.source[table.used == "yes"])
-    assert set(made.level) == {"source", "image"} and set(made.protocol) == {"grouped", "published"}
-    assert made[made.protocol == "grouped"].sources.eq(24).all()
+    table = made["metrics"]
+    assert set(table.level) == {"source", "image"} and set(table.protocol) == {"grouped", "published"}
+    assert table[table.protocol == "grouped"].sources.eq(24).all()
+    assert {"iustnet", "follicles", "local_contrast"} <= set(table.model)
 
 
 def test_a_missing_fold_is_named(evaluated):
@@ -59,12 +62,23 @@ def test_a_missing_fold_is_named(evaluated):
 
 def test_swapping_the_labels_turns_the_auc_around(evaluated):
     study, _, made = evaluated
-    test = report.predictions(study, "iustnet", "grouped")
-    swapped = report.interval_table(
-        report.metrics.by_source(test.assign(label=1 - test.label)), study, "iustnet"
-    ).set_index("metric")
-    grouped = made[(made.protocol == "grouped") & (made.level == "source")].set_index("metric")
-    assert swapped.value["auc"] == pytest.approx(1 - grouped.value["auc"])
+    judged = results.by_source(study, "iustnet")
+    value = results.main_rows(made["metrics"]).set_index(["model", "metric"]).value["iustnet", "auc"]
+    turned = metrics.auc(1 - judged.label.to_numpy(), judged.probability.to_numpy(), np.ones(len(judged)))
+    assert turned == pytest.approx(1 - value)
+
+
+def test_a_shuffled_prediction_file_is_named(evaluated):
+    study, _, _ = evaluated
+    path = next((study.runs_dir / "iustnet").glob("ours/**/predictions.csv"))
+    before = path.read_bytes()
+    try:
+        table = pd.read_csv(path)
+        write_csv(path, table.assign(logit=table.logit.to_numpy()[::-1]))
+        with pytest.raises(config.StudyError, match="predictions.csv is not what its run wrote"):
+            report.predictions(study, "iustnet", "grouped")
+    finally:
+        path.write_bytes(before)
 
 
 def test_the_report_holds_the_answers_and_asks_nothing_of_the_network(evaluated):
@@ -74,7 +88,8 @@ def test_the_report_holds_the_answers_and_asks_nothing_of_the_network(evaluated)
     report.show(figure, study, "1_line", "A **rising** line.")
     text = page.build(study, made).read_text()
     assert (
-        readings.model_sentence("iustnet", made).split(". **")[0] in text and "A <strong>rising</strong> line." in text
+        readings.model_sentence("iustnet", made["metrics"]).split(". **")[0] in text
+        and "A <strong>rising</strong> line." in text
     )
     assert config.CAVEAT in text and "synthetic" in text and "data:image/png;base64," in text
     assert "24 readable images show 24 pictures" in text and "No source picture carries both labels" in text
@@ -122,13 +137,6 @@ def test_git_ignores_every_report_of_real_data():
     if done.returncode == 128:
         pytest.skip("not a git checkout")
     assert done.stdout.split() == names
-
-
-def test_published_intervals_count_frames():
-    table = report.published().set_index(["model", "metric"])
-    recall = table.loc[("densenet121d", "recall")]
-    assert recall.value == pytest.approx(86 / 120) and recall.frames == 4
-    assert recall.low == pytest.approx(0.194, abs=0.001) and recall.high == pytest.approx(0.994, abs=0.001)
 
 
 def test_seconds_never_reach_a_table(evaluated):

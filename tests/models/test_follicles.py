@@ -68,9 +68,9 @@ def test_nothing_found_is_a_row_of_zeros_and_no_ovary_is_the_frame():
 def test_a_mirrored_image_has_mirrored_maps_and_the_same_row():
     torch.manual_seed(0)
     network = unet.UNet((4, 4, 4, 4, 4))
-    images = np.random.default_rng(0).integers(0, 256, (3, 32, 48), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 64), dtype=np.uint8)
     found = follicles.predict_maps(network, images, batch=2)
-    assert found.shape == (3, 3, 32, 48) and found.dtype == np.float32
+    assert found.shape == (3, 3, 32, 64) and found.dtype == np.float32
     assert found.min() >= 0 and found.max() <= 1
     mirrored = follicles.predict_maps(network, images[..., ::-1])
     np.testing.assert_allclose(mirrored[..., ::-1], found, rtol=0, atol=1e-5)

@@ -78,7 +78,7 @@ def test_an_interrupted_run_goes_on_and_leaves_the_four_files(small, place, monk
     (folder_of(study) / ".checkpoint.4711.pt").write_text("left half written by a killed process")
     capsys.readouterr()
     sweep.run("iustnet", study)
-    assert "iustnet ours repeat 0 fold 0: goes on after epoch 2" in capsys.readouterr().out
+    assert "iustnet ours repeat 0 fold 0 inner 0: goes on after epoch 2" in capsys.readouterr().out
     assert contents(folder_of(study)) == undisturbed and len(undisturbed) == 4
 
 
