@@ -78,7 +78,6 @@ def occlusion(model: str, network: nn.Module, pixels: np.ndarray, labels: np.nda
 
 
 METHODS = {"grad_cam": grad_cam, "integrated_gradients": integrated_gradients, "occlusion": occlusion}
-METHOD_NAMES = {"grad_cam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 
 
 def _maps(model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndarray, attribute) -> np.ndarray:

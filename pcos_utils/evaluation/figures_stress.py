@@ -7,7 +7,11 @@ import pandas as pd
 from pcos_utils.evaluation.robustness import STRESSES
 
 # Okabe and Ito's colours, each with a shape of its own.
-LOOK = {"auc": ("#0072B2", "o", "AUC"), "recall": ("#D55E00", "s", "recall"), "specificity": ("#009E73", "^", "specif.")}
+LOOK = {
+    "auc": ("#0072B2", "o", "AUC"),
+    "recall": ("#D55E00", "s", "recall"),
+    "specificity": ("#009E73", "^", "specif."),
+}
 REGION_COLOURS = {"follicles": "#D55E00", "ovary": "#0072B2"}
 METHOD_NAMES = {"grad_cam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}
 
@@ -108,7 +112,9 @@ def share_bars(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
             ax.plot([row.low, row.high], [height, height], color=colour, lw=2)
             ax.plot(row.value, height, "o", color=colour, label=f"inside the {region}" if i == 0 else None)
             ax.plot(row.uniform, height, "|", color="black", ms=14, mew=2)
-    handles = [plt.Line2D([], [], marker="o", color=REGION_COLOURS[name], label=f"inside the {name}") for name in regions]
+    handles = [
+        plt.Line2D([], [], marker="o", color=REGION_COLOURS[name], label=f"inside the {name}") for name in regions
+    ]
     handles.append(plt.Line2D([], [], marker="|", color="black", ls="", ms=12, mew=2, label="a uniform map"))
     ax.set_yticks(range(len(methods)), [METHOD_NAMES.get(method, method) for method in methods])
     ax.set(xlim=(0, 1), ylim=(len(methods) - 0.4, -0.6), xlabel="share of the saliency, mean over sources")
