@@ -10,7 +10,7 @@ from pcos_utils.evaluation.robustness import STRESSES
 LOOK = {
     "auc": ("#0072B2", "o", "AUC"),
     "recall": ("#D55E00", "s", "recall"),
-    "specificity": ("#009E73", "^", "specif."),
+    "specificity": ("#009E73", "^", "specificity"),
 }
 REGION_COLOURS = {"follicles": "#D55E00", "ovary": "#0072B2"}
 METHOD_NAMES = {"grad_cam": "Grad-CAM", "integrated_gradients": "integrated gradients", "occlusion": "occlusion"}

@@ -19,8 +19,8 @@ from torch import nn
 
 from pcos_utils.data import phantom
 from pcos_utils.evaluation import bootstrap
-from pcos_utils.evaluation.uncertainty import FEW
 from pcos_utils.evaluation.explain import saliency
+from pcos_utils.evaluation.uncertainty import FEW
 from pcos_utils.models import architectures, features, training, weights
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
@@ -78,21 +78,26 @@ def weight_check(
     pixels: np.ndarray,
     labels: np.ndarray,
     *,
-    seed: int = 0,
+    before: np.ndarray | None = None,
     cascade: bool = True,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Agreement of each image's map with that of the shuffled networks: columns method, row, stage, correlation.
 
-    Without ``cascade`` only the wholly shuffled network answers, which is cheaper.
+    ``before``: the network's own maps, where they are known already. Without ``cascade`` only the wholly shuffled
+    network answers, which is cheaper.
     """
-    before = saliency(method, model, network, pixels, labels)
-    parts = [
-        pd.DataFrame(
-            {"stage": stage, "correlation": agreement(before, saliency(method, model, broken, pixels, labels))}
-        )
-        for stage, broken in randomised(network, seed)
-    ]
-    return pd.concat(parts).rename_axis("row").reset_index()
+    before = saliency(method, model, network, pixels, labels) if before is None else before
+    parts = []
+    for stage, broken in randomised(network, seed):
+        if cascade or stage == ALL_SHUFFLED:
+            parts.append(_agreements(method, stage, before, saliency(method, model, broken, pixels, labels)))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _agreements(method: str, stage: str, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    values = agreement(before, after)
+    return pd.DataFrame({"method": method, "row": np.arange(len(values)), "stage": stage, "correlation": values})
 
 
 def network_check(

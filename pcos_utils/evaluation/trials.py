@@ -32,7 +32,11 @@ def folds(study: Study, model: str, most: int | None = None) -> Iterator[Fold]:
     every = report.predictions(study, model, "grouped", None)
     first = every[every.repeat == 0]
     rules = calibration.judged(first)[["source", "slope", "intercept", "threshold"]]
-    test = first[first.role == "test"].sort_values(["fold", "source", "image"]).drop_duplicates("source")
+    test = (
+        first[(first.role == "test") & (first.inner == 0)]
+        .sort_values(["fold", "source", "image"])
+        .drop_duplicates("source")
+    )
     test = test.merge(rules, on="source", validate="one_to_one")
     if most is not None and most < len(test):
         turn = pd.Series(np.random.default_rng(study.seed).random(len(test)), index=test.index)
@@ -95,7 +99,9 @@ def saliency(study: Study, model: str, most: int = 24, cascade: tuple[str, ...] 
     polycystic, how = np.ones(len(rows), int), dict(resamples=study.resamples, seed=study.seed)
     maps = {method: explain.saliency(method, model, network, pixels, polycystic) for method in explain.METHODS}
     tried = [
-        checks.weight_check(method, model, network, pixels, polycystic, seed=study.seed, cascade=method in cascade)
+        checks.weight_check(
+            method, model, network, pixels, polycystic, before=maps[method], cascade=method in cascade, seed=study.seed
+        )
         for method in explain.METHODS
     ]
     checked = checks.check_table(pd.concat(tried), rows, **how)
