@@ -1,11 +1,7 @@
-"""Pictures of what the follicle network sees: outlines on the frame, and counts against the truth."""
+"""Pictures of what the follicle network sees: outlines on the frame."""
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-
-from pcos_utils.config import CLASS_NAMES
-from pcos_utils.evaluation.figures import CLASS_COLOURS
 
 OUTLINE, TRUTH = "#F0E442", "#56B4E9"  # of Okabe and Ito's colours those that stand out from grey
 
@@ -42,34 +38,3 @@ def outline_sheet(
             row += 1
         outline(image, numbered, ax=axes[row, i % columns], title=title)
     return figure
-
-
-def counted_against_truth(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
-    """Points: follicles found over follicles visible, a phantom each. Columns: FNPS, count, label."""
-    jitter = np.random.default_rng(0).uniform(-0.25, 0.25, (2, len(table)))
-    top = float(max(table.FNPS.max(), table["count"].max())) + 1
-    ax.plot([0, top], [0, top], color="k", ls=":", lw=1.2, label="every follicle found")
-    for label, name in CLASS_NAMES.items():
-        rows = (table.label == label).to_numpy()
-        ax.plot(
-            table.FNPS[rows] + jitter[0, rows], table["count"][rows] + jitter[1, rows], "o", ms=3.5, alpha=0.6,
-            color=CLASS_COLOURS[name], label=name,
-        )  # fmt: skip
-    ax.set(xlabel="follicles visible in the section", ylabel="follicles found", xlim=(-0.5, top), ylim=(-0.5, top))
-    ax.set_aspect("equal")
-    ax.legend(fontsize="small", frameon=True, loc="upper left")
-    return ax
-
-
-def counts_by_class(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
-    """Points: the count of every source, by class, with the median of each. Columns: label, count."""
-    rng = np.random.default_rng(0)
-    for label, name in CLASS_NAMES.items():
-        values = table["count"][table.label == label].to_numpy(float)
-        ax.plot(label + rng.uniform(-0.18, 0.18, len(values)), values, "o", ms=5, alpha=0.7, color=CLASS_COLOURS[name])
-        ax.hlines(np.median(values), label - 0.3, label + 0.3, color="k", lw=2)
-    ax.set_xticks(list(CLASS_NAMES), CLASS_NAMES.values())
-    ax.set(ylabel="follicles found", xlim=(-0.5, 1.5), title="Follicles found in each source picture")
-    ax.set_ylim(bottom=-0.5)
-    ax.grid(axis="x", visible=False)
-    return ax

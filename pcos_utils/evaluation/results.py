@@ -12,7 +12,6 @@ from pcos_utils.config import MODELS, Study
 from pcos_utils.data.splits import crossings, roles
 from pcos_utils.evaluation import baselines, calibration, comparison, metrics, plan, readings, report, uncertainty
 from pcos_utils.evaluation.figures import MODEL_NAMES
-from pcos_utils.files import write_csv
 from pcos_utils.models import counts, devices, features
 from pcos_utils.models.recipes import recipe
 
@@ -115,12 +114,6 @@ def _marked(table: pd.DataFrame, model: str, protocol: str, level: str) -> pd.Da
     for place, (name, value) in enumerate({"model": model, "protocol": protocol, "level": level}.items()):
         table.insert(place, name, value)
     return table.assign(crossing_sources=0)
-
-
-def save_answers(study: Study) -> None:
-    """Nothing: the answer of every reader on every source is a table of the report, without a pixel."""
-    made = pd.concat([by_source(study, name).assign(model=name) for name in judged_names(study)])
-    write_csv(report.table_path(study, "answers"), made)
 
 
 def main_table(table: pd.DataFrame, protocol: str = "grouped") -> pd.DataFrame:
