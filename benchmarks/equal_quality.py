@@ -48,7 +48,7 @@ def score(model: str, seed: int, parts: dict, side: int, *, fast: bool = True, *
         cached = features.extract(network, prepare, parts["train"].pixels, engine, change, recipe.feature_copies)
         held = features.extract(network, prepare, parts["selection"].pixels, engine)
         training.fit(
-            features.head_of(network), features.only, parts["train"]._replace(pixels=cached),
+            network.classifier, features.only, parts["train"]._replace(pixels=cached),
             parts["selection"]._replace(pixels=held), recipe, seed=seed, engine=engine, change=features.pick,
         )  # fmt: skip
     else:

@@ -105,7 +105,7 @@ def measure_ours(name: str, place: Path) -> dict[str, float]:
 
         seconds["features_seconds"] = timed(extract)
         held = parts["validation"]._replace(pixels=made["validation"])
-        head = partial(training.fit, features.head_of(model), features.only, seed=0, engine=engine)
+        head = partial(training.fit, model.classifier, features.only, seed=0, engine=engine)
         train = parts["train"]._replace(pixels=made["train"])
         seconds["head_seconds"] = timed(lambda: head(train, held, recipe=ours, change=features.pick))
     seconds["profile"] = profile(lambda: fit(model, prepare, parts["warm"], nothing))
