@@ -3,11 +3,22 @@
 import numpy as np
 from scipy import ndimage
 
-THRESHOLD = 0.5  # of a probability
-LEAST_CORE = 8  # px of a core that counts
+THRESHOLD = 0.5  # of a probability, for the follicle and the ovary map
+CORE_THRESHOLD, LEAST_CORE = 0.2, 4  # of a core's probability and px; chosen on phantoms (benchmarks/count_choice.py)
 LEAST_OVARY = 200  # px, with fewer no ovary was found and the frame stands for it
 PERIPHERAL = 0.55  # of the way from the ovary's centre to its outline
 COLUMNS = ("count", "mean_diameter", "largest_diameter", "area_share", "peripheral_share")
+
+
+def cores(core_map: np.ndarray, threshold: float = CORE_THRESHOLD, least: int = LEAST_CORE) -> np.ndarray:
+    """The connected parts of a core map (H, W) that count, numbered from 1 without gaps, int32 (H, W); 0 is none.
+
+    A part counts where its probability is above ``threshold`` on at least ``least`` pixels.
+    """
+    seeds, _ = ndimage.label(core_map > threshold)
+    large = np.bincount(seeds.ravel()) >= least
+    large[0] = False
+    return (np.cumsum(large) * large)[seeds].astype(np.int32)
 
 
 def instances(maps: np.ndarray) -> np.ndarray:
@@ -16,13 +27,9 @@ def instances(maps: np.ndarray) -> np.ndarray:
     Each core is one follicle and grows to the pixels of the follicle map that lie nearest to it. A part of the
     follicle map without a core is no follicle.
     """
-    inside, cores = maps[0] > THRESHOLD, maps[1] > THRESHOLD
-    seeds, _ = ndimage.label(cores)
-    large = np.bincount(seeds.ravel()) >= LEAST_CORE
-    large[0] = False
-    seeds = (np.cumsum(large) * large)[seeds]
-    if not large.any():
-        return seeds.astype(np.int32)
+    inside, seeds = maps[0] > THRESHOLD, cores(maps[1])
+    if not seeds.any():
+        return seeds
     nearest = ndimage.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
     parts, _ = ndimage.label(inside | (seeds > 0))
     cored = np.isin(parts, np.unique(parts[seeds > 0]))

@@ -1,10 +1,12 @@
 """Maps become follicles one by one, and numbers about them."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
-from pcos_utils.models import follicles, unet
+from benchmarks import count_choice
+from pcos_utils.models import counting, follicles, unet
 
 Y, X = np.mgrid[:128, :192]
 
@@ -34,12 +36,29 @@ def test_touching_follicles_are_two():
 
 def test_what_has_no_core_or_a_tiny_one_is_no_follicle():
     inside = disc(64, 80, 10) | disc(40, 130, 8) | disc(90, 120, 5)
-    cores = disc(64, 80, 6) | disc(90, 120, 1.5)  # nine pixels
+    cores = disc(64, 80, 6)
+    cores[90, 118 : 118 + counting.LEAST_CORE] = True
     assert follicles.instances(maps(inside, cores, OVARY)).max() == 2
-    cores = disc(64, 80, 6) | disc(90, 120, 1.1)  # five
+    cores[90, 118] = False  # one pixel too few
     numbered = follicles.instances(maps(inside, cores, OVARY))
     assert numbered.max() == 1
     assert not numbered[40, 130] and not numbered[90, 120]
+
+
+def test_a_faint_core_counts_from_the_chosen_probability():
+    made = TOUCHING.copy()
+    made[1] = np.where(disc(64, 98, 5), counting.CORE_THRESHOLD + 0.01, made[1])
+    assert follicles.instances(made).max() == 2
+    made[1] = np.where(disc(64, 98, 5), counting.CORE_THRESHOLD - 0.01, made[1])
+    assert follicles.instances(made).max() == 1
+
+
+def test_the_counts_settings_were_chosen_on_phantoms_of_their_own():
+    table = pd.read_csv(count_choice.OUT)
+    chosen = table[table.on == "choice"]
+    near = chosen[chosen.mae <= chosen.mae.min() + 0.01].sort_values("threshold").iloc[-1]
+    assert (near.threshold, near.least_px) == (counting.CORE_THRESHOLD, counting.LEAST_CORE)
+    assert len(chosen) == len(count_choice.THRESHOLDS) * len(count_choice.LEAST) and set(table.networks) == {5}
 
 
 def test_the_row_by_hand():
