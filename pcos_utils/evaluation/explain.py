@@ -3,6 +3,7 @@
 A saliency map shows what moved the logit, not that the reason is right.
 """
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +53,8 @@ def outcomes(predictions: pd.DataFrame, each: int = 2) -> pd.DataFrame:
 def explain_run(model: str, study: Study, folder: Path, each: int = 2) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Pixels, Grad-CAM maps for the *called* class, and titles, of one run's clearest rights and wrongs."""
     chosen = outcomes(pd.read_csv(folder / "predictions.csv"), each)
-    pixels = np.stack([resize(load(study.image_dir / name), study.image_side) for name in chosen.image])
+    side = json.loads((folder / "run.json").read_text())["recipe"]["side"]
+    pixels = np.stack([resize(load(study.image_dir / name), side) for name in chosen.image])
     network = features.trained(model, study, folder)
     called = (chosen.probability >= THRESHOLD).astype(int).to_numpy()
     maps = grad_cam(model, network, pixels, called)

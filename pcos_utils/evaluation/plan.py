@@ -9,7 +9,7 @@ import json
 from pcos_utils.config import JUDGED, Study
 from pcos_utils.evaluation import calibration, comparison, contrast
 from pcos_utils.files import sha256, write_json
-from pcos_utils.models import counts
+from pcos_utils.models import counting, counts
 from pcos_utils.models.recipes import ARMS, RECIPES, recipe
 
 PRIMARY = "auc"
@@ -53,8 +53,13 @@ def content(study: Study) -> dict:
         "recipes": recipes,
         "comparisons": comparisons(study),
         "reference": {"name": REFERENCE, **contrast.CHOSEN._asdict()},
-        "follicle_networks": [sha256(path) for path in counts.networks(study)] if counts.NAME in study.models else [],
+        "count": _count(study) if counts.NAME in study.models else None,
     }
+
+
+def _count(study: Study) -> dict:
+    networks = [sha256(path) for path in counts.networks(study)]
+    return {"networks": networks, "core_threshold": counting.CORE_THRESHOLD, "least_core": counting.LEAST_CORE}
 
 
 def write(study: Study) -> dict:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from pcos_utils.config import ROOT, Study, StudyError, home
 from pcos_utils.data import images, manifest
 from pcos_utils.files import alone_in, sha256, write_csv, write_json
-from pcos_utils.models import pretraining, unet, weights
+from pcos_utils.models import counting, pretraining, unet, weights
 
 KEPT = ROOT / "pcos_utils" / "weights" / "follicle_unet.safetensors"
 NAME = "follicles"
@@ -56,6 +56,7 @@ def run(study: Study) -> pd.DataFrame:
     files = networks(study)
     settings = {"networks": {f"{path.parent.name}/{path.name}": sha256(path) for path in files}}
     settings |= {"images": used.sha256.tolist(), "plan_sha256": sha256(study.plan_path)}
+    settings |= {"core_threshold": counting.CORE_THRESHOLD, "least_core": counting.LEAST_CORE}
     folder = study.runs_dir / NAME
     with alone_in(folder, lambda: None):
         record, place = folder / "run.json", folder / "counts.csv"

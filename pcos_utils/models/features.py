@@ -81,7 +81,7 @@ def of_study(name: str, study: Study, recipe: Recipe, table: pd.DataFrame, engin
 
 def trained(name: str, study: Study, folder: Path) -> nn.Module:
     """The network of a finished run. Where the run trained a head alone, with the features that it was trained on."""
-    network = architectures.build(name, study.image_side)
+    network = architectures.build(name, json.loads((folder / "run.json").read_text())["recipe"]["side"])
     path = folder / "weights.safetensors"
     with safe_open(path, "pt") as stored:
         behind = (stored.metadata() or {}).get("features")

@@ -39,6 +39,7 @@ class Recipe(BaseModel):
     average: float = 0.0  # decay of an exponential moving average of the weights, which is then judged and kept
     feature_copies: int = 0  # frozen features of so many changes of an image serve all epochs; 0: computed each time
     seed: int | None = None  # None: from the study
+    side: int | None = None  # px of the square that an image becomes; None: the study's
 
 
 # The copies stand in for augmentation: nothing changes any more while the network trains.
@@ -66,8 +67,19 @@ DEMO_EPOCHS = {
 }
 
 
+# A full study without a GPU would train these for days at the published size: 210 runs and more at 224 pixels.
+SIDES_ON_CPU = {("densenet121d", "ours"): 128, ("iustnet", "ours"): 96}
+EPOCHS_ON_CPU = {("densenet121d", "ours"): 20, ("iustnet", "ours"): 20}
+
+
 def recipe(model: str, arm: str, study: Study) -> Recipe:
-    """The network's recipe under an arm, with the epochs of the study's preset or the study's own."""
-    chosen = RECIPES[model, arm]
-    epochs = study.epochs or (DEMO_EPOCHS[model, arm] if study.preset == "demo" else chosen.epochs)
-    return chosen.model_copy(update={"epochs": epochs})
+    """The network's recipe under an arm, with the epochs and the side of the study's preset or the study's own.
+
+    Where the full preset may run on a CPU (``allow_cpu``), what is trained from scratch under grouped folds sees
+    smaller images for fewer epochs; the published arm stays as it was.
+    """
+    chosen, on_cpu = RECIPES[model, arm], study.preset == "full" and study.allow_cpu
+    preset = DEMO_EPOCHS if study.preset == "demo" else EPOCHS_ON_CPU if on_cpu else {}
+    epochs = study.epochs or preset.get((model, arm), chosen.epochs)
+    side = SIDES_ON_CPU.get((model, arm), study.image_side) if on_cpu else study.image_side
+    return chosen.model_copy(update={"epochs": epochs, "side": side})

@@ -127,7 +127,7 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
     copies = offline.copies_of(roles[roles.role == "train"], dict(enumerate(how.copies)), synthetic=study.synthetic)
     roles = offline.expand(roles, copies)
     pixels = torch.from_numpy(
-        cache.stack(roles, study.image_dir, study.image_side, study.data_dir / "cache", seed=how.seed or 0)
+        cache.stack(roles, study.image_dir, how.side, study.data_dir / "cache", seed=how.seed or 0)
     )
     seed = how.seed if how.seed is not None else 1000 * one.seed + 100 * one.repeat + one.fold + 100_000 * one.inner
     on_epoch = lambda row: bar.update()  # noqa: E731
@@ -142,7 +142,7 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
         history, pixels = fit(network, prepare, train, selection, change=features.pick), values[:, :1]
     else:
         prepare = partial(architectures.prepare, job.model)
-        network = architectures.build(job.model, study.image_side, memory_efficient=study.memory_efficient)
+        network = architectures.build(job.model, how.side, memory_efficient=study.memory_efficient)
         origin = weights.start(network, job.model, study.weights, must_fetch=study.preset == "full")
         train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
         train = train._replace(pixels=job.engine.hold(train.pixels))
@@ -186,7 +186,7 @@ def _enough_memory(job: Job) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not (isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)):
             raise
-        side = job.study.image_side
+        side = job.recipe.side
         raise StudyError(
             f"Memory ran out ({job.engine.device.type}) at {job.model} {job.one.arm}: batches of {job.recipe.batch} "
             f"images of {side} x {side} pixels; lower 'batch' of this recipe in pcos_utils/models/recipes.py, or "

@@ -59,7 +59,7 @@ def fit_served(model: str, study: Study) -> Fitted:
     how = recipe(model, ARM, study).model_copy(update={"epochs": epochs, "select_epoch": False})
     network = _trained(model, study, used, how)
     facts = {"epochs": epochs, "run": _digest([epochs, *sorted(record["settings_sha256"] for record in records)])}
-    facts |= {"plan": records[0].get("plan_sha256"), "side": study.image_side}
+    facts |= {"plan": records[0].get("plan_sha256"), "side": how.side}
     return Fitted(Answering(model, network), predictions, facts)
 
 
@@ -86,7 +86,7 @@ def best(study: Study) -> str:
 def _trained(model: str, study: Study, used: pd.DataFrame, how) -> nn.Module:
     engine, seed = devices.engine_for(study), study.seed
     rows = offline.expand(used.assign(role="train"), {0: 1, 1: 1})
-    side = study.image_side
+    side = how.side
     pixels = torch.from_numpy(cache.stack(rows, study.image_dir, side, study.data_dir / "cache"))
     none = training.Images(pixels[:0], torch.zeros(0), torch.zeros(0))
     fit = partial(training.fit, recipe=how, seed=seed, engine=engine)

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from pcos_utils import config, files
 from pcos_utils.data import images
 from pcos_utils.files import write_csv
-from pcos_utils.models import architectures, devices, features, run, sweep
+from pcos_utils.models import architectures, devices, features, recipes, run, sweep
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,17 @@ def test_full_without_a_gpu_is_one_sentence(monkeypatch):
     with pytest.raises(config.StudyError, match="driver 580.*ALLOW_CPU=1"):
         devices.choose_device(config.study("full"))
     assert devices.choose_device(config.study("full", allow_cpu=True)).type == "cpu"
+
+
+def test_a_full_study_on_a_cpu_is_smaller_where_it_is_trained_from_scratch():
+    """Where folds are many; the published recipe stays as published."""
+    fast, slow = config.study("full"), config.study("full", allow_cpu=True)
+    for model, side in (("iustnet", 96), ("densenet121d", 128), ("densenet201", 224)):
+        assert recipes.recipe(model, "ours", slow).side == side
+        assert recipes.recipe(model, "ours", fast).side == 224
+        assert recipes.recipe(model, "published", slow) == recipes.recipe(model, "published", fast)
+    assert recipes.recipe("iustnet", "ours", slow).epochs < recipes.recipe("iustnet", "ours", fast).epochs
+    assert recipes.recipe("iustnet", "ours", config.study(allow_cpu=True)).side == 96  # the demo's own
 
 
 def test_the_code_hash_ignores_words_about_the_code():
