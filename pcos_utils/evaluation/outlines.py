@@ -10,11 +10,13 @@ import pandas as pd
 from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.data import images
 from pcos_utils.data.shards import shrink
+from pcos_utils.evaluation import report
 from pcos_utils.evaluation.figures_follicles import outline_sheet
 from pcos_utils.evaluation.readings import many, number
 from pcos_utils.models import counts, follicles
 
 SHOWN = 4  # sources of each class on a sheet
+READING = "follicle_reading.csv"
 
 
 def truth_sheet(truth: pd.DataFrame, folder: Path) -> tuple[plt.Figure, str]:
@@ -78,3 +80,33 @@ def count_sentence(counted: pd.DataFrame) -> str:
         for label, values in per
     )
     return f"Follicles found in each source. {text}."
+
+
+def checked_sentence(study: Study, resamples: int = 2000) -> str:
+    """What a person who looked at every outline wrote down, in follicle_reading.csv beside the plan; "" without it.
+
+    Its columns: frame, found, false, missed, merged. The intervals are bootstraps over the frames' sources.
+    """
+    path = study.report_dir / READING
+    if not path.exists():
+        return ""
+    sources = report.read_table(study, "sources").set_index("path").source
+    read = pd.read_csv(path)
+    per = read.groupby(read.frame.map(sources))[["found", "false", "missed", "merged"]].sum()
+    draws = np.random.default_rng(study.seed).integers(len(per), size=(resamples, len(per)))
+    sums = per.to_numpy()[draws].sum(axis=1)  # (resamples, 4)
+    false, seen = sums[:, 1] / sums[:, 0], (sums[:, 0] - sums[:, 1]) / (sums[:, [0, 2, 3]].sum(axis=1) - sums[:, 1])
+    found, wrong, missed, merged = per.sum()
+    right = found - wrong
+    share = right / (right + missed + merged)
+    return (
+        f"One person, no physician, who was not shown the labels looked at the outlines on {many(len(read), 'frame')} "
+        f"({many(len(per), 'source')}): of {found} found, {wrong} are no follicle ({_share(wrong / found, false)}), "
+        f"{merged} hold two, and {missed} were missed; {_share(share, seen)} of what "
+        "that person saw was found."
+    )
+
+
+def _share(value: float, draws: np.ndarray) -> str:
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return f"{value:.0%} [{low:.0%}, {high:.0%}]"
