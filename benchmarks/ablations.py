@@ -3,100 +3,122 @@
     python -m benchmarks.ablations            trains what is missing, two seeds each, and judges on held-out phantoms
     python -m benchmarks.ablations FOLDER     also counts on the images of a study whose notebook 02 was run (full)
 
-Arms without an effect have 1,000 phantoms, so they are compared with "1,000 phantoms", never with the largest.
+Arms without an effect have 1,000 phantoms, so they are compared with "1,000 phantoms", never with the largest. All are
+judged on phantoms that have every effect, by the mean count of their seeds.
 """
 
 import argparse
-import json
-from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from scipy.stats import spearmanr
 
 from pcos_utils import config
 from pcos_utils.data import images, manifest
 from pcos_utils.data import shards as shard_files
 from pcos_utils.data.effects import Effects
-from pcos_utils.evaluation import metrics, uncertainty
-from pcos_utils.files import write_csv
+from pcos_utils.evaluation import bootstrap, figures, figures_evidence, metrics
+from pcos_utils.files import appearing, write_csv
+from pcos_utils.models import counts, devices, follicles, pretraining
 
 ARMS = {
-    "300 phantoms": (150, {}),
-    "1,000 phantoms": (500, {}),
     "3,000 phantoms": (1500, {}),
-    "no domain randomisation": (500, {"randomisation": False}),
-    "no partial volume": (500, {"partial_volume": False}),
-    "no distractors": (500, {"distractors": False}),
+    "1,000 phantoms": (500, {}),
+    "300 phantoms": (150, {}),
+    "1,000, no domain randomisation": (500, {"randomisation": False}),
+    "1,000, no partial volume": (500, {"partial_volume": False}),
+    "1,000, no distractors": (500, {"distractors": False}),
 }
-SEEDS = (0, 1)
-HERE = config.ROOT / "reports" / "benchmarks"
-
-
-def place(arm: str, seed: int) -> Path:
-    """The folder of one run; the largest arm is the one that counts in a study."""
-    runs = config.home() / "runs"
-    return (
-        runs / "follicles" / f"s{seed}"
-        if arm == "3,000 phantoms"
-        else runs / "ablations" / arm.replace(" ", "-") / f"s{seed}"
-    )
+SEEDS, RESAMPLES = (0, 1), 2000
+OUT = config.ROOT / "reports" / "benchmarks"
 
 
 def train(arm: str, seed: int) -> dict:
-    """The record of one run, read where it is finished."""
-    from pcos_utils.models import devices, pretraining
-
+    """The record of one run, read where it is finished; the largest arm is the network that counts in a study."""
     per_class, off = ARMS[arm]
-    folder, shards = place(arm, seed), config.home() / "runs" / "follicles" / "shards"
-    if 2 * per_class % shard_files.SHARD:  # a set that ends within a file would cut the file of the larger sets
-        shards = config.home() / "runs" / "ablations" / "shards"
-    return pretraining.pretrain(
-        folder, per_class, seed, devices.fastest(), shard_folder=shards, held_out=200,
+    runs = config.home() / "runs"
+    largest, name = arm == next(iter(ARMS)), arm.replace(",", "").replace(" ", "-")
+    folder = runs / counts.NAME / f"s{seed}" if largest else runs / "ablations" / name / f"s{seed}"
+    # A set that ends within a file would cut the file of the larger sets.
+    shards = runs / ("ablations" if 2 * per_class % shard_files.SHARD else counts.NAME) / "shards"
+    record = pretraining.pretrain(
+        folder, per_class, seed, devices.fastest(), shard_folder=shards, held_out=min(200, per_class),
         effects=Effects(**off) if off else None,
     )  # fmt: skip
+    return record | {"weights": folder / "weights.safetensors"}
 
 
-def phantom_rows(record: dict) -> dict:
-    """What a run was judged by on held-out phantoms."""
-    names = ("dice_follicle", "count_spearman", "count_mae", "count_bias", "held_out_phantoms")
-    return {name: record[name] for name in names}
+def judged(scored: pd.DataFrame) -> dict:
+    """AUC of the count over the sources, with its BCa interval. ``scored``: source, label, count."""
+    per = scored.groupby("source")[["label", "count"]].mean().reset_index()
+    label, count = per.label.to_numpy(int), per["count"].to_numpy()
+    per["label"] = label
+    left_out, classes = bootstrap.jackknife_weights(per)
+    weights = (np.ones(len(per)), bootstrap.source_weights(per, RESAMPLES, 0), left_out)
+    value, draws, influence = (metrics.auc(label, count, one) for one in weights)
+    low, high, _ = bootstrap.bca_interval(float(value), draws, influence, classes)
+    return {"metric": "auc", "value": float(value), "low": low, "high": high, "sources": len(per)}
 
 
-def real_rows(study: config.Study, arm: str) -> dict:
-    """AUC of the count, mean of the seeds, over the sources of a study, with its interval."""
-    from pcos_utils.models import counts, pretraining
+def against_truth(count: np.ndarray, truth: np.ndarray) -> list[dict]:
+    """Spearman correlation and mean absolute error of a count, with percentile intervals over the phantoms."""
+    drawn = np.random.default_rng(0).integers(len(truth), size=(RESAMPLES, len(truth)))
+    rows = []
+    for name, measure in (
+        ("spearman", lambda a, b: spearmanr(a, b)[0]),
+        ("mae", lambda a, b: np.abs(a - b).mean()),
+    ):
+        low, high = np.quantile([measure(count[one], truth[one]) for one in drawn], [0.025, 0.975])
+        value = float(measure(count, truth))
+        rows.append({"metric": name, "value": value, "low": low, "high": high, "sources": len(truth)})
+    return rows
 
-    table = manifest.read(study.report_dir / "sources.csv")
-    used = table[table.used == "yes"].reset_index(drop=True)
-    pixels = [images.load(study.image_dir / path) for path in used.path]
-    counted = [
-        pretraining.count(counts.load(place(arm, seed) / "weights.safetensors"), pixels)["count"] for seed in SEEDS
-    ]
-    scored = used[["source", "label"]].assign(score=np.mean(counted, axis=0)).groupby("source").mean().reset_index()
-    y_true, score = scored.label.to_numpy(int), scored.score.to_numpy()
-    draws = metrics.auc(y_true, score, uncertainty.source_weights(scored, 2000, 0))
-    low, high = np.quantile(draws, [0.025, 0.975])
-    value = float(metrics.auc(y_true, score, np.ones(len(scored))))
-    return {"auc": value, "low": low, "high": high, "sources": len(scored)}
+
+def draw(table: pd.DataFrame) -> None:
+    """Nothing; the figure is written as PNG and SVG: rank correlation on phantoms, AUC on phantoms and on frames."""
+    matplotlib.use("agg")
+    figures.use_style()
+    panels = [("phantoms", "spearman", "Spearman correlation of the count with the truth, phantoms")]
+    panels += [(on, "auc", f"AUC of the count, {on}") for on in table.on.unique()]
+    _, axes = plt.subplots(len(panels), 1, figsize=(7, 2.5 * len(panels)), squeeze=False, layout="constrained")
+    for ax, (on, metric, words) in zip(axes[:, 0], panels, strict=True):
+        rows = table[(table.on == on) & (table.metric == metric)].rename(columns={"arm": "name"})
+        figures_evidence.forest(rows.reset_index(drop=True), ax=ax, xlabel=words)
+    for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
+        with appearing(OUT / f"ablations{suffix}") as path:
+            ax.figure.savefig(path, bbox_inches="tight", metadata=metadata)
 
 
 def main() -> None:
-    """Trains, judges and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Trains, judges, and writes the table and its figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?")
-    parser.add_argument("--arms", nargs="+", default=list(ARMS))
     options = parser.parse_args()
+    shards = config.home() / "runs" / counts.NAME / "shards"
+    held = shard_files.load(shard_files.shards(shards, 200, pretraining.HELD_OUT_SEED))
+    phantoms = pd.DataFrame({"source": range(len(held["label"])), "label": held["label"]})
+    if options.folder:
+        study = config.study("full", options.folder, allow_cpu=True)
+        used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
+        pixels = [images.load(study.image_dir / path) for path in used.path]
     rows = []
-    for arm in options.arms:
-        for seed in SEEDS:
-            row = {"arm": arm, "seed": seed, "on": "phantoms"} | phantom_rows(train(arm, seed))
-            print(json.dumps(row), flush=True)
-            rows.append(row)
+    for arm in ARMS:
+        records = [train(arm, seed) for seed in SEEDS]
+        networks = [counts.load(record["weights"]) for record in records]
+        count = np.mean([follicles.measure_all(one, held["images"])["count"] for one in networks], axis=0)
+        made = [judged(phantoms.assign(count=count)), *against_truth(count, held["FNPS"])]
+        dice = float(np.mean([record["dice_follicle"] for record in records]))
+        made.append({"metric": "dice_follicle", "value": dice, "sources": len(held["label"])})
+        rows += [{"arm": arm, "on": "phantoms", **row} for row in made]
         if options.folder:
-            study = config.study("full", options.folder, allow_cpu=True)
-            rows.append({"arm": arm, "seed": "mean", "on": study.data_name} | real_rows(study, arm))
-            print(json.dumps(rows[-1]), flush=True)
-    write_csv(HERE / "ablations.csv", pd.DataFrame(rows))
+            count = np.mean([pretraining.count(one, pixels)["count"] for one in networks], axis=0)
+            rows.append({"arm": arm, "on": study.data_name, **judged(used[["source", "label"]].assign(count=count))})
+        print(pd.DataFrame(rows).query("arm == @arm").to_string(index=False), flush=True)
+    table = pd.DataFrame(rows).assign(seeds=len(SEEDS))
+    write_csv(OUT / "ablations.csv", table.round(4))
+    draw(table)
 
 
 if __name__ == "__main__":

@@ -8,28 +8,29 @@ import pandas as pd
 import pytest
 
 from benchmarks import audit_planted, training
-from pcos_utils.config import ROOT, study
-from pcos_utils.evaluation import report, results
+from pcos_utils import runner
+from pcos_utils.config import ROOT
+from pcos_utils.evaluation import results
 
 TEXT = (ROOT / "README.md").read_text()
 
 
 @pytest.fixture
-def committed(tmp_path, monkeypatch):
-    """The demo's tables as committed: a run with a network, and so with ImageNet weights, may have replaced them."""
-    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
-    folder = report.table_path(study(), "metrics").parent
-    folder.mkdir(parents=True)
-    for path in (ROOT / folder.relative_to(tmp_path)).glob("*.csv"):
-        name = path.relative_to(ROOT).as_posix()
-        done = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True)
-        (folder / path.name).write_bytes(path.read_bytes() if done.returncode else done.stdout)
+def committed(tmp_path):
+    """The reports as committed: a run with a network, and so with ImageNet weights, may have replaced them."""
+    for name in runner.ANSWERS.values():
+        (tmp_path / name / "tables").mkdir(parents=True)
+        for part in ("plan.json", "tables/metrics.csv"):
+            done = subprocess.run(["git", "show", f"HEAD:reports/{name}/{part}"], cwd=ROOT, capture_output=True)
+            there = ROOT / "reports" / name / part
+            (tmp_path / name / part).write_bytes(there.read_bytes() if done.returncode else done.stdout)
+    return tmp_path
 
 
-@pytest.mark.usefixtures("committed")
-def test_the_answer_is_the_tables():
-    stated = re.search(r"<!-- answer:.*?-->\n(.*)\n<!-- /answer -->", TEXT, re.DOTALL).group(1)
-    assert stated == results.answer(study())
+@pytest.mark.parametrize("block", runner.ANSWERS)
+def test_the_answers_are_those_of_the_tables(committed, block):
+    stated = re.search(rf"<!-- {block}:.*?-->\n(.*)\n<!-- /{block} -->", TEXT, re.DOTALL).group(1)
+    assert stated == results.answer(committed / runner.ANSWERS[block])
 
 
 def test_every_make_target_that_it_names_exists():

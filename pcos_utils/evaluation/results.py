@@ -4,6 +4,8 @@ Each has its answers on selection and on test sources; what is chosen, is chosen
 """
 
 import functools
+import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -127,18 +129,26 @@ def main_table(table: pd.DataFrame, protocol: str = "grouped") -> pd.DataFrame:
     return wide.rename(index=TITLES).rename_axis(None).rename_axis(None, axis=1)
 
 
-def answer(study: Study) -> str:
-    """The answer as a Markdown table for the README: one row per reader, AUC and decisions with interval and n."""
-    table = main_rows(report.read_table(study, "metrics"))
+def answer(folder: Path) -> str:
+    """The answer as a Markdown table for the README: one row per reader, AUC and decisions with interval and n.
+
+    ``folder``: a study's report folder, of which plan.json and tables/metrics.csv are read.
+    """
+    planned = json.loads((folder / "plan.json").read_text())
+    table = main_rows(pd.read_csv(folder / "tables" / "metrics.csv"))
     lines = ["| reader | AUC | recall | specificity | sources | verdict |", "|---|---|---|---|---|---|"]
-    for model in (*report.trained_models(study), counts.NAME, plan.REFERENCE):
+    for model in (*MODELS, counts.NAME, plan.REFERENCE):
         rows = table[table.model == model].set_index("metric")
-        cells = [readings.interval(rows.loc[name]) for name in ("auc", "recall", "specificity")]
-        verdict = readings.verdict(rows.loc["auc"])
-        lines.append(f"| {TITLES[model]} | {' | '.join(cells)} | {rows.sources.iloc[0]} | {verdict} |")
-    kind = "synthetic phantoms" if study.synthetic else study.data_name
+        if len(rows):
+            cells = [readings.interval(rows.loc[name]) for name in ("auc", "recall", "specificity")]
+            verdict = readings.verdict(rows.loc["auc"])
+            lines.append(f"| {TITLES[model]} | {' | '.join(cells)} | {rows.sources.iloc[0]} | {verdict} |")
+    how = planned["settings"]
+    kind = "synthetic phantoms" if planned["study"].startswith("phantom") else planned["study"]
+    repeated = f", repeated {how['repeats']} times" if how["repeats"] > 1 else ""
     note = (
-        f"*The demo on {kind}, held-out sources of {study.folds} grouped folds; 95 % intervals over sources; recall "
-        "and specificity at a threshold that the training part of each fold fixed beforehand.*"
+        f"*The {how['preset']} study on {kind}, held-out sources of {how['folds']} grouped folds{repeated}; 95 % "
+        "intervals over sources; recall and specificity at a threshold that the training part of each fold fixed "
+        "beforehand.*"
     )
     return "\n".join([*lines, "", note])
