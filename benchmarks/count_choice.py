@@ -8,6 +8,7 @@ what is surer of a core is less easily misled elsewhere. A test compares the two
 phantoms that judge the networks. No real frame has a say.
 """
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from pcos_utils.files import write_csv
 from pcos_utils.models import counting, counts, follicles, pretraining
 
 OUT = config.ROOT / "reports" / "benchmarks" / "count_choice.csv"
+NETWORKS = OUT.with_name("follicle_networks.csv")  # what each network's own record says
+TOLD = ["dice_follicle", "dice_core", "dice_ovary", "count_spearman", "count_mae", "count_bias"]
 CHOICE_SEED = 500  # of shards that nothing else uses
 PER_CLASS = 200
 THRESHOLDS, LEAST = (0.1, 0.2, 0.3, 0.4, 0.5), (4, 8, 16)
@@ -55,6 +58,8 @@ def main() -> None:
     table = table.assign(networks=len(networks), phantoms=2 * PER_CLASS, version=phantom.VERSION)
     write_csv(OUT, table)
     print(table.to_string(index=False))
+    records = [json.loads(path.with_name("run.json").read_text()) for path in networks]
+    write_csv(NETWORKS, pd.DataFrame(records)[["seed", *TOLD, "held_out_phantoms"]])
 
 
 if __name__ == "__main__":

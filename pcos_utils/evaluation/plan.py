@@ -59,7 +59,7 @@ def content(study: Study) -> dict:
 
 def _count(study: Study) -> dict:
     networks = [sha256(path) for path in counts.networks(study)]
-    return {"networks": networks, "core_threshold": counting.CORE_THRESHOLD, "least_core": counting.LEAST_CORE}
+    return {"networks": networks, **counting.SETTINGS}
 
 
 def write(study: Study) -> dict:

@@ -5,6 +5,7 @@ from scipy import ndimage
 
 THRESHOLD = 0.5  # of a probability, for the follicle and the ovary map
 CORE_THRESHOLD, LEAST_CORE = 0.2, 4  # of a core's probability and px; chosen on phantoms (benchmarks/count_choice.py)
+SETTINGS = {"core_threshold": CORE_THRESHOLD, "least_core": LEAST_CORE}
 LEAST_OVARY = 200  # px, with fewer no ovary was found and the frame stands for it
 PERIPHERAL = 0.55  # of the way from the ovary's centre to its outline
 COLUMNS = ("count", "mean_diameter", "largest_diameter", "area_share", "peripheral_share")

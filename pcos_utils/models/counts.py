@@ -55,8 +55,7 @@ def run(study: Study) -> pd.DataFrame:
     used = table[table.used == "yes"].reset_index(drop=True)
     files = networks(study)
     settings = {"networks": {f"{path.parent.name}/{path.name}": sha256(path) for path in files}}
-    settings |= {"images": used.sha256.tolist(), "plan_sha256": sha256(study.plan_path)}
-    settings |= {"core_threshold": counting.CORE_THRESHOLD, "least_core": counting.LEAST_CORE}
+    settings |= {"images": used.sha256.tolist(), "plan_sha256": sha256(study.plan_path)} | counting.SETTINGS
     folder = study.runs_dir / NAME
     with alone_in(folder, lambda: None):
         record, place = folder / "run.json", folder / "counts.csv"

@@ -18,7 +18,7 @@ from pcos_utils.data import phantom
 from pcos_utils.data import shards as shard_files
 from pcos_utils.data.effects import Effects
 from pcos_utils.files import alone_in, sha256, write_csv, write_json
-from pcos_utils.models import devices, follicles, training, unet, weights
+from pcos_utils.models import counting, devices, follicles, training, unet, weights
 from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.recipes import FOLLICLES, Recipe
 
@@ -82,10 +82,17 @@ def pretrain(
     settings = json.loads(json.dumps(settings))  # as it will be read again
     record = folder / "run.json"
     with alone_in(folder, lambda: print("another process is at this run; waiting for it to end", flush=True)):
-        if record.exists() and (made := json.loads(record.read_text())).items() >= settings.items():
+        made = json.loads(record.read_text()) if record.exists() else {}
+        finished = made.items() >= settings.items()
+        if finished and made.items() >= counting.SETTINGS.items():
             return made
-        seen = shard_files.load(shard_files.shards(shard_folder, per_class, PHANTOM_SEED, effects))
         held = shard_files.load(shard_files.shards(shard_folder, held_out, HELD_OUT_SEED))
+        network = unet.follicle_unet()
+        if finished:  # trained, but judged by a count that has changed since
+            weights.load(network, folder / "weights.safetensors")
+            write_json(record, made | counting.SETTINGS | judge(network, held))
+            return json.loads(record.read_text())
+        seen = shard_files.load(shard_files.shards(shard_folder, per_class, PHANTOM_SEED, effects))
         torch.manual_seed(seed)
         network = unet.follicle_unet()
         keep = Checkpoint(folder / "checkpoint.pt", json.dumps([settings, engine.device.type]))
@@ -97,7 +104,8 @@ def pretrain(
         place = folder / "weights.safetensors"
         weights.save(network, place, {"model": "follicle_unet", "phantom_version": phantom.VERSION})
         write_csv(folder / "history.csv", history)
-        made = settings | judge(network.cpu(), held) | {"weights_sha256": sha256(place), "seconds": round(seconds, 1)}
+        made = settings | counting.SETTINGS | judge(network.cpu(), held)
+        made |= {"weights_sha256": sha256(place), "seconds": round(seconds, 1)}
         write_json(record, made)
         keep.remove()
     return made
