@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 from PIL import Image
@@ -49,6 +50,12 @@ def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
             progress_bar=False, extra_arguments=["--log-level=ERROR"],
             execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
         )  # fmt: skip
+    except DeadKernelError:
+        os.replace(temporary, failed)
+        raise StudyError(
+            f"The process of {notebook.name} was killed, perhaps because memory ran out; end what else fills the "
+            "memory and give the same command again: what is finished is read, what is unfinished goes on."
+        ) from None
     except PapermillExecutionError as error:
         if error.ename != TooFewSources.__name__:
             os.replace(temporary, failed)
