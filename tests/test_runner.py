@@ -52,6 +52,13 @@ def test_a_study_error_is_its_own_sentence(tmp_path):
         run_notebook(source, tmp_path / "out.ipynb", {})
 
 
+def test_a_killed_kernel_is_one_sentence(tmp_path):
+    source = notebook(tmp_path / "n.ipynb", "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(StudyError, match="n.ipynb was killed, perhaps because memory ran out.*goes on"):
+        run_notebook(source, tmp_path / "out.ipynb", {})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
 def test_a_study_that_ends_with_its_description_is_a_result(tmp_path):
     ends = "from pcos_utils.config import TooFewSources\nraise TooFewSources('Eight pictures are too few.')"
     source = notebook(tmp_path / "n.ipynb", "print('described')", ends, "print('trained')")
