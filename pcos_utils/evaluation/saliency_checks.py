@@ -81,7 +81,8 @@ def share_table(
         share, even = share_inside(own, masks), masks.mean(axis=(1, 2))
         random = share_inside(untaught[method], masks) if untaught else np.full(len(share), np.nan)
         row = {"method": method} | mean_interval(share, sources, **how)
-        row |= {"uniform": np.nanmean(np.where(np.isnan(share), np.nan, even)), "random": np.nan}
+        row |= {"uniform": mean_interval(np.where(np.isnan(share), np.nan, even), sources, **how)["value"]}
+        row["random"] = np.nan
         if untaught:
             row["random"] = mean_interval(random, sources, **how)["value"]
         for name, other in (("gain", even), ("learnt", random)):
