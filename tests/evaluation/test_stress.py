@@ -83,7 +83,7 @@ def test_the_script_writes_tables_figures_and_where_they_come_from(trained, tmp_
     assert capsys.readouterr().out.strip().endswith(stress.markdown(made))
     told = json.loads((tmp_path / "stress.json").read_text())
     weights = stress.folder_of(study, "iustnet", 1) / "weights.safetensors"
-    assert told["sha256"]["iustnet/ours/grouped/s0r0f1/weights.safetensors"] == sha256(weights)
-    assert told["study"] == "phantom-demo" and told["commit"]
+    assert told["iustnet"]["sha256"]["s0r0f1/weights.safetensors"] == sha256(weights)
+    assert all(told[name]["study"] == "phantom-demo" and told[name]["commit"] for name in READERS)
     assert {path.stem for path in tmp_path.glob("*.png")} == {"stress_curves", "stress_saliency", "stress_definitions"}
     assert pd.read_csv(tmp_path / "stress_flips.csv").flips.tolist() == [0, 1, 2] * 2
