@@ -27,10 +27,10 @@ from pcos_utils.data import images, splits
 from pcos_utils.data.shards import shrink
 from pcos_utils.evaluation import baselines, explain, figures, figures_stress, relabelled, report, results, robustness
 from pcos_utils.evaluation import saliency_checks as checks
-from pcos_utils.files import alone_in, appearing, sha256, write_csv, write_json
+from pcos_utils.files import alone_in, appearing, sha256, write_csv, write_json, write_text
 from pcos_utils.models import architectures, counts, features, follicles, pretraining, sweep, training
 
-OUT = config.ROOT / "reports" / "benchmarks"
+OUT, README = config.ROOT / "reports" / "benchmarks", config.ROOT / "README.md"
 NETWORKS = ("iustnet", "densenet121d")
 READERS = (*NETWORKS, counts.NAME)
 SOURCES, EXPLAINED = 150, 32  # bounded by the time that they take
@@ -62,7 +62,6 @@ def reader_of(study: Study, name: str, fold: int) -> Callable[[list[np.ndarray]]
         fitted = baselines.logistic().fit(train[["count"]], train.label.astype(int))
         return lambda pictures: fitted.decision_function(pretraining.count(counter, pictures)[["count"]])
     network, prepare = features.trained(name, study, folder_of(study, name, fold)), partial(architectures.prepare, name)
-    network.to(memory_format=torch.channels_last)  # three fourths of the time on a CPU
 
     def predict(pictures: list[np.ndarray]) -> np.ndarray:
         pixels = np.stack([images.resize(picture, study.image_side) for picture in pictures])
@@ -162,18 +161,32 @@ def keep(made: dict[str, pd.DataFrame | None], name: str, made_from: dict) -> No
 
 
 def read() -> dict[str, pd.DataFrame]:
-    """The tables as they are kept."""
-    return {name: pd.read_csv(OUT / f"stress_{name}.csv") for name in TABLES}
+    """The tables as they are kept; one that no reader has filled is empty."""
+    paths = {name: OUT / f"stress_{name}.csv" for name in TABLES}
+    empty = pd.DataFrame(columns=["reader", "method", "against"])
+    return {name: pd.read_csv(path) if path.exists() else empty for name, path in paths.items()}
 
 
 def markdown(tables: dict[str, pd.DataFrame]) -> str:
     """What the README says: what breaks each reader, where the maps lie, and what another truth does to the count."""
     of = lambda name, reader: tables[name][tables[name].reader == reader]  # noqa: E731
-    broken = [f"- {robustness.sentence(of('curves', name), results.TITLES[name])}" for name in READERS]
-    other = relabelled.definition_sentence(of("definitions", counts.NAME), results.TITLES[counts.NAME])
-    other += " " + relabelled.flip_sentence(of("flips", counts.NAME), results.TITLES[counts.NAME])
-    mapped = checks.markdown(tables["shares"], tables["checks"], results.TITLES)
-    return "\n\n".join(["\n".join(broken), mapped, checks.sentence(tables["shares"], results.TITLES), other])
+    lines = [
+        f"- {robustness.sentence(of('curves', name), results.TITLES[name])}"
+        for name in tables["curves"].reader.unique()
+    ]
+    parts = ["\n".join(lines), checks.markdown(tables["shares"], tables["checks"], results.TITLES)]
+    parts.append(checks.sentence(tables["shares"], results.TITLES))
+    if len(of("definitions", counts.NAME)):
+        other = relabelled.definition_sentence(of("definitions", counts.NAME), results.TITLES[counts.NAME])
+        parts.append(f"{other} {relabelled.flip_sentence(of('flips', counts.NAME), results.TITLES[counts.NAME])}")
+    return "\n\n".join(parts)
+
+
+def with_block(text: str, block: str) -> str:
+    """The README with another text between the two marks of this script."""
+    before, rest = text.split("<!-- stress:")
+    mark, after = rest.split("-->", 1)
+    return f"{before}<!-- stress:{mark}-->\n{block}\n<!-- /stress -->{after.split('<!-- /stress -->')[1]}"
 
 
 def draw(tables: dict[str, pd.DataFrame], note: str) -> None:
@@ -183,10 +196,10 @@ def draw(tables: dict[str, pd.DataFrame], note: str) -> None:
     made = {"stress_curves": figures_stress.stress_sheet(tables["curves"])}
     made["stress_saliency"], axes = plt.subplots(1, 2, figsize=(12, 4.6))
     figures_stress.share_points(tables["shares"], ax=axes[0])
-    figures_stress.check_points(tables["checks"], ax=axes[1])
-    made["stress_definitions"], axes = plt.subplots(1, len(READERS), figsize=(4 * len(READERS), 3.3))
-    for ax, name in zip(axes, READERS, strict=True):
-        own = tables["definitions"][tables["definitions"].reader == name]
+    figures_stress.check_points(tables["checks"], ax=axes[1]) if len(tables["checks"]) else axes[1].axis("off")
+    of_reader = list(tables["definitions"].groupby("reader", sort=False))
+    made["stress_definitions"], axes = plt.subplots(1, len(of_reader), figsize=(4 * len(of_reader), 3.3), squeeze=False)
+    for ax, (name, own) in zip(axes.flat, of_reader, strict=True):
         figures_stress.definition_points(own, ax=ax).set_title(results.TITLES[name], fontsize="medium")
     for name, figure in made.items():
         figure.text(0.995, -0.01, note, ha="right", va="top", fontsize=7, color="0.45")
@@ -207,22 +220,24 @@ def origin(study: Study, name: str) -> dict:
 
 
 def main() -> None:
-    """Prints the sentences; writes tables, figures and where they come from."""
+    """Prints what the README says from here on; writes tables, figures and where they come from."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--readers", nargs="+", default=READERS, choices=READERS, help="the rows of others stay")
+    parser.add_argument("--readers", nargs="*", default=READERS, help="the rows of others stay; none: draws anew")
     parser.add_argument("--sources", type=int, default=SOURCES, help="test sources that are changed")
     parser.add_argument("--explained", type=int, default=EXPLAINED, help="test sources of a network with maps")
     options, study = parser.parse_args(), config.study()
+    unknown = set(options.readers) - set(READERS)
+    if unknown:
+        parser.error(f"--readers knows {', '.join(READERS)}, not {', '.join(sorted(unknown))}")
     for name in options.readers:
         start, made_from = time.perf_counter(), origin(study, name)
         made = measure(study, name, options.sources, options.explained)
         keep(made, name, made_from | {"seconds": round(time.perf_counter() - start)})
         print(f"{name}: done", flush=True)
-    if set(json.loads((OUT / "stress.json").read_text())) != set(READERS):
-        return
     tables = read()
     manifest = sha256(study.data_dir / "manifest.csv")[:12]
     draw(tables, f"{study.name}, seed {study.seed}, synthetic phantoms; manifest.csv {manifest}")
+    write_text(README, with_block(README.read_text(), markdown(tables)))
     print(markdown(tables))
 
 
