@@ -140,7 +140,7 @@ class Served:
         # What the threshold calls must be the one class that fits; where none fits, the threshold alone speaks.
         if all(fits) or (any(fits) and not fits[polycystic]):
             share = 1 - limits["alpha"]
-            return DECISIONS[2], f"{NOTHING} (Probability {probability:.2f}; confidence {share:.0%} for each class.)"
+            return DECISIONS[2], f"{NOTHING} (Probability {probability:.2f}; confidence {100 * share:.0f} % for each class.)"
         return DECISIONS[int(polycystic)], ""
 
     def _refused(self, name: str, refusal: str, reason: str, pixels: np.ndarray | None = None) -> Answer:

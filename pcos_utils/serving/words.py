@@ -15,6 +15,11 @@ client.predict(handle_file("frame.png"), api_name="/predict")</code></pre>
 the page says that its queue is full; try again a little later.</p></section>"""
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share in [0, 1] as a percentage that no line breaks: 41 %."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
 def header(caveat: str) -> str:
     """The head of the page."""
     return (
@@ -35,7 +40,7 @@ def panel(card: dict) -> str:
     confidence = 1 - card["conformal"]["alpha"]
     judged = (
         f"On {sources['polycystic']} polycystic and {sources['normal']} normal source pictures that it had not seen "
-        f"({escape(card['data'])}), it ranked a polycystic one above a normal one {card['auc']:.0%} of the time; a "
+        f"({escape(card['data'])}), it ranked a polycystic one above a normal one {percent(card['auc'])} of the time; a "
         "coin would reach 50 %."
     )
     can = [
@@ -43,7 +48,7 @@ def panel(card: dict) -> str:
         "that was calibrated on pictures it had not seen.",
         "How sure it can be: the interval shows how far the probability would move with other calibration pictures.",
         "Where it sees follicles, outlined one by one, for you to check.",
-        f"When it cannot say: no ovarian scan, too small, too blurred, or neither answer ruled out at {confidence:.0%} "
+        f"When it cannot say: no ovarian scan, too small, too blurred, or neither answer ruled out at {percent(confidence)} "
         "confidence.",
     ]
     cannot = [
@@ -52,7 +57,7 @@ def panel(card: dict) -> str:
         "How many follicles an ovary has: one section shows some of them.",
         "Anything about endometrium, cysts, tumours or pregnancy: a frame that shows them may still be answered.",
         "Whether it holds for your scanner and your patients: that has not been tested.",
-        f"All that it should refuse: {usual['false_refusals']:.1%} of usual phantoms are refused by mistake, and a "
+        f"All that it should refuse: {percent(usual['false_refusals'], 1)} of usual phantoms are refused by mistake, and a "
         "picture that resembles a scan may pass.",
     ]
     lists = "".join(
