@@ -34,7 +34,7 @@ OUTSIDE = ".gradio-container{margin:0 auto!important}"
 OUTSIDE += "@media (max-width:640px){.gradio-container .main.app{padding:.5rem!important}}"
 # A wide table or line of code scrolls by itself; the page around it stays as wide as the phone.
 OUTSIDE += "gradio-app>*,.gradio-container{min-width:0!important;max-width:min(1080px,100vw)!important}"
-OUTSIDE += ".gradio-container :is(.wrap,.contain,.column){min-width:0!important}"
+OUTSIDE += ".gradio-container :is(.wrap,.contain,.contain>.column){min-width:0!important}"
 # Gradio names its buttons for files otherwise than they read; who speaks to the page says what stands on them.
 NAMES = """new MutationObserver(() => document.querySelectorAll("button[aria-dropeffect][aria-label]").forEach(
   (one) => one.textContent.trim() && one.removeAttribute("aria-label")

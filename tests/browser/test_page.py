@@ -118,6 +118,7 @@ def test_a_phone_shows_all_of_it_and_scrolls_in_one_direction(at, page, phantoms
     while not 0 <= at.script(top) < 0.8 and time.monotonic() < until:
         time.sleep(0.1)
     assert 0 <= at.script(top) < 0.8  # the answer is on the screen, not below it
+    assert at.script("return document.querySelector('#answer').getBoundingClientRect().width") > 320  # one column
     at.picture("page-phone")
     for tab, shown in (("One frame", "#answer"), ("Batch", "#frames"), ("API", ".prose pre")):
         at.click("button[role=tab]", tab)
