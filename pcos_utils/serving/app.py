@@ -124,7 +124,8 @@ def build(model: Served) -> gr.Blocks:
                     shot = frame(
                         label="Ultrasound frame", sources=["upload", "clipboard"],
                         height=320, buttons=["fullscreen"], alt_text="The frame to be answered",
-                        elem_id="frame", placeholder=f"Drop, paste or choose a frame\n(at most {MAX_FILE // 1_000_000} MB)",
+                        placeholder=f"Drop, paste or choose a frame\n(at most {MAX_FILE // 1_000_000} MB)",
+                        elem_id="frame",
                     )  # fmt: skip
                     gr.HTML("<h2 class='label'>Or choose a phantom, a simulated scan</h2>")
                     with gr.Row(elem_id="examples"):

@@ -39,7 +39,8 @@ def answer(made: Answer, card: dict) -> str:
         lines.append(gauge(made.probability, low, high, card["threshold"]))
         lines.append(
             f"<p>Probability of polycystic morphology <strong>{percent(made.probability)}</strong>, 95&nbsp;% "
-            f"interval {percent(low)} to {percent(high)}. It is called polycystic from {percent(card['threshold'])} on.</p>"
+            f"interval {percent(low)} to {percent(high)}. It is called polycystic from {percent(card['threshold'])} "
+            "on.</p>"
         )
         lines.append(f"<p><strong>{made.follicles}</strong> {_follicles(made.follicles)} outlined in this section.</p>")
     lines.append(
@@ -56,7 +57,8 @@ def _follicles(count: int) -> str:
 def gauge(value: float, low: float, high: float, threshold: float) -> str:
     """A bar from 0 to 100 % with the interval as a band, the probability as a mark and the threshold as a line."""
     x = [round(10 + 300 * part, 1) for part in (value, low, high, threshold)]
-    said = f"Probability {percent(value)}, 95 % interval {percent(low)} to {percent(high)}, threshold {percent(threshold)}"
+    said = f"Probability {percent(value)}, 95 % interval {percent(low)} to {percent(high)}, "
+    said += f"threshold {percent(threshold)}"
     ticks = "".join(
         f"<text x='{10 + 3 * part}' y='62' text-anchor='{anchor}' class='tick'>{part}&#8239;%</text>"
         for part, anchor in ((0, "start"), (50, "middle"), (100, "end"))

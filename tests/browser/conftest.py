@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -83,17 +84,33 @@ def shown(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def page(shown, tmp_path_factory) -> str:
     """The address of the page, served by ``pcos app``."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "pcos_utils.cli", "app", "--model", str(shown), "--port", str(port)]
     log = tmp_path_factory.mktemp("log") / "page.txt"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with log.open("w") as written, subprocess.Popen(command, stdout=written, stderr=written, env=environment) as run:
+    with log.open("w") as told, stopped(subprocess.Popen(command, stdout=told, stderr=told, env=environment)) as run:
+        yield opened(f"http://127.0.0.1:{port}", run, log)
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def stopped(run: subprocess.Popen):
+    """The running program, asked to stop at the end and ended if it does not."""
+    try:
+        yield run
+    finally:
+        run.terminate()
         try:
-            yield opened(f"http://127.0.0.1:{port}", run, log)
-        finally:
-            run.terminate()
+            run.wait(20)
+        except subprocess.TimeoutExpired:
+            run.kill()
+            run.wait()
 
 
 def opened(address: str, run: subprocess.Popen, log: Path, patience: float = 120) -> str:

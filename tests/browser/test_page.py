@@ -144,7 +144,8 @@ def test_the_dark_is_dark_and_of_the_visitors_own_choosing(at, page, phantoms):
 def focused(window) -> str:
     """What a screen reader would say of the element with the focus."""
     return window.script(
-        "const e = document.activeElement; return (e.labels && e.labels[0] || e).innerText || e.getAttribute('aria-label') || e.tagName"
+        "const e = document.activeElement, told = (e.labels && e.labels[0] || e).innerText;"
+        "return told || e.getAttribute('aria-label') || e.tagName"
     )
 
 

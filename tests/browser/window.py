@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from selenium.common.exceptions import StaleElementReferenceException as Stale
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
@@ -48,8 +49,6 @@ class Window:
             seen = [one for one in self.find(selector) if one.is_displayed() or one.tag_name == "input"]
             return next((one for one in seen if text in one.text), None)
 
-        from selenium.common.exceptions import StaleElementReferenceException as Stale
-
         return WebDriverWait(self.driver, seconds, 0.1, [Stale]).until(found, f"no {selector} with {text!r}")
 
     def click(self, selector: str, text: str = "") -> None:
@@ -68,9 +67,7 @@ class Window:
 
     def phone(self, width: int = 360, height: int = 740) -> None:
         """Nothing; the window is a phone's."""
-        self.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=True
-        )
+        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=True)
 
     def dark(self) -> None:
         """Nothing; the visitor's system is set to dark."""
