@@ -83,13 +83,15 @@ $(INPUTS): FORCE | $(READY)
 	elif $(PYTHON) -m pcos_utils.cli check $(SETTINGS) && mkdir -p $(@D); then mv .inputs.$$$$ $@; \
 	else rm .inputs.$$$$; exit 2; fi
 
-test: $(READY) ## every test, and the notebooks against their stored outputs
+# The page and JupyterLab are opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
+test: $(READY) ## every test, a real browser's too, and the notebooks against their stored outputs
 	$(PYTHON) -m pytest tests
 	rm -rf .nbval
 	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
-bench: $(READY) ## training side by side with a plain loop, on a machine that does nothing else: about 8 minutes
+bench: $(READY) ## training and answering beside plain ways, on a machine that does nothing else: about 10 minutes
 	$(PYTHON) -m benchmarks.training
+	$(PYTHON) -m benchmarks.answering
 
 pretrain: $(READY) ## the network that outlines follicles, trained on PHANTOMS=1500 of each class: ten minutes and more on 2 cores
 	$(PYTHON) -m pcos_utils.cli pretrain --phantoms $(PHANTOMS) --seed $(SEED)
@@ -116,5 +118,5 @@ lint: $(READY) ## the style checks
 	$(PYTHON) -m ruff format --check .
 
 clean: ## remove what can be made again without a download; committed files and downloaded data stay
-	rm -rf runs .nbval .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
+	rm -rf runs .nbval .browser .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
 	@git clean -fdxq reports 2>/dev/null || true

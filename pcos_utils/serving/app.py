@@ -30,8 +30,17 @@ AT_ONCE = 2
 PIXELS, SIDE = 12_000_000, 8_192
 STYLE = Path(__file__).with_name("page.css")
 # Gradio confines a style sheet to the inside of the page; the margins around it are not inside.
-OUTSIDE = ".gradio-container{max-width:1080px!important;margin:0 auto!important}"
+OUTSIDE = ".gradio-container{margin:0 auto!important}"
 OUTSIDE += "@media (max-width:640px){.gradio-container .main.app{padding:.5rem!important}}"
+# A wide table or line of code scrolls by itself; the page around it stays as wide as the phone.
+OUTSIDE += "gradio-app>*,.gradio-container{min-width:0!important;max-width:min(1080px,100vw)!important}"
+OUTSIDE += ".gradio-container :is(.wrap,.contain,.contain>.column){min-width:0!important}"
+# Gradio names its buttons for files otherwise than they read; who speaks to the page says what stands on them.
+NAMES = """new MutationObserver(() => document.querySelectorAll("button[aria-dropeffect][aria-label]").forEach(
+  (one) => one.textContent.trim() && one.removeAttribute("aria-label")
+)).observe(document, {childList: true, subtree: true, attributeFilter: ["aria-label"]})"""
+# On a phone the answer lies below the frame; it comes into view.
+LOOK = "() => document.querySelector('#answer .answer')?.scrollIntoView({block: 'nearest'})"
 log = logging.getLogger("pcos.page")
 
 
@@ -115,7 +124,8 @@ def build(model: Served) -> gr.Blocks:
                     shot = frame(
                         label="Ultrasound frame", sources=["upload", "clipboard"],
                         height=320, buttons=["fullscreen"], alt_text="The frame to be answered",
-                        elem_id="frame", placeholder=f"Drop or paste a frame\n(at most {MAX_FILE // 1_000_000} MB)",
+                        placeholder=f"Drop, paste or choose a frame\n(at most {MAX_FILE // 1_000_000} MB)",
+                        elem_id="frame",
                     )  # fmt: skip
                     gr.HTML("<h2 class='label'>Or choose a phantom, a simulated scan</h2>")
                     with gr.Row(elem_id="examples"):
@@ -123,15 +133,16 @@ def build(model: Served) -> gr.Blocks:
                         buttons = [gr.Button(words.example(path.stem), size="sm", min_width=130) for path in phantoms]
                 with gr.Column(min_width=260):
                     verdict = gr.HTML(page.EMPTY, elem_id="answer")
-                    outlines = gr.HTML(elem_id="outlines")
                     why = gr.Button("Show what the answer rests on", visible=False, elem_id="why")
+                    outlines = gr.HTML(elem_id="outlines")
             shown = [shot, verdict, outlines, why]
             one = dict(show_progress="minimal", api_visibility="private")
-            shot.upload(desk.show, shot, shown, **one)
+            shot.upload(desk.show, shot, shown, **one).then(None, js=LOOK, api_visibility="private")
             shot.clear(lambda: desk.show(None)[1:], None, shown[1:], api_visibility="private")
             why.click(desk.explain, shot, outlines, **one)
             for button, path in zip(buttons, phantoms, strict=True):
-                button.click(lambda path=path: desk.example(path), None, shown, **one)
+                asked = button.click(lambda path=path: desk.example(path), None, shown, **one)
+                asked.then(None, js=LOOK, api_visibility="private")
         with gr.Tab("Batch"):
             several = frames(label="Ultrasound frames", elem_id="frames", height=180)
             table = gr.HTML(elem_id="table")
@@ -166,9 +177,9 @@ def run(folder: str | Path, *, host: str = "127.0.0.1", port: int = 7860, wait: 
     return made.launch(
         server_name=host, server_port=port, share=False, inbrowser=False, show_error=False, quiet=True, max_threads=16,
         max_file_size=MAX_FILE, allowed_paths=[], enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
-        run_history=False, footer_links=["api"], strict_cors=True, prevent_thread_lock=not wait,
+        run_history=False, footer_links=[], strict_cors=True, prevent_thread_lock=not wait,
         app_kwargs={"middleware": [Middleware(Gate)], "docs_url": None, "redoc_url": None, "openapi_url": None},
         theme=gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"],
                              font_mono=["ui-monospace", "monospace"]),
-        css_paths=STYLE, head=f"<style>{OUTSIDE}</style>",
+        css_paths=STYLE, head=f"<style>{OUTSIDE}</style><script>{NAMES}</script>",
     )  # fmt: skip

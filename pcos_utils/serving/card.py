@@ -15,12 +15,12 @@ by a network that phantoms taught (`{outline}`).
 **Metrics.** Held-out sources: {normal} normal, {polycystic} polycystic; AUC {auc:.2f}. The probability is calibrated on
 them (slope {slope:.2f}, intercept {intercept:.2f}); its 95 % interval comes from {resamples} resamples of sources.
 
-**Decision.** Polycystic from a probability of {threshold:.2f} on, the highest threshold that calls {recall:.0%} of the
-polycystic held-out sources. Where neither class can be ruled out at {confidence:.0%} confidence: "cannot say".
+**Decision.** Polycystic from a probability of {threshold:.2f} on, the highest threshold that calls {recall} % of the
+polycystic held-out sources. Where neither class can be ruled out at {confidence} % confidence: "cannot say".
 
 **Refusals.** Beyond a distance of {limit:.2f} from {usual} phantoms a picture counts as no ovarian scan; of {held}
-other phantoms {refused:.1%} were refused by mistake. Threshold and interval rest on the same held-out sources, so both
-are a little kinder than new sources will be.
+other phantoms {refused:.1f} % were refused by mistake. Threshold and interval rest on the same held-out sources, so
+both are a little kinder than new sources will be.
 
 **Training and evaluation data.** {data}; splits and intervals by source picture, never by copy.
 
@@ -41,7 +41,7 @@ def card(made: dict) -> str:
     return TEMPLATE.format(
         **{name: made[name] for name in ("model", "data", "caveat", "study", "run", "side", "auc", "threshold")},
         **made["calibration"], **made["sources"], how=how, outline=made["outline_sha256"][:12],
-        resamples=made["interval"]["resamples"], recall=made["target_recall"],
-        confidence=1 - made["conformal"]["alpha"], limit=made["suitability"]["limit"],
-        refused=made["suitability"]["false_refusals"], usual=usual, held=held,
+        resamples=made["interval"]["resamples"], recall=round(100 * made["target_recall"]),
+        confidence=round(100 - 100 * made["conformal"]["alpha"]), limit=made["suitability"]["limit"],
+        refused=100 * made["suitability"]["false_refusals"], usual=usual, held=held,
     )  # fmt: skip

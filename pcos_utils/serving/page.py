@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from pcos_utils.serving.predict import BOTH, FIELDS, Answer
+from pcos_utils.serving.words import percent
 
 PREVIEW = 900  # px of the longer side of what is shown
 COLUMNS = ("image", "decision", "probability", "low", "high", "follicles", "reasons")
-EMPTY = "<p class='hint'>Drop a frame on the left, paste one, or choose a phantom. The answer appears here.</p>"
+EMPTY = "<p class='hint'>Drop a frame, paste one, or choose a phantom. The answer appears here.</p>"
 
 
 def picture(pixels: np.ndarray) -> str:
@@ -37,8 +38,9 @@ def answer(made: Answer, card: dict) -> str:
         low, high = made.interval
         lines.append(gauge(made.probability, low, high, card["threshold"]))
         lines.append(
-            f"<p>Probability of polycystic morphology <strong>{made.probability:.0%}</strong>, 95 % interval "
-            f"{low:.0%} to {high:.0%}. It is called polycystic from {card['threshold']:.0%} on.</p>"
+            f"<p>Probability of polycystic morphology <strong>{percent(made.probability)}</strong>, 95&nbsp;% "
+            f"interval {percent(low)} to {percent(high)}. It is called polycystic from {percent(card['threshold'])} "
+            "on.</p>"
         )
         lines.append(f"<p><strong>{made.follicles}</strong> {_follicles(made.follicles)} outlined in this section.</p>")
     lines.append(
@@ -55,7 +57,8 @@ def _follicles(count: int) -> str:
 def gauge(value: float, low: float, high: float, threshold: float) -> str:
     """A bar from 0 to 100 % with the interval as a band, the probability as a mark and the threshold as a line."""
     x = [round(10 + 300 * part, 1) for part in (value, low, high, threshold)]
-    said = f"Probability {value:.0%}, 95 % interval {low:.0%} to {high:.0%}, threshold {threshold:.0%}"
+    said = f"Probability {percent(value)}, 95 % interval {percent(low)} to {percent(high)}, "
+    said += f"threshold {percent(threshold)}"
     ticks = "".join(
         f"<text x='{10 + 3 * part}' y='62' text-anchor='{anchor}' class='tick'>{part}&#8239;%</text>"
         for part, anchor in ((0, "start"), (50, "middle"), (100, "end"))

@@ -139,8 +139,8 @@ class Served:
         fits = (probability <= limits["normal"], 1 - probability <= limits["polycystic"])
         # What the threshold calls must be the one class that fits; where none fits, the threshold alone speaks.
         if all(fits) or (any(fits) and not fits[polycystic]):
-            share = 1 - limits["alpha"]
-            return DECISIONS[2], f"{NOTHING} (Probability {probability:.2f}; confidence {share:.0%} for each class.)"
+            share = 100 - 100 * limits["alpha"]
+            return DECISIONS[2], f"{NOTHING} (Probability {probability:.2f}; confidence {share:.0f} % for each class.)"
         return DECISIONS[int(polycystic)], ""
 
     def _refused(self, name: str, refusal: str, reason: str, pixels: np.ndarray | None = None) -> Answer:

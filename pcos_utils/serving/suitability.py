@@ -142,7 +142,7 @@ def judge(pixels: np.ndarray, grey: np.ndarray, maps: np.ndarray, fitted: dict) 
     """Why a picture is refused, as a word and a sentence, or two empty texts. ``fitted`` as ``fit`` gives it."""
     share = coloured(pixels)
     if share > MOST_COLOURED:
-        return "not an ovarian scan", f"{share:.0%} of the picture is coloured, and B-mode scans are grey."
+        return "not an ovarian scan", f"{100 * share:.0f} % of the picture is coloured, and B-mode scans are grey."
     away = distance(features(grey, maps), fitted)
     if away > fitted["limit"]:
         return "not an ovarian scan", (

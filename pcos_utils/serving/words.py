@@ -15,6 +15,11 @@ client.predict(handle_file("frame.png"), api_name="/predict")</code></pre>
 the page says that its queue is full; try again a little later.</p></section>"""
 
 
+def percent(share: float, digits: int = 0) -> str:
+    """A share in [0, 1] as a percentage that no line breaks: 41 %."""
+    return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
 def header(caveat: str) -> str:
     """The head of the page."""
     return (
@@ -35,16 +40,16 @@ def panel(card: dict) -> str:
     confidence = 1 - card["conformal"]["alpha"]
     judged = (
         f"On {sources['polycystic']} polycystic and {sources['normal']} normal source pictures that it had not seen "
-        f"({escape(card['data'])}), it ranked a polycystic one above a normal one {card['auc']:.0%} of the time; a "
-        "coin would reach 50 %."
+        f"({escape(card['data'])}), it ranked a polycystic one above a normal one {percent(card['auc'])} of the "
+        f"time; a coin would reach {percent(0.5)}."
     )
     can = [
         "Whether a frame looks more like the polycystic or the normal pictures of one data set, with a probability "
         "that was calibrated on pictures it had not seen.",
         "How sure it can be: the interval shows how far the probability would move with other calibration pictures.",
         "Where it sees follicles, outlined one by one, for you to check.",
-        f"When it cannot say: no ovarian scan, too small, too blurred, or neither answer ruled out at {confidence:.0%} "
-        "confidence.",
+        f"When it cannot say: no ovarian scan, too small, too blurred, or neither answer ruled out at "
+        f"{percent(confidence)} confidence.",
     ]
     cannot = [
         "<strong>Whether somebody has PCOS.</strong> A frame shows morphology; the syndrome needs clinic and "
@@ -52,8 +57,8 @@ def panel(card: dict) -> str:
         "How many follicles an ovary has: one section shows some of them.",
         "Anything about endometrium, cysts, tumours or pregnancy: a frame that shows them may still be answered.",
         "Whether it holds for your scanner and your patients: that has not been tested.",
-        f"All that it should refuse: {usual['false_refusals']:.1%} of usual phantoms are refused by mistake, and a "
-        "picture that resembles a scan may pass.",
+        f"All that it should refuse: {percent(usual['false_refusals'], 1)} of usual phantoms are refused by mistake, "
+        "and a picture that resembles a scan may pass.",
     ]
     lists = "".join(
         f"<div><h3>It can tell</h3><ul>{''.join(f'<li>{line}</li>' for line in can)}</ul></div>"

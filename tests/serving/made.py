@@ -1,11 +1,15 @@
 """What stands in for a study: untrained networks and made-up out-of-fold predictions."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
-from pcos_utils.models import architectures
-from pcos_utils.serving import fit
+from pcos_utils import config
+from pcos_utils.models import architectures, unet, weights
+from pcos_utils.serving import export, fit
 
 SIDE = 64
 
@@ -24,3 +28,21 @@ def fitted(name: str) -> fit.Fitted:
     torch.manual_seed(0)
     facts = {"side": SIDE, "epochs": 3, "run": "0123456789ab", "plan": None}
     return fit.Fitted(fit.Answering(name, architectures.build(name, SIDE)), out_of_fold(), facts)
+
+
+def untrained(home: Path) -> Path:
+    """The weights of an untrained network that outlines."""
+    torch.manual_seed(0)
+    outline = home / "runs" / "follicles" / "s0" / "weights.safetensors"
+    weights.save(unet.follicle_unet(), outline, {})
+    return outline
+
+
+def export_served(home: Path, *, phantoms: int, outline: Path | None) -> Path:
+    """The folder of a served IustNet, all of it under ``home``; without ``outline`` the committed network outlines."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCOS_HOME", str(home))
+        if outline:
+            patch.setattr(export, "outline_weights", lambda study: outline)
+        export.export("iustnet", config.study(), home / "model", phantoms=phantoms, fitted=fitted("iustnet"))
+    return home / "model"
