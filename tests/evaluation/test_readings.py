@@ -35,6 +35,15 @@ def test_numbers_read_well():
     assert readings.many(1, "source") == "1 source" and readings.many(2000, "image") == "2,000 images"
 
 
+@pytest.mark.parametrize("reason", ["all resamples agree", "undefined in 20% of the resamples"])
+def test_a_missing_interval_gives_its_own_reason(reason):
+    table = pd.DataFrame([{"value": 0.5, "low": np.nan, "high": np.nan, "reason": reason}])
+    assert readings.interval(table.iloc[0]) == f".50 [no interval: {reason}]"
+    assert readings.interval(next(table.itertuples())) == f".50 [no interval: {reason}]"
+    assert readings.interval(table.assign(reason=np.nan).iloc[0]) == ".50 [no interval]"
+    assert readings.interval(row(0.4, 0.6).replace(0.4, np.nan)) == ".50 [no interval]"
+
+
 def test_crossings_are_said():
     assert "No source" in readings.split_sentence(0)
     assert "7 sources stand on both sides" in readings.split_sentence(7)
