@@ -48,7 +48,7 @@ MAKEFLAGS += -j2
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce test bench pretrain lab app refresh lock lint clean FORCE
+.PHONY: help setup reproduce test check pdf bench pretrain lab app refresh lock lint clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -88,6 +88,17 @@ test: $(READY) ## every test, and the notebooks against their stored outputs
 	rm -rf .nbval
 	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
+# Made elsewhere, so that nothing that is committed can be overwritten by what it is compared with.
+check: $(READY) ## the demo made again elsewhere, its tables compared with the committed ones inside their bands
+	rm -rf .check
+	PCOS_HOME=$(CURDIR)/.check PCOS_OFFLINE=1 $(MAKE) reproduce PRESET=demo DATA=phantom SEED=0 MODELS= EPOCHS= LABELS= WEIGHTS=imagenet \
+		OUT=.check/reports/phantom-demo/notebooks INPUTS=.check/runs/phantom-demo/inputs.txt
+	$(PYTHON) -m pcos_utils.cli check-tables reports/phantom-demo .check/reports/phantom-demo
+	rm -rf .check
+
+pdf: $(READY) ## report.pdf beside report.html, where Chromium is there
+	$(PYTHON) -m pcos_utils.cli pdf "reports/$(RUN)"
+
 bench: $(READY) ## training side by side with a plain loop, on a machine that does nothing else: about 8 minutes
 	$(PYTHON) -m benchmarks.training
 
@@ -116,5 +127,5 @@ lint: $(READY) ## the style checks
 	$(PYTHON) -m ruff format --check .
 
 clean: ## remove what can be made again without a download; committed files and downloaded data stay
-	rm -rf runs .nbval .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
+	rm -rf runs .nbval .check .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
 	@git clean -fdxq reports 2>/dev/null || true

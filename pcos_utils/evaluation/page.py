@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from pcos_utils.config import CAVEAT, ROOT, Study, TooFewSources
 from pcos_utils.data.datasets import facts
-from pcos_utils.evaluation import audit_report, headline, plan, readings, report
+from pcos_utils.evaluation import audit_report, headline, plan, readings, report, results
 from pcos_utils.evaluation.report import read_table, stamp, trained_models
 from pcos_utils.evaluation.results import main_table
 from pcos_utils.files import write_text
@@ -35,6 +35,7 @@ def figure_cards(study: Study) -> list[dict]:
 
 def build(study: Study, tables: dict[str, pd.DataFrame]) -> Path:
     """The report, ``report.html``: the answer, tables, figures and notebooks, in one file that needs no network."""
+    results.verify(study, tables)
     models, metric_table = trained_models(study), tables["metrics"]
     judged = models + [name for name in study.models if name == counts.NAME]
     runs = pd.concat([read_table(study, f"runs_{model}") for model in models])
