@@ -35,7 +35,7 @@ OUT  := reports/$(RUN)/$(if $(filter phantom,$(DATA)),,local/)notebooks
 comma := ,
 TRAINED := $(if $(MODELS),$(subst $(comma), ,$(MODELS)),iustnet densenet201 densenet121d)
 TRAINING := $(foreach model,$(TRAINED),$(notdir $(wildcard notebooks/0*_$(model).ipynb)))
-CODE := $(wildcard pcos_utils/*.py pcos_utils/*/*.py pcos_utils/*/*.j2 pcos_utils/*/*.csv)
+CODE := $(wildcard $(foreach kind,py j2 csv css,pcos_utils/*.$(kind) pcos_utils/*/*.$(kind) pcos_utils/*/*/*.$(kind)))
 SETTINGS := --preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(WEIGHTS)" \
 	$(if $(LABELS),--labels "$(LABELS)") $(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
 # Threads that wait must not spin while another notebook computes.

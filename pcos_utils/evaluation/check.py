@@ -22,6 +22,7 @@ KEYS = {  # what names a row; of a table that is not here, its place
     "shortcuts": ["shortcut", "split", "metric"],
     "metrics": ["model", "protocol", "level", "metric", "at", "beside"],
     "comparisons": ["first", "second", "metric"],
+    "answers": ["model", "source"],
     "thresholds": ["model", "repeat", "fold"],
     "published": ["model", "metric", "way"],
     "published_rerun": ["model", "run", "level"],

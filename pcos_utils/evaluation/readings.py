@@ -14,7 +14,8 @@ SUSPICIOUS = 0.95
 
 def number(value: float) -> str:
     """A number between -1 and 1 at two decimals without the leading zero, as ``.72``; "undefined" for NaN."""
-    return "undefined" if pd.isna(value) else f"{value:.2f}".replace("0.", ".", 1)
+    # A little below zero is zero, too.
+    return "undefined" if pd.isna(value) else f"{value:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
 
 
 def interval(row: pd.Series) -> str:

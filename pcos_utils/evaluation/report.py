@@ -137,4 +137,5 @@ def trained_models(study: Study) -> list[str]:
 def join_timings(study: Study) -> None:
     """Nothing: the seconds of every network's runs are one table, which git ignores."""
     timings = [pd.read_csv(study.runs_dir / model / "timings.csv") for model in trained_models(study)]
-    write_csv(table_path(study, "timings"), pd.concat(timings))
+    if timings:  # none where only follicles are counted
+        write_csv(table_path(study, "timings"), pd.concat(timings))

@@ -96,7 +96,8 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
 
     ``metrics``: all readers under grouped folds by source; the networks also by image, and under the published
     protocol. ``comparisons``: the planned pairs. ``thresholds``: what every fold fixed before it read a test source.
-    Raises StudyError where a fold is missing, a source is tested that trained, or a threshold saw test data.
+    ``answers``: of the networks and the count for every source. Raises StudyError where a fold is missing, a source is
+    tested that trained, or a threshold saw test data.
     """
     for name in judged_names(study):
         guards.as_drawn(study, name, predictions(study, name))
@@ -116,7 +117,10 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
     compared = comparison.comparison_table(sources, pairs, resamples=study.resamples, seed=study.seed, judged=each)
     decided = pd.concat([table.assign(model=name) for name, table in each.items()])
     rules = decided.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
-    tables = {"metrics": made, "comparisons": compared, "thresholds": rules.reset_index()}
+    kept = ["source", "label", "images", "probability", "margin", "called"]
+    given = [sources[name][kept].assign(model=name) for name in sources if name in MODEL_NAMES]
+    answers = pd.concat(given, ignore_index=True)[["model", *kept]]
+    tables = {"metrics": made, "comparisons": compared, "thresholds": rules.reset_index(), "answers": answers}
     for name, table in tables.items():
         report.save_table(table, study, name)
     verify(study, tables)

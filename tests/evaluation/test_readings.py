@@ -29,8 +29,8 @@ def test_what_is_too_good_is_doubted(value, doubted):
 
 
 def test_numbers_read_well():
-    assert [readings.number(value) for value in (0.724, 1.0, 0.0, -0.31, np.nan)] == [
-        ".72", "1.00", ".00", "-.31", "undefined",
+    assert [readings.number(value) for value in (0.724, 1.0, 0.0, -0.31, -0.001, np.nan)] == [
+        ".72", "1.00", ".00", "-.31", ".00", "undefined",
     ]  # fmt: skip
     assert readings.many(1, "source") == "1 source" and readings.many(2000, "image") == "2,000 images"
 

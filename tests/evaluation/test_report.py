@@ -107,6 +107,26 @@ def test_with_too_few_sources_the_report_describes_and_gives_no_score(evaluated,
     text = (study.report_dir / "report.html").read_text()
     assert "8 readable images show 8 pictures" in text and "a test set needs 6 of each class" in text
     assert "Results on held-out sources" not in text and "recall" not in text
+    assert 'id="table-data"' in text and 'id="table-performance"' not in text and "no reader is judged" in text
+    inside = set(re.findall(r'href="#([^"]+)"', text))
+    assert inside and inside <= set(re.findall(r'id="([^"]+)"', text))
+
+
+@pytest.mark.parametrize("models", ["iustnet", "follicles"])
+def test_a_report_of_some_models_speaks_of_those_alone(evaluated, models):
+    study, _, _ = evaluated
+    some = study.model_copy(update={"models": (models,)})
+    table = report.table_path(study, "runs_iustnet")
+    away = table.rename(table.with_suffix(".away")) if models == "follicles" else None
+    try:
+        text = page.build(some, results.evaluate(some)).read_text()
+    finally:
+        if away:
+            away.rename(table)
+    other = {"iustnet": "follicles", "follicles": "iustnet"}[models]
+    assert f'id="card-{models}"' in text and f'id="card-{other}"' not in text
+    inside = set(re.findall(r'href="#([^"]+)"', text))
+    assert inside <= set(re.findall(r'id="([^"]+)"', text))
 
 
 def test_figures_carry_their_provenance(evaluated):
