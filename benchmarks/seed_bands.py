@@ -4,7 +4,7 @@
 
 Phantoms, sources and folds stay those of the committed demo; the weights that a network starts from, its order of
 images, its augmentation and its selection sources are drawn anew. A band is SDS standard deviations of a number over
-the seeds, the committed one included, for the network in which it moves most. Runs lie in runs/seed_bands; finished
+the seeds, the committed one included, pooled over the networks. Runs lie in runs/seed_bands; finished
 ones are read again. Writes the rows of ``pcos_utils/evaluation/bands.csv`` that come from seeds, and leaves the others.
 """
 
@@ -21,7 +21,7 @@ from pcos_utils.evaluation import check, report, rerun, results
 from pcos_utils.files import write_csv
 from pcos_utils.models import recipes, sweep
 
-SDS = 4  # two seeds differ by sqrt 2 standard deviations; of all numbers at once a few reach nearly three times that
+SDS = 4  # two seeds differ by root two of them, and of hundreds of numbers some by nearly three times that
 PLACE = config.ROOT / "runs" / "seed_bands"
 TABLES = ("metrics", "comparisons", "thresholds", "published_rerun", *(f"runs_{model}" for model in config.MODELS))
 
@@ -63,27 +63,34 @@ def _train(study: config.Study, seed: int) -> None:
 
 def moved(folders: list[Path]) -> pd.DataFrame:
     """How far each kind of number moves: table, rows, metric, column, band, origin."""
-    origin = f"seeds: {SDS} SD over {len(folders)} seeds of training, of the network that moves most"
+    origin = f"seeds: {SDS} pooled SD over {len(folders)} seeds of training"
     rows = []
     for name in TABLES:
         tables = [check.keyed(name, pd.read_csv(folder / "tables" / f"{name}.csv")) for folder in folders]
-        own = check.trained(name, tables[0])
-        for column in tables[0].select_dtypes("number").columns.difference([*check.KEYS.get(name, []), *check.EXACT]):
-            values = np.stack([table[column].reindex(tables[0].index).to_numpy(float) for table in tables])
-            spread = pd.Series(np.where(np.isfinite(values).all(axis=0), values.std(axis=0, ddof=1), np.nan))
-            kind = tables[0]["metric"].to_numpy() if "metric" in tables[0] else np.full(len(spread), "*")
-            for metric, most in spread[own].groupby(kind[own], sort=False).max().items():
-                if np.isfinite(most) and most > 0:
-                    rows.append((name, "trained", metric, column, float(f"{SDS * most:.2g}"), origin))
-    return pd.DataFrame(rows, columns=list(check.COLUMNS))
+        kind, first = check.kinds(name, tables[0]), tables[0]
+        metric = first["metric"] if "metric" in first else pd.Series("*", index=first.index)
+        for column in first.select_dtypes("number").columns.difference([*check.KEYS.get(name, []), *check.EXACT]):
+            values = np.stack([table[column].reindex(first.index).to_numpy(float) for table in tables])
+            variance = pd.Series(values.var(axis=0, ddof=1), index=first.index)
+            variance = variance.where(np.isfinite(variance))[kind.str.startswith("trained")]
+            for (rests, of), mean in variance.groupby([kind, metric]).mean().items():
+                if mean > 0:
+                    rows.append((name, rests, of, column, float(f"{SDS * np.sqrt(mean):.2g}"), origin))
+    made = pd.DataFrame(rows, columns=list(check.COLUMNS))
+    # A value and the ends of its interval move together: one band for the three.
+    made["column"] = made.column.where(made.table != "metrics", "*")
+    return made.groupby(["table", "rows", "metric", "column", "origin"], sort=False, as_index=False).band.max()[
+        made.columns
+    ]
 
 
 def main(seeds: int) -> None:
     """Trains what is missing and writes the bands."""
     folders = [config.study().report_dir] + [trained(seed) for seed in range(1, seeds + 1)]
     made, kept = moved(folders), check.bands()
+    # The first row that fits counts, so that words, which no number bounds, come before the seeds.
     kept = kept[~kept.origin.str.startswith("seeds:")]
-    write_csv(check.BANDS, pd.concat([made, kept], ignore_index=True))
+    write_csv(check.BANDS, pd.concat([kept, made], ignore_index=True))
     print(made.to_string())
 
 

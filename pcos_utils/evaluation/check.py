@@ -53,15 +53,17 @@ def keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
     return table.set_index(pd.Index([f"number {place}" for place in range(1, len(table) + 1)]))
 
 
-def trained(name: str, table: pd.DataFrame) -> np.ndarray:
-    """Which rows rest on a network that the study trains, shape (rows,)."""
-    if name.removeprefix("runs_") in MODELS:
-        return np.ones(len(table), bool)
-    who = [table[column].isin(MODELS) for column in ("model", "first", "second") if column in table]
-    own = np.logical_or.reduce(who) if who else np.zeros(len(table), bool)
+def kinds(name: str, table: pd.DataFrame) -> pd.Series:
+    """What each row rests on: "untrained", or "trained" by the study, with its protocol and level where it has them."""
+    own = pd.Series(name.removeprefix("runs_") in MODELS, index=table.index)
+    for column in ("model", "first", "second"):
+        own |= table[column].isin(MODELS) if column in table else False
     # Of the published study's own numbers nothing is trained here.
-    own &= (table.run != "published").to_numpy() if "run" in table else name != "published"
-    return np.asarray(own, bool)
+    own &= table["run"] != "published" if "run" in table else name != "published"
+    kind = own.map({True: "trained", False: "untrained"})
+    for column in ("protocol", "level"):
+        kind = kind.where(~own, kind + " " + table[column]) if column in table else kind
+    return kind
 
 
 def compare(committed: Path, made: Path) -> tuple[pd.DataFrame, int]:
@@ -131,21 +133,21 @@ def _tables(name: str, old: pd.DataFrame, new: pd.DataFrame, known: pd.DataFrame
         rows += [_absent(file, "", column, side) for column in one.columns.difference(other.columns, sort=False)]
     both = old.index.intersection(new.index, sort=False)
     old, new = old.loc[both], new.loc[both]
-    own = trained(name, old)
+    kind = kinds(name, old).to_numpy(str)
     metrics = old["metric"].to_numpy(str) if "metric" in old else np.full(len(old), "")
     for column in old.columns.intersection(new.columns, sort=False):
         cells += len(old)
         alike = old[column].eq(new[column]) | (old[column].isna() & new[column].isna())
         for place in np.flatnonzero(~alike.to_numpy()):
             before, after = old[column].iloc[place], new[column].iloc[place]
-            band, origin = _band(known, name, bool(own[place]), metrics[place], column)
+            band, origin = _band(known, name, kind[place], metrics[place], column)
             if not _inside(before, after, band):
                 rows.append((file, f"row {both[place]}", column, before, after, band, origin))
     return rows, cells
 
 
-def _band(known: pd.DataFrame, name: str, own: bool, metric: str, column: str) -> tuple[str, str]:
-    of_rows = known[known.rows.isin(["*", "trained" if own else "untrained"])]
+def _band(known: pd.DataFrame, name: str, kind: str, metric: str, column: str) -> tuple[str, str]:
+    of_rows = known[[row == "*" or f"{kind} ".startswith(f"{row} ") for row in known.rows]]
     named = of_rows[of_rows.table == name]
     known = named if len(named) else of_rows[of_rows.table == "*"]
     fits = known.metric.isin(["*", metric]) & known.column.isin(["*", column])

@@ -46,7 +46,7 @@ def as_split(study: Study, name: str, predictions: pd.DataFrame) -> None:
     table = report.read_table(study, "sources")
     used = table[table.used == "yes"]
     _know(used, name, predictions)
-    wrong = sorted(set(predictions.image) ^ set(used.path[used.split == "test"]))
+    wrong = sorted(set(_files(predictions.image, used)) ^ set(used.path[used.split == "test"]))
     if wrong:
         raise StudyError(
             f"{name}, published split: image {wrong[0]} is tested and stands in train, or the other way round "
@@ -82,8 +82,14 @@ def as_written(study: Study, tables: dict[str, pd.DataFrame]) -> None:
             raise StudyError(f"{path.name} was changed after it was written; run notebook 06 again.")
 
 
+def _files(images: pd.Series, used: pd.DataFrame) -> pd.Series:
+    """The files behind images, of which some are copies that were made before training (``offline.expand``)."""
+    known = images.isin(set(used.path))
+    return images.where(known, images.str.replace(r"(^|/)\d+_([^/]*)$", r"\1\2", regex=True))
+
+
 def _know(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
-    source_of = predictions.image.map(used.set_index("path").source)
+    source_of = _files(predictions.image, used).map(used.set_index("path").source)
     other = predictions[source_of != predictions.source]
     if len(other):
         first = other.iloc[0]

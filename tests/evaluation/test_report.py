@@ -138,7 +138,7 @@ def test_figures_carry_their_provenance(evaluated):
     assert "phantom-demo" in (study.report_dir / "figures" / "2_empty.svg").read_text()
 
 
-def test_real_pixels_stay_in_the_folder_that_git_ignores(home, tmp_path):
+def test_real_pixels_stay_in_the_folder_that_git_ignores(small, home, tmp_path):
     folder = tmp_path / "scans"
     folder.mkdir()
     study = config.study(data=str(folder))
@@ -149,6 +149,16 @@ def test_real_pixels_stay_in_the_folder_that_git_ignores(home, tmp_path):
     cards = {card["name"]: card for card in page.figure_cards(study)}
     assert "data" in cards["plain"] and cards["pictures"]["link"] == "local/pictures.png"
     assert "data" not in cards["pictures"]
+    _, table, _ = small
+    few = splits.draw(table[table.groupby("label").cumcount() < 4].drop(columns=["used", "split", "r0"]), study)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shortcuts, "load", lambda path: np.full((40, 60, 3), len(str(path)), np.uint8))
+        described(study, few)
+    with pytest.raises(config.TooFewSources):
+        page.need_test_set(study)
+    text = (study.report_dir / "report.html").read_text()
+    assert text.count("<img") == 1 and 'href="local/pictures.png"' in text and "Known to its owner" in text
+    assert 'href="local/notebooks/02_explore.html"' in text and "synthetic phantoms</strong>" not in text
 
 
 def test_git_ignores_every_report_of_real_data():

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from pcos_utils import config
-from pcos_utils.data import splits
-from pcos_utils.evaluation import calibration, check, page, plan, report, results
+from pcos_utils.data import offline, splits
+from pcos_utils.evaluation import calibration, check, guards, page, plan, report, results
 from pcos_utils.files import sha256, write_csv, write_json
 from pcos_utils.models import counts, sweep
 
@@ -182,6 +182,17 @@ def test_edited_counts_are_named(study):
     path = made.runs_dir / counts.NAME / "counts.csv"
     with spoiled(path, pd.read_csv(path).assign(count=7)):
         stops(made, "counts.csv is not what was counted")
+
+
+def test_copies_made_before_training_are_the_files_that_they_show(study):
+    made, _ = study
+    drawn = report.read_table(made, "sources")
+    tested = splits.roles(drawn, "published", 0, 0, 0).query("role == 'test'")
+    copies = offline.expand(tested, {0: 2, 1: 3}).rename(columns={"path": "image"})
+    assert copies.image.str.contains("/2_").any()
+    guards.as_split(made, "iustnet", copies)
+    with pytest.raises(config.StudyError, match="iustnet: image .* is of source"):
+        guards.as_split(made, "iustnet", copies.assign(source=copies.source.to_numpy()[::-1]))
 
 
 def test_the_published_split_is_held_too(study):

@@ -91,7 +91,7 @@ def _network(study: Study, model: str) -> tuple[str, str]:
     details = (
         f"{many(len(own), 'network')}, one for each fold, repeat and inner part; started from: {starts}.{size} One "
         f"logit, "
-        f"positive for polycystic; pictures of {study.image_side} x {study.image_side} pixels."
+        f"positive for polycystic; pictures of {how.side} x {how.side} pixels."
     )
     epochs = own.chosen_epoch
     training = (

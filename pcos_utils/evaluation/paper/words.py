@@ -17,6 +17,7 @@ from pcos_utils.evaluation.results import TITLES, main_rows
 from pcos_utils.evaluation.uncertainty import FEW
 from pcos_utils.files import sha256
 from pcos_utils.models import counts
+from pcos_utils.models.recipes import recipe
 
 TITLE = "Polycystic or normal ovary in ultrasound images: deep networks, a follicle count and simple readers"
 SUBTITLE = "Development and internal evaluation by source picture"
@@ -112,15 +113,15 @@ def protocol(study: Study) -> list[str]:
 def readers(study: Study, metrics: pd.DataFrame) -> list[str]:
     """Who is judged: networks, the count, simple readers; and how a picture becomes their input."""
     there = list(metrics[metrics.protocol == "grouped"].model.unique())
-    networks = [MODEL_NAMES[model] for model in there if model in MODELS]
+    sides = {model: recipe(model, "ours", study).side for model in there if model in MODELS}
+    networks = [f"{MODEL_NAMES[model]} ({side} pixels a side)" for model, side in sides.items()]
     simple = [TITLES[model] for model in there if model in baselines.BASELINES or model == baselines.FROZEN]
     text = []
     if networks:
         text.append(
             f"{many(len(networks), 'network')}: {', '.join(networks)}. Pictures are read by one loader, scaled to "
-            f"{study.image_side} x {study.image_side} pixels and standardised, the same way in training and when a "
-            f"new "
-            "picture is asked about. Classes are drawn in equal shares while a network trains."
+            "squares of so many pixels and standardised, the same way in training and when a new picture is asked "
+            "about. Classes are drawn in equal shares while a network trains."
         )
     if counts.NAME in there:
         text.append(
