@@ -35,7 +35,7 @@ OUT  := reports/$(RUN)/$(if $(filter phantom,$(DATA)),,local/)notebooks
 comma := ,
 TRAINED := $(if $(MODELS),$(subst $(comma), ,$(MODELS)),iustnet densenet201 densenet121d)
 TRAINING := $(foreach model,$(TRAINED),$(notdir $(wildcard notebooks/0*_$(model).ipynb)))
-CODE := $(wildcard pcos_utils/*.py pcos_utils/*/*.py pcos_utils/*/*.j2 pcos_utils/*/*.csv)
+CODE := $(wildcard $(foreach kind,py j2 csv css,pcos_utils/*.$(kind) pcos_utils/*/*.$(kind) pcos_utils/*/*/*.$(kind)))
 SETTINGS := --preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(WEIGHTS)" \
 	$(if $(LABELS),--labels "$(LABELS)") $(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
 # Threads that wait must not spin while another notebook computes.
@@ -48,7 +48,7 @@ MAKEFLAGS += -j2
 endif
 
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce test bench pretrain lab app refresh lock lint clean FORCE
+.PHONY: help setup reproduce test check pdf bench pretrain lab app refresh lock lint clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -89,6 +89,17 @@ test: $(READY) ## every test, a real browser's too, and the notebooks against th
 	rm -rf .nbval
 	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 
+# Made elsewhere, so that nothing that is committed can be overwritten by what it is compared with.
+check: $(READY) ## the demo made again elsewhere, its tables compared with the committed ones inside their bands
+	rm -rf .check
+	PCOS_HOME=$(CURDIR)/.check PCOS_OFFLINE=1 $(MAKE) reproduce PRESET=demo DATA=phantom SEED=0 MODELS= EPOCHS= LABELS= WEIGHTS=imagenet \
+		OUT=.check/reports/phantom-demo/notebooks INPUTS=.check/runs/phantom-demo/inputs.txt
+	$(PYTHON) -m pcos_utils.cli check-tables reports/phantom-demo .check/reports/phantom-demo
+	rm -rf .check
+
+pdf: $(READY) ## report.pdf beside report.html, where Chromium is there
+	$(PYTHON) -m pcos_utils.cli pdf "reports/$(RUN)"
+
 bench: $(READY) ## training and answering beside plain ways, on a machine that does nothing else: about 10 minutes
 	$(PYTHON) -m benchmarks.training
 	$(PYTHON) -m benchmarks.answering
@@ -118,5 +129,5 @@ lint: $(READY) ## the style checks
 	$(PYTHON) -m ruff format --check .
 
 clean: ## remove what can be made again without a download; committed files and downloaded data stay
-	rm -rf runs .nbval .browser .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
+	rm -rf runs .nbval .check .browser .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
 	@git clean -fdxq reports 2>/dev/null || true

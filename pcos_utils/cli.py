@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from pcos_utils.config import StudyError, home, study
+from pcos_utils.evaluation import command as evidence
 from pcos_utils.serving import command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -138,7 +139,7 @@ def audit(
             # The contact sheet would be read as an image of the set, one that shows every picture of it.
             raise StudyError(f"{out} lies inside {folder}, which is audited; name another place with --out.")
     _must_be_writable(out)
-    names = _short_names(folders)
+    names = audit_report.short_names(folders)
     table = Path(labels) if labels else None
     tables = [manifest.scan(folder, table, every=True).assign(dataset=name) for name, folder in names.items()]
     joined = pd.concat(tables, ignore_index=True)
@@ -152,20 +153,6 @@ def audit(
     typer.echo(f"written to {out}: sources.csv, audit.json, local/contact_sheet.png")
     if content["leaks_or_conflicts"]:
         raise typer.Exit(3)
-
-
-def _short_names(folders: list[Path]) -> dict[str, Path]:
-    """The last parts of the paths, as many as tell them apart."""
-    places = [folder.resolve() for folder in folders]
-    if len(set(places)) < len(places):
-        raise StudyError("The same folder is named twice; name each once.")
-    for inner in places:
-        for outer in set(places) & set(inner.parents):
-            raise StudyError(f"{inner} lies inside {outer}, so its images would be read twice; name one of the two.")
-    depth = 1
-    while len({place.parts[-depth:] for place in places}) < len(places):
-        depth += 1
-    return {"/".join(place.parts[-depth:]): place for place in places}
 
 
 @app.command()
@@ -220,8 +207,14 @@ def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's 
     refresh_all(executed)
 
 
-for _name, _served in {"predict": command.predict, "export": command.export, "app": command.page}.items():
-    app.command(_name)(_served)
+for _name, _elsewhere in {
+    "check-tables": evidence.check_tables,
+    "pdf": evidence.pdf,
+    "predict": command.predict,
+    "export": command.export,
+    "app": command.page,
+}.items():
+    app.command(_name)(_elsewhere)
 
 
 def _must_be_writable(folder: Path) -> None:

@@ -1,7 +1,6 @@
 """One notebook, executed by papermill as the Makefile needs it: strict about parameters, clean about files."""
 
 import base64
-import io
 import logging
 import os
 from pathlib import Path
@@ -11,7 +10,6 @@ import papermill
 from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
-from PIL import Image
 
 from pcos_utils.config import ROOT, StudyError, TooFewSources
 from pcos_utils.files import write_text
@@ -118,10 +116,9 @@ def refresh_readme() -> None:
 
 def lean(picture: str) -> str:
     """A base64 PNG of 256 colours at most, a third of the size: what is committed must stay small."""
-    small = io.BytesIO()
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        image.convert("RGB").quantize(256).save(small, "PNG", optimize=True)
-    return min(base64.b64encode(small.getvalue()).decode(), picture, key=len)
+    from pcos_utils.evaluation.paper import pictures
+
+    return base64.b64encode(pictures.lean(base64.b64decode(picture))).decode()
 
 
 def refresh(executed: Path, notebook: Path) -> None:

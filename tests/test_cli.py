@@ -141,3 +141,16 @@ def test_pretrain_leaves_weights_and_says_how_good_they_are(home):
     done = pcos("pretrain", "--phantoms", "2", home=home)
     assert done.returncode == 0 and "dice_follicle" in done.stdout, done.stderr
     assert (home / "runs" / "follicles" / "s0" / "weights.safetensors").exists()
+
+
+def test_check_tables_names_what_differs_and_exits_with_1(home):
+    demo = ROOT / "reports" / "phantom-demo"
+    assert pcos("check-tables", str(demo), str(demo), home=home).returncode == 0
+    shutil.copytree(demo / "tables", home / "tables")
+    shutil.copyfile(demo / "plan.json", home / "plan.json")
+    text = (home / "tables" / "audit.csv").read_text()
+    (home / "tables" / "audit.csv").write_text(text.replace("readable images,300", "readable images,301"))
+    done = pcos("check-tables", str(demo), str(home), home=home)
+    assert done.returncode == 1 and "audit.csv, row fact=readable images, column count: committed 300" in done.stdout
+    done = pcos("check-tables", str(demo), str(home / "nowhere"), home=home)
+    assert done.returncode == 2 and "holds no tables" in done.stderr

@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from pcos_utils.config import StudyError
 from pcos_utils.data import audit
 from pcos_utils.data.audit import BOTH_LABELS, COPIED_SOURCES, CROSSING, NEW_SOURCES, SOURCES
 from pcos_utils.data.images import load
@@ -181,3 +182,17 @@ def _show(count: int) -> str:
 
 def _carry(count: int) -> str:
     return "carries" if count == 1 else "carry"
+
+
+def short_names(folders: list[Path]) -> dict[str, Path]:
+    """The last parts of the paths, as many as tell them apart."""
+    places = [folder.resolve() for folder in folders]
+    if len(set(places)) < len(places):
+        raise StudyError("The same folder is named twice; name each once.")
+    for inner in places:
+        for outer in set(places) & set(inner.parents):
+            raise StudyError(f"{inner} lies inside {outer}, so its images would be read twice; name one of the two.")
+    depth = 1
+    while len({place.parts[-depth:] for place in places}) < len(places):
+        depth += 1
+    return {"/".join(place.parts[-depth:]): place for place in places}

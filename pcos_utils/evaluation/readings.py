@@ -14,15 +14,18 @@ SUSPICIOUS = 0.95
 
 def number(value: float) -> str:
     """A number between -1 and 1 at two decimals without the leading zero, as ``.72``; "undefined" for NaN."""
-    return "undefined" if pd.isna(value) else f"{value:.2f}".replace("0.", ".", 1)
+    # A little below zero is zero, too.
+    return "undefined" if pd.isna(value) else f"{value:.2f}".replace("0.", ".", 1).replace("-.00", ".00")
 
 
 def interval(row: pd.Series) -> str:
-    """A value with its 95 % interval, as ``.72 [.64, .80]``, or the value and why it has none."""
+    """A value with its 95 % interval, as ``.72 [.64, .80]``, or the value and the row's reason why it has none."""
     if pd.isna(row.value):
         return "undefined"
     if pd.isna(row.low):
-        return f"{number(row.value)} [no interval: all resamples agree]"
+        reason = getattr(row, "reason", "")
+        # Read back from a file, no reason is NaN.
+        return f"{number(row.value)} [no interval{f': {reason}' if reason and not pd.isna(reason) else ''}]"
     return f"{number(row.value)} [{number(row.low)}, {number(row.high)}]"
 
 

@@ -12,7 +12,7 @@ from IPython.display import Markdown, display
 
 from pcos_utils.config import ROOT, Study, StudyError
 from pcos_utils.data import manifest, splits
-from pcos_utils.files import appearing, sha256, write_csv, write_json
+from pcos_utils.files import appearing, sha256, write_csv, write_json, write_text
 
 TIMED = ["seconds"]  # columns that differ between two equal runs; they go to timings.csv alone
 
@@ -65,7 +65,13 @@ def table_path(study: Study, name: str) -> Path:
 
 def save_table(table: pd.DataFrame, study: Study, name: str) -> None:
     """The table as CSV among the report's tables, without columns of time."""
-    write_csv(table_path(study, name), table.drop(columns=TIMED, errors="ignore"))
+    write_text(table_path(study, name), as_text(table))
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The text of a table's file: no column of time, no index, numbers at six significant digits."""
+    kept = table.drop(columns=TIMED, errors="ignore")
+    return kept.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def save_runs(runs: pd.DataFrame, study: Study, model: str) -> None:
@@ -102,7 +108,7 @@ def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
 def predictions(study: Study, model: str, protocol: str, role: str | None = "test") -> pd.DataFrame:
     """Rows of every run of one network under one protocol: of one role, or of all where it is None.
 
-    Raises StudyError where a fold is missing.
+    Raises StudyError where a fold is missing, a file is not what its run wrote, or the sources were drawn anew since.
     """
     paths = sorted((study.runs_dir / model).glob(f"*/{protocol}/*/predictions.csv"))
     wanted = 1 if protocol == "published" else study.folds * study.repeats * study.inners
@@ -110,11 +116,15 @@ def predictions(study: Study, model: str, protocol: str, role: str | None = "tes
         raise StudyError(
             f"{model} has {len(paths)} of {wanted} runs under the {protocol} protocol; run its notebook again."
         )
+    drawn = sha256(study.report_dir / "sources.csv")
     for path in paths:
-        if sha256(path) != json.loads(path.with_name("run.json").read_text()).get("predictions_sha256"):
+        record = json.loads(path.with_name("run.json").read_text())
+        if sha256(path) != record.get("predictions_sha256"):
             raise StudyError(
                 f"{path} is not what its run wrote; remove the folder {path.parent.name} and run its notebook again."
             )
+        if record.get("sources_sha256") != drawn:
+            raise StudyError(f"{path} was made under another sources.csv; run the notebook of {model} again.")
     table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
     return table if role is None else table[table.role == role]
 
@@ -127,4 +137,5 @@ def trained_models(study: Study) -> list[str]:
 def join_timings(study: Study) -> None:
     """Nothing: the seconds of every network's runs are one table, which git ignores."""
     timings = [pd.read_csv(study.runs_dir / model / "timings.csv") for model in trained_models(study)]
-    write_csv(table_path(study, "timings"), pd.concat(timings))
+    if timings:  # none where only follicles are counted
+        write_csv(table_path(study, "timings"), pd.concat(timings))

@@ -10,10 +10,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pcos_utils.config import MODELS, Study
+from pcos_utils.config import MODELS, Study, StudyError
 from pcos_utils.data.splits import crossings, roles
-from pcos_utils.evaluation import baselines, calibration, comparison, metrics, plan, readings, report, uncertainty
+from pcos_utils.evaluation import (
+    baselines,
+    calibration,
+    comparison,
+    guards,
+    metrics,
+    plan,
+    readings,
+    report,
+    uncertainty,
+)
 from pcos_utils.evaluation.figures import MODEL_NAMES
+from pcos_utils.files import sha256
 from pcos_utils.models import counts, devices, features
 from pcos_utils.models.recipes import recipe
 
@@ -21,8 +32,16 @@ TITLES = MODEL_NAMES | baselines.TITLES
 
 
 def counted(study: Study) -> pd.DataFrame:
-    """One row per used image: path, source, label and the means over the networks of what they found."""
+    """One row per used image: path, source, label and the means over the networks of what they found.
+
+    Raises StudyError where the file is not what was counted.
+    """
     found = counts.run(study)
+    folder = study.runs_dir / counts.NAME
+    if sha256(folder / "counts.csv") != json.loads((folder / "run.json").read_text()).get("counts_sha256"):
+        raise StudyError(
+            f"{folder / 'counts.csv'} is not what was counted; remove it and its run.json, and count again."
+        )
     return found.drop(columns="network").groupby(["path", "source", "label"], sort=False).mean().reset_index()
 
 
@@ -77,7 +96,11 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
 
     ``metrics``: all readers under grouped folds by source; the networks also by image, and under the published
     protocol. ``comparisons``: the planned pairs. ``thresholds``: what every fold fixed before it read a test source.
+    ``answers``: of the networks and the count for every source. Raises StudyError where a fold is missing, a source is
+    tested that trained, or a threshold saw test data.
     """
+    for name in judged_names(study):
+        guards.as_drawn(study, name, predictions(study, name))
     across = crossings(roles(report.read_table(study, "sources"), "published", 0, 0, study.seed))
     each = {name: judged(study, name) for name in judged_names(study)}
     rows = [table_of(study, name) for name in each]
@@ -85,6 +108,7 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
         images = metrics.by_image(report.predictions(study, model, "grouped"))
         rows.append(_marked(_at_half(images, study), model, "grouped", "image"))
         test = report.predictions(study, model, "published")
+        guards.as_split(study, model, test)
         for level, table in (("source", metrics.by_source(test)), ("image", metrics.by_image(test))):
             rows.append(_marked(_at_half(table, study), model, "published", level).assign(crossing_sources=across))
     made = pd.concat(rows, ignore_index=True)
@@ -93,11 +117,26 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
     compared = comparison.comparison_table(sources, pairs, resamples=study.resamples, seed=study.seed, judged=each)
     decided = pd.concat([table.assign(model=name) for name, table in each.items()])
     rules = decided.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
-    tables = {"metrics": made, "comparisons": compared, "thresholds": rules.reset_index()}
+    kept = ["source", "label", "images", "probability", "margin", "called"]
+    given = [sources[name][kept].assign(model=name) for name in sources if name in MODEL_NAMES]
+    answers = pd.concat(given, ignore_index=True)[["model", *kept]]
+    tables = {"metrics": made, "comparisons": compared, "thresholds": rules.reset_index(), "answers": answers}
     for name, table in tables.items():
         report.save_table(table, study, name)
+    verify(study, tables)
     report.join_timings(study)
     return tables
+
+
+def verify(study: Study, tables: dict[str, pd.DataFrame]) -> None:
+    """Nothing, where the tables lie as they were made and each threshold is the one that selection sources give.
+
+    ``tables``: of ``evaluate``. Raises StudyError.
+    """
+    guards.as_written(study, tables)
+    rules = report.read_table(study, "thresholds")
+    for name in judged_names(study):
+        guards.thresholds_of_selection(study, name, predictions(study, name), rules)
 
 
 def main_rows(table: pd.DataFrame, protocol: str = "grouped") -> pd.DataFrame:

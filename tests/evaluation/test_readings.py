@@ -29,10 +29,19 @@ def test_what_is_too_good_is_doubted(value, doubted):
 
 
 def test_numbers_read_well():
-    assert [readings.number(value) for value in (0.724, 1.0, 0.0, -0.31, np.nan)] == [
-        ".72", "1.00", ".00", "-.31", "undefined",
+    assert [readings.number(value) for value in (0.724, 1.0, 0.0, -0.31, -0.001, np.nan)] == [
+        ".72", "1.00", ".00", "-.31", ".00", "undefined",
     ]  # fmt: skip
     assert readings.many(1, "source") == "1 source" and readings.many(2000, "image") == "2,000 images"
+
+
+@pytest.mark.parametrize("reason", ["all resamples agree", "undefined in 20% of the resamples"])
+def test_a_missing_interval_gives_its_own_reason(reason):
+    table = pd.DataFrame([{"value": 0.5, "low": np.nan, "high": np.nan, "reason": reason}])
+    assert readings.interval(table.iloc[0]) == f".50 [no interval: {reason}]"
+    assert readings.interval(next(table.itertuples())) == f".50 [no interval: {reason}]"
+    assert readings.interval(table.assign(reason=np.nan).iloc[0]) == ".50 [no interval]"
+    assert readings.interval(row(0.4, 0.6).replace(0.4, np.nan)) == ".50 [no interval]"
 
 
 def test_crossings_are_said():

@@ -107,6 +107,26 @@ def test_with_too_few_sources_the_report_describes_and_gives_no_score(evaluated,
     text = (study.report_dir / "report.html").read_text()
     assert "8 readable images show 8 pictures" in text and "a test set needs 6 of each class" in text
     assert "Results on held-out sources" not in text and "recall" not in text
+    assert 'id="table-data"' in text and 'id="table-performance"' not in text and "no reader is judged" in text
+    inside = set(re.findall(r'href="#([^"]+)"', text))
+    assert inside and inside <= set(re.findall(r'id="([^"]+)"', text))
+
+
+@pytest.mark.parametrize("models", ["iustnet", "follicles"])
+def test_a_report_of_some_models_speaks_of_those_alone(evaluated, models):
+    study, _, _ = evaluated
+    some = study.model_copy(update={"models": (models,)})
+    table = report.table_path(study, "runs_iustnet")
+    away = table.rename(table.with_suffix(".away")) if models == "follicles" else None
+    try:
+        text = page.build(some, results.evaluate(some)).read_text()
+    finally:
+        if away:
+            away.rename(table)
+    other = {"iustnet": "follicles", "follicles": "iustnet"}[models]
+    assert f'id="card-{models}"' in text and f'id="card-{other}"' not in text
+    inside = set(re.findall(r'href="#([^"]+)"', text))
+    assert inside <= set(re.findall(r'id="([^"]+)"', text))
 
 
 def test_figures_carry_their_provenance(evaluated):
@@ -118,7 +138,7 @@ def test_figures_carry_their_provenance(evaluated):
     assert "phantom-demo" in (study.report_dir / "figures" / "2_empty.svg").read_text()
 
 
-def test_real_pixels_stay_in_the_folder_that_git_ignores(home, tmp_path):
+def test_real_pixels_stay_in_the_folder_that_git_ignores(small, home, tmp_path):
     folder = tmp_path / "scans"
     folder.mkdir()
     study = config.study(data=str(folder))
@@ -129,6 +149,16 @@ def test_real_pixels_stay_in_the_folder_that_git_ignores(home, tmp_path):
     cards = {card["name"]: card for card in page.figure_cards(study)}
     assert "data" in cards["plain"] and cards["pictures"]["link"] == "local/pictures.png"
     assert "data" not in cards["pictures"]
+    _, table, _ = small
+    few = splits.draw(table[table.groupby("label").cumcount() < 4].drop(columns=["used", "split", "r0"]), study)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shortcuts, "load", lambda path: np.full((40, 60, 3), len(str(path)), np.uint8))
+        described(study, few)
+    with pytest.raises(config.TooFewSources):
+        page.need_test_set(study)
+    text = (study.report_dir / "report.html").read_text()
+    assert text.count("<img") == 1 and 'href="local/pictures.png"' in text and "Known to its owner" in text
+    assert 'href="local/notebooks/02_explore.html"' in text and "synthetic phantoms</strong>" not in text
 
 
 def test_git_ignores_every_report_of_real_data():

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import binomtest
 
-from pcos_utils.evaluation import uncertainty
+from pcos_utils.evaluation import delong, metrics, uncertainty
 
 
 def sample(n: int, rng, shift: float = 1.0) -> pd.DataFrame:
@@ -62,3 +62,49 @@ def test_few_sources_are_marked():
 def test_the_exact_interval_is_scipys(hits, n):
     wanted = binomtest(hits, n).proportion_ci(method="exact")
     assert uncertainty.exact_interval(hits, n) == pytest.approx((wanted.low, wanted.high))
+
+
+@pytest.fixture(scope="module")
+def evidence() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Thirty judged sources whose decisions are not those at .5, and their evidence table."""
+    table = sample(15, np.random.default_rng(3))
+    judged = table.assign(called=table.probability >= 0.75)
+    return judged, uncertainty.evidence_table(judged, resamples=200, seed=1)
+
+
+def test_evidence_has_each_decision_twice_and_all_else_once(evidence):
+    judged, made = evidence
+    plain = made[~made.beside]
+    places = plain.groupby("metric")["at"].agg(list)
+    assert set(places.index) >= {"auc", "brier", "recall", "lr_plus"}
+    for metric, at in places.items():
+        assert at == (["0.5", "beforehand"] if metric in uncertainty.DECIDED else [""])
+    assert not made.duplicated(["metric", "at", "method"]).any()
+
+
+def test_evidence_decides_at_half_and_as_it_was_called(evidence):
+    judged, made = evidence
+    rows = made[~made.beside].set_index(["metric", "at"])
+    positive = judged.label == 1
+    for at, called in (("0.5", judged.probability >= 0.5), ("beforehand", judged.called)):
+        assert rows.value["recall", at] == pytest.approx(called[positive].mean())
+        assert rows.value["specificity", at] == pytest.approx((~called[~positive]).mean())
+        hits = int((called & positive).sum())
+        assert (rows.low["recall", at], rows.high["recall", at]) == uncertainty.exact_interval(hits, 15)
+    assert rows.value["recall", "0.5"] != rows.value["recall", "beforehand"]
+    wanted = metrics.auc(judged.label.to_numpy(), judged.probability.to_numpy(), np.ones(len(judged)))
+    assert rows.value["auc", ""] == pytest.approx(wanted)
+
+
+def test_evidence_sets_delong_and_newcombe_beside_the_auc(evidence):
+    judged, made = evidence
+    beside = made[made.beside].set_index("method")
+    assert list(beside.index) == ["DeLong", "Newcombe"] and set(beside.metric) == {"auc"}
+    y, score = judged.label.to_numpy(), judged.probability.to_numpy()
+    assert tuple(beside.loc["DeLong", ["low", "high"]]) == delong.interval(y, score)[:2]
+    assert tuple(beside.loc["Newcombe", ["low", "high"]]) == delong.score_interval(y, score)
+    parted = judged.assign(probability=np.where(judged.label == 1, 0.9, 0.1))
+    rows = uncertainty.evidence_table(parted, resamples=100).query("beside").set_index("method")
+    # Rows that have no interval say so in the method, and why.
+    assert list(rows.index) == ["none", "Newcombe"] and rows.reason["none"] == "the classes are separated"
+    assert 0.5 < rows.low["Newcombe"] < rows.high["Newcombe"] <= 1

@@ -1,0 +1,100 @@
+"""How far do the demo's trained numbers move when only the seed of the training changes? The bands of `make check`.
+
+    python -m benchmarks.seed_bands --seeds 4
+
+Phantoms, sources and folds stay those of the committed demo; the weights that a network starts from, its order of
+images, its augmentation and its selection sources are drawn anew. A band is SDS standard deviations of a number over
+the seeds, the committed one included, pooled over the networks. Runs lie in runs/seed_bands; finished
+ones are read again. Writes the rows of ``pcos_utils/evaluation/bands.csv`` that come from seeds, and leaves the others.
+"""
+
+import argparse
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pcos_utils import config
+from pcos_utils.evaluation import check, report, rerun, results
+from pcos_utils.files import write_csv
+from pcos_utils.models import recipes, sweep
+
+SDS = 4  # two seeds differ by root two of them, and of hundreds of numbers some by nearly three times that
+PLACE = config.ROOT / "runs" / "seed_bands"
+TABLES = ("metrics", "comparisons", "thresholds", "published_rerun", *(f"runs_{model}" for model in config.MODELS))
+
+
+def trained(seed: int) -> Path:
+    """The folder of the tables of one seed's training on the committed demo's sources and folds."""
+    committed, place = config.study(), PLACE / f"s{seed}"
+    images, reports = committed.data_dir, committed.report_dir
+    os.environ["PCOS_HOME"] = str(place)
+    study = config.study(seed=seed)
+    try:
+        if (study.report_dir / "tables" / "published_rerun.csv").exists():
+            return study.report_dir
+        study.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        if not study.data_dir.exists():
+            study.data_dir.symlink_to(images)
+        study.report_dir.mkdir(parents=True, exist_ok=True)
+        for name in ("sources.csv", "plan.json"):
+            shutil.copyfile(reports / name, study.report_dir / name)
+        _train(study, seed)
+        return study.report_dir
+    finally:
+        del os.environ["PCOS_HOME"]
+
+
+def _train(study: config.Study, seed: int) -> None:
+    kept = dict(recipes.RECIPES)
+    # The published arm has a seed of its own; it moves with the others here.
+    recipes.RECIPES |= {
+        key: one.model_copy(update={"seed": one.seed + seed}) for key, one in kept.items() if one.seed is not None
+    }
+    for model in config.MODELS:
+        report.save_runs(sweep.run(model, study), study, model)
+    recipes.RECIPES |= kept
+    results.evaluate(study)
+    tests = {model: report.predictions(study, model, "published") for model in config.MODELS}
+    report.save_table(rerun.table(tests), study, "published_rerun")
+
+
+def moved(folders: list[Path]) -> pd.DataFrame:
+    """How far each kind of number moves: table, rows, metric, column, band, origin."""
+    origin = f"seeds: {SDS} pooled SD over {len(folders)} seeds of training"
+    rows = []
+    for name in TABLES:
+        tables = [check.keyed(name, pd.read_csv(folder / "tables" / f"{name}.csv")) for folder in folders]
+        kind, first = check.kinds(name, tables[0]), tables[0]
+        metric = first["metric"] if "metric" in first else pd.Series("*", index=first.index)
+        for column in first.select_dtypes("number").columns.difference([*check.KEYS.get(name, []), *check.EXACT]):
+            values = np.stack([table[column].reindex(first.index).to_numpy(float) for table in tables])
+            variance = pd.Series(values.var(axis=0, ddof=1), index=first.index)
+            variance = variance.where(np.isfinite(variance))[kind.str.startswith("trained")]
+            for (rests, of), mean in variance.groupby([kind, metric]).mean().items():
+                if mean > 0:
+                    rows.append((name, rests, of, column, float(f"{SDS * np.sqrt(mean):.2g}"), origin))
+    made = pd.DataFrame(rows, columns=list(check.COLUMNS))
+    # A value and the ends of its interval move together: one band for the three.
+    made["column"] = made.column.where(made.table != "metrics", "*")
+    return made.groupby(["table", "rows", "metric", "column", "origin"], sort=False, as_index=False).band.max()[
+        made.columns
+    ]
+
+
+def main(seeds: int) -> None:
+    """Trains what is missing and writes the bands."""
+    folders = [config.study().report_dir] + [trained(seed) for seed in range(1, seeds + 1)]
+    made, kept = moved(folders), check.bands()
+    # The first row that fits counts, so that words, which no number bounds, come before the seeds.
+    kept = kept[~kept.origin.str.startswith("seeds:")]
+    write_csv(check.BANDS, pd.concat([kept, made], ignore_index=True))
+    print(made.to_string())
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=4)
+    main(parser.parse_args().seeds)
