@@ -177,8 +177,8 @@ TITLES = {name: one.title for name, one in BASELINES.items()} | {FROZEN: "DenseN
 def predictions(study: Study, table: pd.DataFrame, frozen: np.ndarray | None = None) -> dict[str, pd.DataFrame]:
     """For each baseline its predictions, as they lie in ``runs/<run>/baselines/<name>.csv`` afterwards.
 
-    ``table``: the study's sources.csv. ``frozen``: DenseNet201's untrained features of the used images, (n, 1920), which
-    add a baseline. Deterministic by the study's seed. A file that is there already is read when its
+    ``table``: the study's sources.csv. ``frozen``: DenseNet201's untrained features of the used images, (n, 1920),
+    which add a baseline. Deterministic by the study's seed. A file that is there already is read when its
     digest and all that decides it are those of ``run.json`` beside it; else, edited ones too, it is made again.
     """
     splits.need_test_set(table, study)

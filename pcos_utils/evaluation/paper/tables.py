@@ -192,7 +192,7 @@ def failures(answers: pd.DataFrame) -> Table:
         rows.append([MODEL_NAMES[model], *cells])
     note = (
         "The names are those of the images that stand for their sources, the most wrong first, by the distance to the "
-        "threshold. Every source with every answer is in tables/answers.csv. No picture is shown here."
+        "threshold. Every source with every answer is in tables/answers.csv."
     )
     columns = ["Reader", "Polycystic, missed", "Most wrong of them", "Normal, called polycystic", "Most wrong of those"]
     return Table("failures", "Sources that were called wrong", note, columns, rows)
