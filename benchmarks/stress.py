@@ -1,6 +1,6 @@
 """What the networks look at, and what breaks them: the finished demo's readers put to the test, nothing of it trained.
 
-    python -m benchmarks.stress                   after `make reproduce`; 5 minutes on 2 cores that do nothing else
+    python -m benchmarks.stress                   after `make reproduce`; estimated: 5 minutes on 2 idle cores
     python -m benchmarks.stress --sources 300 --explained 100          more sources, narrower bands, longer
 
 Each test source is judged by what its own fold trained. One network of each kind is trained besides, on shuffled
@@ -35,6 +35,11 @@ NETWORKS = ("iustnet", "densenet121d")
 READERS = (*NETWORKS, counts.NAME)
 SOURCES, EXPLAINED = 150, 32  # bounded by the time that they take
 TABLES = ("curves", "checks", "shares", "definitions", "flips")
+JUDGED = "Each source is judged by what its own fold trained ([curves](reports/benchmarks/stress_curves.png)):"
+MAPS = (
+    '([Figure](reports/benchmarks/stress_saliency.png).) "Like" is the rank correlation with the map of another '
+    "network; a map tells of what was learnt where it is shown to be more like another fold's than like the other two."
+)
 ROUNDING = 1e-3  # of a logit, between two ways to run one network
 
 
@@ -168,17 +173,19 @@ def read() -> dict[str, pd.DataFrame]:
 
 
 def markdown(tables: dict[str, pd.DataFrame]) -> str:
-    """What the README says: what breaks each reader, where the maps lie, and what another truth does to the count."""
-    of = lambda name, reader: tables[name][tables[name].reader == reader]  # noqa: E731
-    lines = [
-        f"- {robustness.sentence(of('curves', name), results.TITLES[name])}"
-        for name in tables["curves"].reader.unique()
-    ]
-    parts = ["\n".join(lines), checks.markdown(tables["shares"], tables["checks"], results.TITLES)]
-    parts.append(checks.sentence(tables["shares"], results.TITLES))
-    if len(of("definitions", counts.NAME)):
-        other = relabelled.definition_sentence(of("definitions", counts.NAME), results.TITLES[counts.NAME])
-        parts.append(f"{other} {relabelled.flip_sentence(of('flips', counts.NAME), results.TITLES[counts.NAME])}")
+    """What the README says of the tables that are there: what breaks each reader, where its maps lie, other truths."""
+    parts, count = [], results.TITLES[counts.NAME]
+    if len(tables["curves"]):
+        readers = tables["curves"].groupby("reader", sort=False)
+        lines = [f"- {robustness.sentence(own, results.TITLES[name])}" for name, own in readers]
+        parts.append("\n".join([JUDGED, "", *lines]))
+    if len(tables["shares"]):
+        parts.append(checks.markdown(tables["shares"], tables["checks"], results.TITLES))
+        parts.append(f"{checks.sentence(tables['shares'], results.TITLES)} {MAPS}")
+    own = {name: tables[name][tables[name].reader == counts.NAME] for name in ("definitions", "flips")}
+    if len(own["flips"]):
+        told = relabelled.definition_sentence(own["definitions"], count), relabelled.flip_sentence(own["flips"], count)
+        parts.append(" ".join(told))
     return "\n\n".join(parts)
 
 
@@ -193,10 +200,13 @@ def draw(tables: dict[str, pd.DataFrame], note: str) -> None:
     """Nothing; the figures are written as PNG and SVG."""
     matplotlib.use("agg")
     figures.use_style()
-    made = {"stress_curves": figures_stress.stress_sheet(tables["curves"])}
-    made["stress_saliency"], axes = plt.subplots(1, 2, figsize=(12, 4.6))
-    figures_stress.share_points(tables["shares"], ax=axes[0])
-    figures_stress.check_points(tables["checks"], ax=axes[1]) if len(tables["checks"]) else axes[1].axis("off")
+    made = {}
+    if len(tables["curves"]):
+        made["stress_curves"] = figures_stress.stress_sheet(tables["curves"])
+    if len(tables["shares"]):
+        made["stress_saliency"], axes = plt.subplots(1, 2, figsize=(12, 4.6))
+        figures_stress.share_points(tables["shares"], ax=axes[0])
+        figures_stress.check_points(tables["checks"], ax=axes[1]) if len(tables["checks"]) else axes[1].axis("off")
     of_reader = list(tables["definitions"].groupby("reader", sort=False))
     made["stress_definitions"], axes = plt.subplots(1, len(of_reader), figsize=(4 * len(of_reader), 3.3), squeeze=False)
     for ax, (name, own) in zip(axes.flat, of_reader, strict=True):

@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import audit_planted, training
+from benchmarks import audit_planted, stress, training
 from pcos_utils import runner
 from pcos_utils.config import ROOT
 from pcos_utils.evaluation import results
@@ -53,6 +53,11 @@ def test_the_training_ratios_are_those_of_its_table():
     table = pd.read_csv(ROOT / "reports" / "benchmarks" / "training.csv")
     block = TEXT.split("<!-- training:")[1].split("-->", 1)[1].split("<!-- /training -->")[0]
     assert block.strip() == training.markdown(table)
+
+
+def test_what_breaks_the_readers_is_what_its_tables_say():
+    block = TEXT.split("<!-- stress:")[1].split("-->", 1)[1].split("<!-- /stress -->")[0]
+    assert block.strip() == stress.markdown(stress.read())
 
 
 def test_the_numbers_about_the_public_sets_are_those_of_the_audit():
