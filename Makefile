@@ -107,8 +107,11 @@ bench: $(READY) ## training and answering beside plain ways, on a machine that d
 pretrain: $(READY) ## the network that outlines follicles, trained on PHANTOMS=1500 of each class: ten minutes and more on 2 cores
 	$(PYTHON) -m pcos_utils.cli pretrain --phantoms $(PHANTOMS) --seed $(SEED)
 
+# It asks no other machine for news, updates or extensions.
 lab: $(READY) ## JupyterLab at the first notebook
-	$(PYTHON) -m jupyter lab notebooks/01_download.ipynb
+	$(PYTHON) -m jupyter lab --LabApp.news_url=None \
+		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly \
+		notebooks/01_download.ipynb
 
 app: $(READY) ## the web page on this machine, with the best model of the study: http://127.0.0.1:7860
 	@[ -f "runs/served/$(RUN)/model.json" ] || $(PYTHON) -m pcos_utils.cli export --out "runs/served/$(RUN)" \
