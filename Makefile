@@ -83,7 +83,7 @@ $(INPUTS): FORCE | $(READY)
 	elif $(PYTHON) -m pcos_utils.cli check $(SETTINGS) && mkdir -p $(@D); then mv .inputs.$$$$ $@; \
 	else rm .inputs.$$$$; exit 2; fi
 
-# The page and JupyterLab are opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
+# The page is opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
 test: $(READY) ## every test, a real browser's too, and the notebooks against their stored outputs
 	$(PYTHON) -m pytest tests
 	rm -rf .nbval
