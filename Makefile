@@ -83,11 +83,13 @@ $(INPUTS): FORCE | $(READY)
 	elif $(PYTHON) -m pcos_utils.cli check $(SETTINGS) && mkdir -p $(@D); then mv .inputs.$$$$ $@; \
 	else rm .inputs.$$$$; exit 2; fi
 
-# The page is opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
+# The page and JupyterLab are opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
+# JupyterLab comes last: it shows the demo that nbval has finished.
 test: $(READY) ## every test, a real browser's too, and the notebooks against their stored outputs
-	$(PYTHON) -m pytest tests
+	$(PYTHON) -m pytest tests --ignore=tests/browser/test_lab.py
 	rm -rf .nbval
 	PCOS_HOME=$(CURDIR)/.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(PYTHON) -m pytest tests/browser/test_lab.py
 
 # Made elsewhere, so that nothing that is committed can be overwritten by what it is compared with.
 check: $(READY) ## the demo made again elsewhere, its tables compared with the committed ones inside their bands

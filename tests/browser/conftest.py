@@ -5,13 +5,8 @@ Where the browser, its driver or npm is missing the tests fail and name the pack
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,7 +14,7 @@ from selenium import webdriver
 
 from pcos_utils.config import ROOT
 from tests.browser.window import Window
-from tests.serving.made import export_served
+from tests.serving.made import export_served, free_port, running
 
 HERE = Path(__file__).parent
 KEPT = ROOT / ".browser"  # screenshots of the last run, where git does not look
@@ -62,7 +57,7 @@ def chromium(tmp_path_factory):
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     # Selenium would look for a driver to download if it were given none.
     driver = webdriver.Chrome(options, webdriver.ChromeService(program("chromium-driver", "chromedriver")))
-    driver.set_page_load_timeout(60)
+    driver.set_page_load_timeout(180)
     yield driver
     driver.quit()
 
@@ -86,42 +81,6 @@ def page(shown, tmp_path_factory) -> str:
     """The address of the page, served by ``pcos app``."""
     port = free_port()
     command = [sys.executable, "-m", "pcos_utils.cli", "app", "--model", str(shown), "--port", str(port)]
-    log = tmp_path_factory.mktemp("log") / "page.txt"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    with log.open("w") as told, stopped(subprocess.Popen(command, stdout=told, stderr=told, env=environment)) as run:
-        yield opened(f"http://127.0.0.1:{port}", run, log)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody uses."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextmanager
-def stopped(run: subprocess.Popen):
-    """The running program, asked to stop at the end and ended if it does not."""
-    try:
-        yield run
-    finally:
-        run.terminate()
-        try:
-            run.wait(20)
-        except subprocess.TimeoutExpired:
-            run.kill()
-            run.wait()
-
-
-def opened(address: str, run: subprocess.Popen, log: Path, patience: float = 120) -> str:
-    """The address, once it answers."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if run.poll() is not None:
-            break
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return address
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    pytest.fail(f"{address} did not answer: {log.read_text()[-2000:]}", pytrace=False)
+    log, environment = tmp_path_factory.mktemp("log") / "page.txt", os.environ | {"PYTHONPATH": str(ROOT)}
+    with running(command, f"http://127.0.0.1:{port}", log, env=environment) as address:
+        yield address

@@ -7,11 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
 from selenium.webdriver.common.keys import Keys
 
 from pcos_utils.serving.predict import Served
 from tests.browser.window import outside
+from tests.serving.made import crowded, free_port
 
 UPLOAD = "#frame input[type=file]"
 SEVERAL = "#frames input[type=file]"
@@ -208,6 +210,24 @@ def test_no_request_leaves_this_machine(window, page, phantoms):
     assert outside(["https://example.org/a", "wss://example.org", "http://127.0.0.1:1/a"]) == [
         "https://example.org/a", "wss://example.org",
     ]  # fmt: skip
+
+
+def test_a_full_queue_is_told_and_the_next_try_answered(window, shown, phantoms, tmp_path):
+    port, asked = free_port(), []
+    with crowded(shown, port, waiting=1, seconds=3, log=tmp_path / "log.txt") as address:
+        window.open(address, UPLOAD)
+        clients = [Client(address, verbose=False) for _ in range(3)]
+        for client in clients:  # two are answered at once and one waits
+            asked.append(client.submit(handle_file(phantoms[0]), api_name="/predict"))
+            time.sleep(0.3)
+        give(window, UPLOAD, phantoms[1])
+        told = window.wait(".toast-body", "busy").text
+        window.picture("page-queue")
+        assert "try again" in told and window.find(".verdict") == []
+        assert [job.result(timeout=120)["model"] for job in asked] == ["iustnet"] * 3
+        window.open(address, UPLOAD)
+        give(window, UPLOAD, phantoms[1])
+        window.wait(".verdict")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -42,7 +42,7 @@ class Window:
         """The elements that a selector finds."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def wait(self, selector: str, text: str = "", seconds: float = 60):
+    def wait(self, selector: str, text: str = "", seconds: float = 180):
         """The first element that the selector finds and that holds the text, visible, once there is one."""
 
         def found(_):

@@ -1,5 +1,12 @@
-"""What stands in for a study: untrained networks and made-up out-of-fold predictions."""
+"""What stands in for a study: untrained networks and made-up out-of-fold predictions; and servers that run."""
 
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +53,47 @@ def export_served(home: Path, *, phantoms: int, outline: Path | None) -> Path:
             patch.setattr(export, "outline_weights", lambda study: outline)
         export.export("iustnet", config.study(), home / "model", phantoms=phantoms, fitted=fitted("iustnet"))
     return home / "model"
+
+
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@contextmanager
+def running(command: list[str], address: str, log: Path, patience: float = 300, **settings):
+    """The address of a server that the command starts, once it answers; at the end the server is stopped."""
+    with log.open("w") as told:
+        server = subprocess.Popen(command, stdout=told, stderr=told, **settings)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+                break
+            except OSError:
+                if server.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"{address} did not answer: {log.read_text()[-2000:]}", pytrace=False)
+                time.sleep(0.2)
+        yield address
+    finally:
+        server.terminate()
+        try:
+            server.wait(20)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def crowded(folder: Path, port: int, *, waiting: int, seconds: float, log: Path):
+    """The running page whose queue holds ``waiting`` requests and whose model takes ``seconds`` more for each."""
+    code = (
+        "import time\nfrom pcos_utils.serving import app\nfrom pcos_utils.serving.predict import Served\n"
+        f"app.WAITING, look = {waiting}, Served.look\n"
+        f"Served.look = lambda *given: (time.sleep({seconds}), look(*given))[1]\n"
+        f"app.run({str(folder)!r}, port={port})"
+    )
+    environment = os.environ | {"PYTHONPATH": str(config.ROOT)}
+    return running([sys.executable, "-c", code], f"http://127.0.0.1:{port}", log, env=environment)
