@@ -19,8 +19,8 @@ from torch.nn.utils import fuse_conv_bn_eval
 from torchvision.models import DenseNet
 
 from pcos_utils.config import Study
-from pcos_utils.data import cache, phantom
 from pcos_utils.data import images as loader
+from pcos_utils.data import phantom
 from pcos_utils.files import alone_in, appearing
 from pcos_utils.models import architectures, training, weights
 from pcos_utils.models.devices import Engine
@@ -70,13 +70,6 @@ def shared(
             with appearing(path) as temporary:
                 np.save(temporary, torch.cat([own, others], dim=1).cpu().numpy())
     return torch.from_numpy(np.load(path)), behind
-
-
-def of_study(name: str, study: Study, recipe: Recipe, table: pd.DataFrame, engine: Engine) -> np.ndarray:
-    """Untrained features of the used images of ``table`` (sources.csv), (n, channels): those that the runs use."""
-    rows = table[table.used == "yes"].reset_index(drop=True).rename(columns={"path": "file"}).assign(copy=0)
-    pixels = cache.stack(rows, study.image_dir, study.image_side, study.data_dir / "cache", seed=recipe.seed or 0)
-    return shared(name, study, recipe, rows, torch.from_numpy(pixels), engine)[0][:, 0].numpy()
 
 
 def trained(name: str, study: Study, folder: Path) -> nn.Module:
