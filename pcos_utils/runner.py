@@ -103,14 +103,14 @@ def refresh_all(executed: Path) -> None:
 
 def refresh_readme() -> None:
     """Nothing; each answer in the README is that of the committed tables which ANSWERS names."""
-    from pcos_utils.evaluation.results import answer
+    from pcos_utils.evaluation.unfitted import block
 
     text = (ROOT / "README.md").read_text()
-    for block, name in ANSWERS.items():
-        before, rest = text.split(f"<!-- {block}:")
+    for place, name in ANSWERS.items():
+        before, rest = text.split(f"<!-- {place}:")
         marker, after = rest.split("-->", 1)
-        after = after.split(f"<!-- /{block} -->")[1]
-        text = f"{before}<!-- {block}:{marker}-->\n{answer(ROOT / 'reports' / name)}\n<!-- /{block} -->{after}"
+        after = after.split(f"<!-- /{place} -->")[1]
+        text = f"{before}<!-- {place}:{marker}-->\n{block(ROOT / 'reports' / name)}\n<!-- /{place} -->{after}"
     write_text(ROOT / "README.md", text)
 
 

@@ -1,11 +1,13 @@
 """The two counts of follicles as they are: no label fitted, no fold drawn, so nothing of a fold's base rate in them."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from pcos_utils.config import Study
 from pcos_utils.data import images
-from pcos_utils.evaluation import bootstrap, metrics, report, results, traits
+from pcos_utils.evaluation import bootstrap, headline, metrics, report, results, traits
 from pcos_utils.evaluation.readings import many, number
 from pcos_utils.models import counts, pretraining
 
@@ -70,3 +72,14 @@ def control_sentence(rows: pd.DataFrame) -> str:
         "least. It flatters nobody, but differences to weak readers are too large; the bare counts are free of it, and "
         "so are differences within folds (fold_low to fold_p in comparisons.csv)."
     )
+
+
+def block(folder: Path) -> str:
+    """What the README says of a study: the answer, the bare counts, and a control that failed.
+
+    ``folder``: the study's report folder.
+    """
+    tables = folder / "tables"
+    parts = [results.answer(folder), sentence(pd.read_csv(tables / "unfitted.csv"))]
+    parts.append(control_sentence(headline.forest_rows(pd.read_csv(tables / "metrics.csv"))))
+    return "\n\n".join(part for part in parts if part)

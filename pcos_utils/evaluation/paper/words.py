@@ -28,9 +28,11 @@ def pictures(study: Study, audit: pd.DataFrame) -> str:
     """How many independent pictures there are, for the first screen."""
     count = audit.set_index("fact")["count"]
     kind = "synthetic phantoms" if study.synthetic else facts(study.data_name).title
+    both = count["sources that carry both labels"]
+    carried = f" ({both:,} with both labels)" if both else ""
     return (
         f"**{many(count[SOURCES], 'independent picture')}**, {count['polycystic sources']:,} polycystic and "
-        f"{count['normal sources']:,} normal, behind {many(count['readable images'], 'readable image')} ({kind})."
+        f"{count['normal sources']:,} normal{carried}, behind {many(count['readable images'], 'readable image')} ({kind})."
     )
 
 
