@@ -19,7 +19,7 @@ from pcos_utils import config
 from pcos_utils.data import images, manifest
 from pcos_utils.data import shards as shard_files
 from pcos_utils.data.effects import Effects
-from pcos_utils.evaluation import bootstrap, figures, figures_evidence, metrics
+from pcos_utils.evaluation import figures, figures_evidence, unfitted
 from pcos_utils.files import appearing, write_csv
 from pcos_utils.models import counts, devices, follicles, pretraining
 
@@ -52,14 +52,8 @@ def train(arm: str, seed: int) -> dict:
 
 def judged(scored: pd.DataFrame) -> dict:
     """AUC of the count over the sources, with its BCa interval. ``scored``: source, label, count."""
-    per = scored.groupby("source")[["label", "count"]].mean().reset_index()
-    label, count = per.label.to_numpy(int), per["count"].to_numpy()
-    per["label"] = label
-    left_out, classes = bootstrap.jackknife_weights(per)
-    weights = (np.ones(len(per)), bootstrap.source_weights(per, RESAMPLES, 0), left_out)
-    value, draws, influence = (metrics.auc(label, count, one) for one in weights)
-    low, high, _ = bootstrap.bca_interval(float(value), draws, influence, classes)
-    return {"metric": "auc", "value": float(value), "low": low, "high": high, "sources": len(per)}
+    row = unfitted.auc_row(scored, "count", resamples=RESAMPLES)
+    return {"metric": "auc"} | {name: row[name] for name in ("value", "low", "high", "sources")}
 
 
 def against_truth(count: np.ndarray, truth: np.ndarray) -> list[dict]:

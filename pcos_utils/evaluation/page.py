@@ -128,11 +128,6 @@ def _write(study: Study, numbered: list, **content) -> Path:
     return target
 
 
-def figure_cards(study: Study) -> list[dict]:
-    """The report's figures in order: name, caption, provenance and the picture, or the path of a local one."""
-    return pictures.cards(study)
-
-
 def _optional(study: Study, name: str, make):
     return make(read_table(study, name)) if table_path(study, name).exists() else None
 

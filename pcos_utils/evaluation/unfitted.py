@@ -26,23 +26,28 @@ def table(study: Study) -> pd.DataFrame:
     found = results.counted(study).set_index("path")["count"]
     contrast = traits.measured(study, used).contrast_count.to_numpy()
     scored = used[["source", "label"]].assign(follicles=used.path.map(found), local_contrast=contrast)
-    rows = [_row(study, scored, name, "source") for name in SHOWN]
+    how = {"resamples": study.resamples, "seed": study.seed}
+    rows = [{"reader": name, "unit": "source"} | auc_row(scored, name, **how) for name in SHOWN]
     if len(readable) > len(used):
         pixels = [images.load(study.image_dir / path) for path in readable.path]
         parts = [pretraining.count(counts.load(path), pixels)["count"] for path in counts.networks(study)]
         rest = readable[["label"]].assign(source=readable.path, follicles=np.mean(parts, axis=0))
-        rows.append(_row(study, rest, "follicles", "image"))
+        rows.append({"reader": "follicles", "unit": "image"} | auc_row(rest, "follicles", **how))
     return pd.DataFrame(rows)
 
 
-def _row(study: Study, scored: pd.DataFrame, name: str, unit: str) -> dict:
+def auc_row(scored: pd.DataFrame, name: str, *, resamples: int, seed: int = 0) -> dict:
+    """AUC of the column ``name`` over sources, with its BCa interval: value, low, high, reason, sources, polycystic.
+
+    ``scored``: one row per image with source, label and the score.
+    """
     per = scored.groupby("source")[["label", name]].mean().reset_index()
     per["label"] = label = per.label.to_numpy(int)
     left_out, classes = bootstrap.jackknife_weights(per)
-    weights = np.ones(len(per)), bootstrap.source_weights(per, study.resamples, study.seed), left_out
+    weights = np.ones(len(per)), bootstrap.source_weights(per, resamples, seed), left_out
     value, draws, influence = (metrics.auc(label, per[name].to_numpy(), one) for one in weights)
     low, high, reason = bootstrap.bca_interval(float(value), draws, influence, classes)
-    made = {"reader": name, "unit": unit, "value": float(value), "low": low, "high": high, "reason": reason}
+    made = {"value": float(value), "low": low, "high": high, "reason": reason}
     return made | {"sources": len(per), "polycystic": int(label.sum())}
 
 

@@ -13,6 +13,7 @@ from PIL import Image
 from pcos_utils import config
 from pcos_utils.data import audit, splits
 from pcos_utils.evaluation import metrics, page, plan, readings, report, results, shortcuts
+from pcos_utils.evaluation.paper import pictures
 from pcos_utils.files import write_csv
 from pcos_utils.models import sweep
 
@@ -146,7 +147,7 @@ def test_real_pixels_stay_in_the_folder_that_git_ignores(small, home, tmp_path):
         figure, _ = plt.subplots()
         report.show(figure, study, name, "Reading.", pixels=pixels)
     assert {path.stem for path in (study.report_dir / "figures").iterdir()} == {"plain"}
-    cards = {card["name"]: card for card in page.figure_cards(study)}
+    cards = {card["name"]: card for card in pictures.cards(study)}
     assert "data" in cards["plain"] and cards["pictures"]["link"] == "local/pictures.png"
     assert "data" not in cards["pictures"]
     _, table, _ = small

@@ -125,7 +125,7 @@ def test_code_that_chooses_thresholds_on_test_rows_is_named(study, monkeypatch):
     monkeypatch.setattr(calibration, "judged", on_test_rows)
     stops(made, "thresholds.csv, .*, repeat 0, fold .: the threshold is .* not chosen on them")
     monkeypatch.undo()
-    results.evaluate(made)
+    assert results.evaluate(made)["thresholds"].threshold.notna().all()
 
 
 def test_an_edited_threshold_and_an_edited_metric_are_named_by_the_report(study):
@@ -175,6 +175,7 @@ def test_a_missing_fold_is_named(study):
         stops(made, "iustnet has 1 of 2 runs under the grouped protocol")
     finally:
         away.rename(folder)
+    assert report.predictions(made, "iustnet", "grouped").fold.nunique() == 2
 
 
 def test_edited_counts_are_named(study):

@@ -32,7 +32,8 @@ def pictures(study: Study, audit: pd.DataFrame) -> str:
     carried = f" ({both:,} with both labels)" if both else ""
     return (
         f"**{many(count[SOURCES], 'independent picture')}**, {count['polycystic sources']:,} polycystic and "
-        f"{count['normal sources']:,} normal{carried}, behind {many(count['readable images'], 'readable image')} ({kind})."
+        f"{count['normal sources']:,} normal{carried}, behind "
+        f"{many(count['readable images'], 'readable image')} ({kind})."
     )
 
 
