@@ -1,5 +1,6 @@
 """What several tests share: a small study on phantoms, in a folder of its own."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -18,8 +19,8 @@ def home(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
-    """A study of 24 phantoms at 32 pixels with its drawn table, and the folder that PCOS_HOME must name."""
+def untouched(tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
+    """A study of 24 phantoms at 32 pixels with its drawn table, and its folder, which no test may write to."""
     place = tmp_path_factory.mktemp("small")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PCOS_HOME", str(place))
@@ -28,3 +29,10 @@ def small(tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
         write_csv(study.report_dir / "sources.csv", table)
         write_json(study.plan_path, {"supersedes": []})
     return study, table, place
+
+
+@pytest.fixture(scope="module")
+def small(untouched, tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
+    """The small study in a folder of each module's own, which PCOS_HOME must name: a plan rewritten there is no other's."""
+    study, table, place = untouched
+    return study, table, shutil.copytree(place, tmp_path_factory.mktemp("small") / "home")
