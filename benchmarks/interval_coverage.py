@@ -82,14 +82,20 @@ def auc_study(positives: int, negatives: int, correlation: float, resamples: int
     images = np.repeat(label, [group.shape[1] for group in groups for _ in group])
     return {
         "delong_images": (
-            *delong.interval(images, np.concatenate([group.ravel() for group in groups]))[:2],
+            *delong_interval(images, np.concatenate([group.ravel() for group in groups])),
             norm.cdf(shift / np.sqrt(2)),
         ),
         "percentile": (*bootstrap.percentile_interval(draws)[:2], AUC),
         "bca": (*bootstrap.bca_interval(value, draws, metrics.auc(label, score, left_out), classes)[:2], AUC),
-        "delong": (*delong.interval(label, score)[:2], AUC),
+        "delong": (*delong_interval(label, score), AUC),
         "newcombe": (*delong.score_interval(label, score), AUC),
     }
+
+
+def delong_interval(label: np.ndarray, score: np.ndarray) -> tuple[float, float]:
+    """DeLong's interval on the logit's scale."""
+    (value,), variance = delong.covariance(label, score)
+    return delong.interval(value, variance[0, 0])[:2]
 
 
 def coverage(studies: int, resamples: int, seed: int) -> pd.DataFrame:

@@ -25,7 +25,17 @@ from pcos_utils import config
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import images, splits
 from pcos_utils.data.shards import shrink
-from pcos_utils.evaluation import baselines, explain, figures, figures_stress, relabelled, report, results, robustness
+from pcos_utils.evaluation import (
+    baselines,
+    explain,
+    figures,
+    figures_stress,
+    relabelled,
+    report,
+    results,
+    robustness,
+    within,
+)
 from pcos_utils.evaluation import saliency_checks as checks
 from pcos_utils.files import alone_in, appearing, sha256, write_csv, write_json, write_text
 from pcos_utils.models import architectures, counts, features, follicles, pretraining, sweep, training
@@ -90,7 +100,8 @@ def stress(study: Study, name: str, rows: pd.DataFrame) -> pd.DataFrame:
         if (made.logit - rule.raw_logit).abs()[plain].max() > ROUNDING:
             raise StudyError(f"{name}, fold {fold}, does not answer as its files say; run 'make reproduce' again.")
         made["logit"] = rule.slope * made.logit + rule.intercept
-        parts.append(made.assign(source=rule.source, label=rule.label, called=made.logit >= rule.threshold))
+        made = made.assign(source=rule.source, label=rule.label, repeat=0, fold=fold)
+        parts.append(made.assign(called=made.logit >= rule.threshold))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -128,11 +139,11 @@ def look(study: Study, name: str, rows: pd.DataFrame) -> tuple[pd.DataFrame | No
 
 def relabel(study: Study, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of ``relabelled`` for all sources of one reader: other definitions, and one or two wrong labels."""
-    scores, table = results.by_source(study, name), report.read_table(study, "sources")
+    found, table = within.meetings(results.judged(study, name)), report.read_table(study, "sources")
     truth = pd.read_csv(study.data_dir / "truth.csv").drop(columns=["source", "label"])
     truth = truth.merge(table[["path", "source"]], left_on="image", right_on="path").drop_duplicates("source")
-    made = relabelled.definitions(scores, truth, resamples=study.resamples, seed=study.seed)
-    return made, relabelled.flips(scores)
+    made = relabelled.definitions(found, truth, resamples=study.resamples, seed=study.seed)
+    return made, relabelled.flips(found)
 
 
 def measure(study: Study, name: str, number: int, explained: int) -> dict[str, pd.DataFrame | None]:

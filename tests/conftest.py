@@ -33,6 +33,6 @@ def untouched(tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
 
 @pytest.fixture(scope="module")
 def small(untouched, tmp_path_factory) -> tuple[config.Study, pd.DataFrame, Path]:
-    """The small study in a folder of each module's own, which PCOS_HOME must name: a plan rewritten there is no other's."""
+    """The small study in a folder of each module's own, which PCOS_HOME must name: no module sees another's plan."""
     study, table, place = untouched
     return study, table, shutil.copytree(place, tmp_path_factory.mktemp("small") / "home")

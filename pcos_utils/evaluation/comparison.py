@@ -1,8 +1,11 @@
 """Planned comparisons of two models on the same sources: how large the difference is, and whether it is shown.
 
-``first`` and ``second`` are tables of ``calibration.by_source``; a difference is first less second.
+``first`` and ``second`` are tables of ``calibration.by_source``; a difference is first less second. AUCs are those of
+``within.py``.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +13,11 @@ import pandas as pd
 from scipy.stats import binomtest, t
 
 from pcos_utils.config import StudyError
-from pcos_utils.evaluation import bootstrap, delong, metrics
+from pcos_utils.evaluation import bootstrap, calibration, delong, metrics, within
 from pcos_utils.evaluation.bootstrap import LEVEL, source_weights
+from pcos_utils.evaluation.within import Meetings
 
 EQUIVALENT = 0.05  # of AUC or balanced accuracy: a smaller difference would change no choice
-COMPARED = ("auc", "balanced_accuracy")
 SWAPS = 4000
 
 
@@ -43,23 +46,24 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     return both.drop(columns=["label_second", "_merge"]).astype({"label": int, "called": bool, "called_second": bool})
 
 
-def values(both: pd.DataFrame, metric: str, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """A metric of the first and of the second model: shapes (...) for weights (..., n). Decisions are ``called``."""
-    label = both.label.to_numpy()
-    if metric == "auc":
-        return tuple(metrics.auc(label, both[name].to_numpy(), weights) for name in ("logit", "logit_second"))
-    found = [
-        metrics.all_metrics(label, both[f"probability{end}"].to_numpy(), weights, both[f"called{end}"].to_numpy())
-        for end in ("", "_second")
-    ]
-    return found[0][metric], found[1][metric]
+def balanced_accuracies(both: pd.DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Balanced accuracy of the first and of the second model's ``called``: shapes (...) for weights (..., n)."""
+    label, made = both.label.to_numpy(), []
+    for end in ("", "_second"):
+        tp, fn, fp, tn = metrics.confusion(label, label, weights, both[f"called{end}"].to_numpy())
+        with np.errstate(invalid="ignore"):
+            made.append((tp / (tp + fn) + tn / (tn + fp)) / 2)
+    return tuple(made)
 
 
-def difference_interval(both: pd.DataFrame, metric: str, *, resamples: int, seed: int = 0) -> tuple:
-    """Difference of a metric, its BCa interval over resampled sources, and "" or the reason why there is none."""
+def difference_interval(both: pd.DataFrame, measure: Callable, *, resamples: int, seed: int = 0) -> tuple:
+    """Difference of a metric, its BCa interval over resampled sources, and "" or the reason why there is none.
+
+    ``measure``: from weights, shape (..., n), to the metric of the first and of the second model, shapes (...).
+    """
 
     def difference(weights: np.ndarray) -> np.ndarray:
-        first, second = values(both, metric, weights)
+        first, second = measure(weights)
         return first - second
 
     left_out, classes = bootstrap.jackknife_weights(both)
@@ -85,19 +89,27 @@ def swapped(both: pd.DataFrame, *, swaps: int = SWAPS, seed: int = 0) -> float:
     return float((1 + at_least) / (1 + swaps))
 
 
-def permuted(table: pd.DataFrame, *, permutations: int = 4000, seed: int = 0) -> float:
+def permuted(found: Meetings, *, permutations: int = 4000, seed: int = 0) -> float:
     """One-sided p that a score ranks no better than chance: labels are dealt anew to the sources.
 
     The score stays as it is, so this asks about these answers; whether training finds anything in noise needs
     training on dealt labels.
     """
-    rng = np.random.default_rng(seed)
-    label, score = table.label.to_numpy(), table.logit.to_numpy()
-    ranks = pd.Series(score).rank().to_numpy()
-    drawn = rng.permuted(np.tile(label, (permutations, 1)), axis=1)
-    # With the class sizes fixed the AUC grows with the positives' rank sum alone.
-    at_least = (drawn @ ranks >= label @ ranks - 1e-9).sum()
-    return float((1 + at_least) / (1 + permutations))
+    rng, ones = np.random.default_rng(seed), np.ones(len(found.label))
+    drawn = rng.permuted(np.tile(found.label, (permutations, 1)), axis=1)
+    dealt = within.auc(found._replace(label=drawn), ones)
+    return float((1 + (dealt >= within.auc(found, ones) - 1e-9).sum()) / (1 + permutations))
+
+
+def measures(both: pd.DataFrame, found: Sequence[Meetings]) -> dict[str, Callable]:
+    """For each compared metric the function from weights to its values for both models.
+
+    ``both``: of ``pair``; ``found``: the meetings of either model.
+    """
+    return {
+        "auc": lambda weights: tuple(within.auc(one, weights) for one in found),
+        "balanced_accuracy": partial(balanced_accuracies, both),
+    }
 
 
 def fold_differences(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> tuple[np.ndarray, float]:
@@ -108,14 +120,15 @@ def fold_differences(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> 
     found = []
     for table in (first, second):
         named = table.assign(probability=1 / (1 + np.exp(-table.logit)), called=table.margin >= 0)
-        found.append({key: rows.sort_values("source") for key, rows in named.groupby(["repeat", "fold"])})
+        found.append(dict(list(named.groupby(["repeat", "fold"]))))
     if found[0].keys() != found[1].keys():
         raise StudyError("The two models were judged in different folds; judge both in the same ones.")
     made, sizes = [], []
     for key in found[0]:
         both = pair(found[0][key], found[1][key])
         if both.label.nunique() == 2:
-            one, other = values(both, metric, np.ones(len(both)))
+            parts = [within.meetings(tables[key]) for tables in found]
+            one, other = measures(both, parts)[metric](np.ones(len(both)))
             made.append(float(one - other))
         sizes.append(len(both))
     in_all = first.source.nunique()
@@ -159,42 +172,43 @@ def verdict(low: float, high: float, p: float = 0.0, margin: float = EQUIVALENT)
 
 
 def comparison_table(
-    tables: dict[str, pd.DataFrame],
+    judged: dict[str, pd.DataFrame],
     pairs: list[tuple[str, str]],
     *,
     resamples: int,
     seed: int = 0,
     margin: float = EQUIVALENT,
-    judged: dict[str, pd.DataFrame] | None = None,
 ) -> pd.DataFrame:
     """One row per planned pair and metric (AUC, balanced accuracy at the threshold fixed beforehand).
 
-    Columns: first, second, metric, value_first, value_second, difference, low, high, method, reason, test, p, p_holm,
-    won, lost, mcnemar_p, folds, fold_low, fold_high, fold_p, verdict, sources. ``p``: DeLong for the AUC, swapped
-    decisions for balanced accuracy; Holm over the pairs of one metric. ``won``, ``lost``: sources that only one calls
-    right. ``fold_*``: the corrected t over folds, where ``judged`` holds the tables before the mean over repeats.
+    ``judged``: of every reader, as ``calibration.judged`` makes it. Columns: first, second, metric, value_first,
+    value_second, difference, low, high, method, reason, test, p, p_holm, won, lost, mcnemar_p, folds, fold_low,
+    fold_high, fold_p, verdict, sources. ``p``: DeLong for the AUC, swapped decisions for balanced accuracy; Holm over
+    the pairs of one metric. ``won``, ``lost``: sources that only one calls right. ``fold_*``: the corrected t over
+    folds.
     """
-    rows = []
-    for first, second in pairs:
-        missing = [name for name in (first, second) if name not in tables]
-        if missing:
-            raise StudyError(f"The plan compares {missing[0]}, of which there is no judged table; judge it first.")
-        both = pair(tables[first], tables[second])
+    rows, known = [], {}
+    for names in pairs:
+        for name in names:
+            if name not in judged:
+                raise StudyError(f"The plan compares {name}, of which there is no judged table; judge it first.")
+            if name not in known:
+                known[name] = calibration.by_source(judged[name]), within.meetings(judged[name])
+        (first, one), (second, other) = (known[name] for name in names)
+        both, found = pair(first, second), (one, other)
         won, lost, exact = mcnemar(both)
-        for metric in COMPARED:
-            one, other = values(both, metric, np.ones(len(both)))
-            difference, low, high, reason = difference_interval(both, metric, resamples=resamples, seed=seed)
-            by_rank = delong.paired(both.label.to_numpy(), both.logit.to_numpy(), both.logit_second.to_numpy())
-            p = by_rank[3] if metric == "auc" else swapped(both, seed=seed)
-            row = dict(first=first, second=second, metric=metric, value_first=float(one), value_second=float(other))
+        for metric, measure in measures(both, found).items():
+            values = [float(value) for value in measure(np.ones(len(both)))]
+            difference, low, high, reason = difference_interval(both, measure, resamples=resamples, seed=seed)
+            ranks = metric == "auc"
+            p = delong.paired(*within.covariance(list(found)))[3] if ranks else swapped(both, seed=seed)
+            row = dict(first=names[0], second=names[1], metric=metric, value_first=values[0], value_second=values[1])
             row |= dict(difference=difference, low=low, high=high, method="none" if reason else "BCa", reason=reason)
-            row |= dict(test="DeLong" if metric == "auc" else "swapped decisions", p=p, won=won, lost=lost)
-            row |= dict(mcnemar_p=exact, folds=0, fold_low=np.nan, fold_high=np.nan, fold_p=np.nan, sources=len(both))
-            if judged:
-                found, ratio = fold_differences(judged[first], judged[second], metric)
-                test = corrected_t(found, ratio)
-                row |= dict(folds=len(found), fold_low=test.low, fold_high=test.high, fold_p=test.p)
-            rows.append(row)
+            row |= dict(test="DeLong" if ranks else "swapped decisions", p=p, won=won, lost=lost, mcnemar_p=exact)
+            differences, ratio = fold_differences(judged[names[0]], judged[names[1]], metric)
+            test = corrected_t(differences, ratio)
+            row |= dict(folds=len(differences), fold_low=test.low, fold_high=test.high, fold_p=test.p)
+            rows.append(row | dict(sources=len(both)))
     made = pd.DataFrame(rows)
     made["p_holm"] = made.groupby("metric").p.transform(lambda p: holm(p.to_numpy()))
     made["verdict"] = [verdict(row.low, row.high, row.p_holm, margin) for row in made.itertuples()]

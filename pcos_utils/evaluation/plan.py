@@ -17,6 +17,7 @@ REFERENCE = "local_contrast"  # the baseline that every network has to beat, nam
 RULES = {
     "unit": "the source picture: mean logit over its images, its inner networks and the repeats",
     "primary_metric": PRIMARY,
+    "auc": "over pairs of a polycystic and a normal source that one fold tested together, all folds and repeats alike",
     "secondary_metrics": ["balanced accuracy, recall and specificity at the threshold below and at .5"],
     "intervals": "95 %: exact binomial for shares of sources, else BCa over sources; beside the AUC also DeLong",
     "calibration": "temperature and intercept, fitted on the selection sources of each fold",
@@ -74,8 +75,9 @@ def write(study: Study) -> dict:
         before = old.pop("supersedes", [])
         if old == planned:
             return planned | {"supersedes": before}
-        # A plan without results binds nobody: it is replaced, not superseded.
-        before = before + [sha256(path)] if any(study.runs_dir.glob("**/run.json")) else before
+        # A plan without results binds nobody: it is replaced, not superseded. Results may have come without their runs.
+        scored = (study.report_dir / "tables" / "metrics.csv").exists() or any(study.runs_dir.glob("**/run.json"))
+        before = before + [sha256(path)] if scored else before
     write_json(path, planned | {"supersedes": before})
     return planned | {"supersedes": before}
 

@@ -6,77 +6,66 @@ The scores stay; nothing is trained anew.
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation import bootstrap, metrics
+from pcos_utils.evaluation import within
 from pcos_utils.evaluation.readings import interval, many, number
 from pcos_utils.evaluation.uncertainty import FEW
+from pcos_utils.evaluation.within import Meetings
 
 FEWEST = (12, 20, 25)  # follicles: Rotterdam 2003, international guideline 2018 and 2023, AE-PCOS 2014
 LARGE_OVARY = 10.0  # mL, under each of them
 CRITERIA = ("follicles or volume", "follicles alone")
 
 
-def definitions(scores: pd.DataFrame, truth: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
+def definitions(found: Meetings, truth: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
     """The AUC of the same scores against each definition of a polycystic ovary, with its 95 % interval over sources.
 
-    ``scores``: source, label, logit, one row a source; ``truth``: source, FNPO and volume of the phantoms, by the same
+    ``found``: of the study's own labels; ``truth``: source, FNPO and volume of the phantoms, by the same
     source. Columns: follicles, criterion (of CRITERIA), polycystic, normal, ``moved`` (sources whose label is not the
     study's), value, low, high, sources, few_sources.
     """
-    table = scores.merge(truth[["source", "FNPO", "volume"]], on="source", how="left", validate="one_to_one")
+    table = pd.DataFrame({"source": found.source, "label": found.label})
+    table = table.merge(truth[["source", "FNPO", "volume"]], on="source", how="left", validate="one_to_one")
     rows = []
     for fewest in FEWEST:
         for criterion in CRITERIA:
             label = table.FNPO.ge(fewest)
             if criterion == CRITERIA[0]:
                 label |= table.volume.ge(LARGE_OVARY)
-            judged, positives = table.assign(label=label.astype(int)), int(label.sum())
+            positives = int(label.sum())
             row = {"follicles": fewest, "criterion": criterion, "polycystic": positives}
-            row |= {"normal": len(table) - positives, "moved": int((judged.label != table.label).sum())}
-            row |= _auc(judged, resamples, seed)
+            row |= {"normal": len(table) - positives, "moved": int((label != table.label.astype(bool)).sum())}
+            made = within.auc_row(found._replace(label=label.to_numpy(int)), resamples=resamples, seed=seed)
+            row |= {name: made[name] for name in ("value", "low", "high")}
             few = min(positives, len(table) - positives) < FEW
             rows.append(row | {"sources": len(table), "few_sources": few})
     return pd.DataFrame(rows)
 
 
-def _auc(table: pd.DataFrame, resamples: int, seed: int) -> dict[str, float]:
-    if table.label.nunique() < 2:
-        return {"value": np.nan, "low": np.nan, "high": np.nan}
-    left_out, classes = bootstrap.jackknife_weights(table)
-    values = [
-        metrics.auc(table.label.to_numpy(), table.logit.to_numpy(), weights)
-        for weights in (np.ones(len(table)), bootstrap.source_weights(table, resamples, seed), left_out)
-    ]
-    low, high, _ = bootstrap.bca_interval(float(values[0]), values[1], values[2], classes)
-    return {"value": float(values[0]), "low": low, "high": high}
-
-
-def flips(scores: pd.DataFrame) -> pd.DataFrame:
+def flips(found: Meetings) -> pd.DataFrame:
     """The range of the AUC over every way in which one label, or two, might be wrong: a row for 0, 1 and 2 flips.
 
-    ``scores``: source, label, logit, one row a source, such as ``results.by_source`` gives for any study. Columns:
-    flips, ``ways`` (that leave both classes), lowest, median, highest, and the sources behind the lowest and the
-    highest (``to_lowest``, ``to_highest``). Every way is looked at, none is drawn.
+    Columns: flips, ``ways`` (that leave two of unlike label who met), lowest, median, highest, and the sources behind
+    the lowest and the highest (``to_lowest``, ``to_highest``). Every way is looked at, none is drawn.
     """
-    y, score, names = scores.label.to_numpy(float), scores.logit.to_numpy(), scores.source.astype(str).to_numpy()
-    n, positives = len(y), y.sum()
-    beats = (score[:, None] > score) + (score[:, None] == score) / 2  # (n, n), 1/2 on the diagonal
-    wins = y @ beats @ (1 - y)  # of the pairs of a polycystic and a normal source
-    # With label k turned, y + a e_k where a = 1 - 2 y_k, the pairs won change by a ((B (1 - y))_k - (y B)_k) - B_kk.
-    turned = 1 - 2 * y
-    single = turned * (beats @ (1 - y) - y @ beats) - 0.5
-    i, j = np.triu_indices(n, 1)
-    # Two turned together meet each other, too, and B_ij + B_ji = 1.
-    double = single[i] + single[j] - turned[i] * turned[j]
-    cases = [
-        (np.array([wins]), np.array([positives]), lambda k: ""),
-        (wins + single, positives + turned, lambda k: names[k]),
-        (wins + double, positives + turned[i] + turned[j], lambda k: f"{names[i[k]]} and {names[j[k]]}"),
-    ]
-    return pd.DataFrame([{"flips": flips} | _range(n, *case) for flips, case in enumerate(cases)])
+    names = found.source.astype(str)
+    i, j = np.triu_indices(len(names), 1)
+    named = lambda k: "", lambda k: names[k], lambda k: f"{names[i[k]]} and {names[j[k]]}"  # noqa: E731
+    won, met = (_turned(found.label.astype(float), table, i, j) for table in (found.above, found.met))
+    cases = zip(won, met, named, strict=True)
+    return pd.DataFrame([{"flips": flips} | _range(*case) for flips, case in enumerate(cases)])
 
 
-def _range(n: int, wins: np.ndarray, positives: np.ndarray, named) -> dict:
-    pairs = positives * (n - positives)
+def _turned(y: np.ndarray, table: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The sum of ``table`` over all pairs of a positive and a negative: as it is, with each label turned, and with
+    ``i`` and ``j`` turned together. The diagonal is 0."""
+    # With label k turned, y + a e_k where a = 1 - 2 y_k, the sum y' T (1 - y) changes by a ((T (1 - y))_k - (y T)_k).
+    a = 1 - 2 * y
+    whole, single = y @ table @ (1 - y), a * (table @ (1 - y) - y @ table)
+    double = single[i] + single[j] - a[i] * a[j] * (table[i, j] + table[j, i])
+    return np.array([whole]), whole + single, whole + double
+
+
+def _range(wins: np.ndarray, pairs: np.ndarray, named) -> dict:
     values = np.where(pairs > 0, wins / np.where(pairs > 0, pairs, 1), np.nan)
     row = {"ways": int((pairs > 0).sum()), "lowest": np.nan, "median": np.nan, "highest": np.nan}
     if not row["ways"]:

@@ -93,7 +93,7 @@ def judged_names(study: Study) -> list[str]:
 
 def table_of(study: Study, name: str) -> pd.DataFrame:
     """Every metric of one reader under grouped folds with its intervals: the columns of metrics.csv."""
-    made = uncertainty.evidence_table(by_source(study, name), resamples=study.resamples, seed=study.seed)
+    made = uncertainty.evidence_table(judged(study, name), resamples=study.resamples, seed=study.seed)
     return _marked(made, name, "grouped", "source")
 
 
@@ -119,8 +119,8 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
             rows.append(_marked(_at_half(table, study), model, "published", level).assign(crossing_sources=across))
     made = pd.concat(rows, ignore_index=True)
     sources = {name: calibration.by_source(table) for name, table in each.items()}
-    pairs = [pair for pair in plan.comparisons(study) if set(pair) <= set(sources)]
-    compared = comparison.comparison_table(sources, pairs, resamples=study.resamples, seed=study.seed, judged=each)
+    pairs = [pair for pair in plan.comparisons(study) if set(pair) <= set(each)]
+    compared = comparison.comparison_table(each, pairs, resamples=study.resamples, seed=study.seed)
     decided = pd.concat([table.assign(model=name) for name, table in each.items()])
     rules = decided.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
     kept = ["source", "label", "images", "probability", "margin", "called"]

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation import bootstrap, metrics
+from pcos_utils.evaluation import bootstrap, metrics, within
 from pcos_utils.evaluation.readings import interval, many
 from pcos_utils.evaluation.uncertainty import FEW
 
@@ -116,8 +116,8 @@ def curves(answered: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataF
     """AUC, recall and specificity at each severity, and how they differ from the untouched picture's, each with its
     95 % interval (BCa bootstrap over sources, the same resamples for all).
 
-    ``answered``: stress, severity, source, label, logit, called, one row a source and severity. Columns: stress,
-    severity, metric, value, low, high, change, change_low, change_high, sources, few_sources.
+    ``answered``: stress, severity, source, label, repeat, fold, logit, called, one row a source and severity. Columns:
+    stress, severity, metric, value, low, high, change, change_low, change_high, sources, few_sources.
     """
     rows = []
     for name, part in answered.groupby("stress", sort=False):
@@ -139,11 +139,11 @@ def curves(answered: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataF
 
 
 def _judged(table: pd.DataFrame, weights: np.ndarray) -> dict[str, np.ndarray]:
-    label, score = table.label.to_numpy(), table.logit.to_numpy()
-    tp, fn, fp, tn = metrics.confusion(label, score, weights, table.called.to_numpy())
+    label = table.label.to_numpy()
+    tp, fn, fp, tn = metrics.confusion(label, label, weights, table.called.to_numpy())
     with np.errstate(invalid="ignore"):
         shares = {"recall": tp / (tp + fn), "specificity": tn / (tn + fp)}
-    return {"auc": metrics.auc(label, score, weights)} | shares
+    return {"auc": within.auc(within.meetings(table), weights)} | shares
 
 
 def _interval(values: np.ndarray, resamples: int, classes: np.ndarray) -> dict[str, float]:

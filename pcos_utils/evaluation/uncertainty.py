@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import beta
 
-from pcos_utils.evaluation import bootstrap, clinical, delong, metrics
+from pcos_utils.evaluation import bootstrap, calibration, clinical, delong, metrics, within
 from pcos_utils.evaluation.bootstrap import LEVEL, source_weights
 
 FEW = 10  # sources of a class below which a bootstrap interval is too narrow; the tables then say so
@@ -53,14 +53,15 @@ def metric_table(
     return made[[name for name in made if name != "reason"] + ["reason"]]
 
 
-def evidence_table(table: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
+def evidence_table(judged: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.DataFrame:
     """Every metric of judged sources at both operating points, with second intervals: metric_table's columns, and two.
 
-    ``at``: "0.5", "beforehand", or "" where no decision is needed. ``beside``: a second interval of a metric that has
-    a row already (AUC: DeLong on the logit's scale, and Newcombe's, which exists at an AUC of 1, too). ``table``: one
-    row per source with source, label, probability, called, as of ``calibration.by_source``.
+    ``at``: "0.5", "beforehand", or "" where no decision is needed. ``auc`` is that of ``within.py``; ``auc_pooled``
+    ranks the calibrated scores of all folds as one. ``beside``: a second interval of a metric that has a row already
+    (AUC: DeLong on the logit's scale; pooled: Newcombe's, which exists at an AUC of 1, too). ``judged``: as
+    ``calibration.judged`` makes it.
     """
-    parts = []
+    parts, table = [], calibration.by_source(judged)
     for at in (AT_HALF, BEFOREHAND):
         made = metric_table(table, resamples=resamples, seed=seed, at=at, further=True)
         decided = made.metric.isin(DECIDED)
@@ -68,13 +69,16 @@ def evidence_table(table: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.
         if at == AT_HALF:
             parts.insert(0, made[~decided].assign(at=""))
     rows = pd.concat(parts, ignore_index=True).assign(beside=False)
-    y_true, y_prob = table.label.to_numpy(), table.probability.to_numpy()
-    second = rows[rows.metric == "auc"].assign(beside=True)
-    low, high, reason = delong.interval(y_true, y_prob)
-    by_variance = second.assign(low=low, high=high, reason=reason, method="none" if reason else "DeLong")
-    low, high = delong.score_interval(y_true, y_prob)
-    by_score = second.assign(low=low, high=high, reason="", method="Newcombe")
-    return pd.concat([rows, by_variance, by_score], ignore_index=True)
+    pooled, found = rows.metric == "auc", within.meetings(judged)
+    row = within.auc_row(found, resamples=resamples, seed=seed)
+    own = rows[pooled].assign(**row, method="none" if row["reason"] else "BCa")
+    low, high = delong.score_interval(table.label.to_numpy(), table.probability.to_numpy())
+    rows.loc[pooled, "metric"] = "auc_pooled"
+    by_score = rows[pooled].assign(low=low, high=high, reason="", method="Newcombe", beside=True)
+    (value,), variance = within.covariance([found])
+    low, high, reason = delong.interval(value, variance[0, 0])
+    by_variance = own.assign(low=low, high=high, reason=reason, method="none" if reason else "DeLong", beside=True)
+    return pd.concat([own, rows, by_variance, by_score], ignore_index=True)
 
 
 def _shares(y_true, y_prob, called=None) -> dict[str, tuple[int, int]]:

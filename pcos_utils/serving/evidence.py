@@ -7,7 +7,8 @@ over sources, the calibration fitted anew in each, for its interval; class-wise 
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation.metrics import auc, by_source
+from pcos_utils.evaluation import within
+from pcos_utils.evaluation.metrics import by_source
 from pcos_utils.evaluation.uncertainty import source_weights
 
 RIDGE = 0.5  # pseudo-observations that hold slope and intercept at 1 and 0
@@ -72,9 +73,12 @@ def tabulate(predictions: pd.DataFrame, *, resamples: int, seed: int) -> dict:
 
 
 def ranking(predictions: pd.DataFrame) -> float:
-    """The AUC of the out-of-fold predictions, by source."""
-    table = by_source(predictions)
-    return float(auc(table.label.to_numpy(), table.logit.to_numpy(), np.ones(len(table))))
+    """The AUC of the out-of-fold predictions, by source, within folds where the predictions name them."""
+    keys = [key for key in ("repeat", "fold") if key in predictions]
+    parts = predictions.groupby(keys) if keys else [((), predictions)]
+    table = pd.concat(by_source(rows).assign(**dict(zip(keys, key, strict=True))) for key, rows in parts)
+    found = within.meetings(table)
+    return float(within.auc(found, np.ones(len(found.label))))
 
 
 def calibrated(logit, slope, intercept) -> np.ndarray:

@@ -6,7 +6,6 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -65,7 +64,7 @@ def fit_served(model: str, study: Study) -> Fitted:
 
 def best(study: Study) -> str:
     """The model that ranks held-out sources best. Raises StudyError where none of the study is finished."""
-    from pcos_utils.evaluation.metrics import auc, by_source
+    from pcos_utils.serving.evidence import ranking
 
     scores = {}
     for model in (*study.models, counts.NAME):
@@ -76,8 +75,7 @@ def best(study: Study) -> str:
                 found = report.predictions(study, model, "grouped")
         except StudyError:
             continue
-        rows = by_source(found)
-        scores[model] = float(auc(rows.label.to_numpy(), rows.logit.to_numpy(), np.ones(len(rows))))
+        scores[model] = ranking(found)
     if not scores:
         raise StudyError(f"{study.name} has no finished model to serve; run 'make reproduce' first.")
     return max(scores, key=scores.get)

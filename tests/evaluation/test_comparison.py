@@ -5,18 +5,19 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 from scipy.stats import ttest_rel
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
 from pcos_utils.config import StudyError
-from pcos_utils.evaluation import comparison
+from pcos_utils.evaluation import comparison, within
 
 
 def scored(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
     """A table of judged sources, called at logit 0."""
     names = [f"s{i:03}" for i in range(len(label))]
     table = pd.DataFrame({"source": names, "label": label, "images": 1, "logit": logit, "probability": expit(logit)})
-    return table.assign(margin=logit, called=logit >= 0)
+    return table.assign(margin=logit, called=logit >= 0, repeat=0, fold=0)
 
 
 def two(rng, n: int = 54, gain: float = 0.0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -86,16 +87,18 @@ def test_no_difference_is_found_as_often_as_the_level_says():
     p = []
     for seed in range(300):
         both = comparison.pair(*two(rng))
-        p.append((comparison.swapped(both, swaps=200, seed=seed), comparison.permuted(two(rng)[0].assign(
-            label=rng.permutation(both.label.to_numpy())), permutations=200, seed=seed)))  # fmt: skip
+        dealt = within.meetings(two(rng)[0].assign(label=rng.permutation(both.label.to_numpy())))
+        p.append(
+            (comparison.swapped(both, swaps=200, seed=seed), comparison.permuted(dealt, permutations=200, seed=seed))
+        )
     low = (np.array(p) <= 0.05).mean(axis=0)
     assert (low < 0.085).all() and low[1] > 0.02  # nominal .05, simulation error .025; swaps are lumpy, hence one end
 
 
 def test_a_permutation_never_says_zero_and_finds_a_good_ranking():
     first, _ = two(np.random.default_rng(0), gain=2)
-    assert comparison.permuted(first, permutations=99) == pytest.approx(0.01)
-    assert comparison.permuted(first.assign(logit=-first.logit), permutations=99) == 1
+    assert comparison.permuted(within.meetings(first), permutations=99) == pytest.approx(0.01)
+    assert comparison.permuted(within.meetings(first.assign(logit=-first.logit)), permutations=99) == 1
 
 
 def test_the_table_of_planned_comparisons():
@@ -121,10 +124,12 @@ def test_copies_of_the_order_of_sources_do_not_matter():
 
 def test_a_paired_interval_is_narrower_than_two_alone():
     first, second = two(np.random.default_rng(1))
-    both = comparison.pair(first, second)
-    value, low, high, _ = comparison.difference_interval(both, "auc", resamples=500)
-    apart = comparison.pair(first, second.assign(logit=np.random.default_rng(2).permutation(second.logit)))
-    _, wide_low, wide_high, _ = comparison.difference_interval(apart, "auc", resamples=500)
+    apart = second.assign(logit=np.random.default_rng(2).permutation(second.logit))
+    ends = []
+    for other in (second, apart):
+        both, found = comparison.pair(first, other), [within.meetings(table) for table in (first, other)]
+        ends.append(comparison.difference_interval(both, comparison.measures(both, found)["auc"], resamples=500))
+    (value, low, high, _), (_, wide_low, wide_high, _) = ends
     assert low < value < high and high - low < wide_high - wide_low
 
 
@@ -134,8 +139,7 @@ def test_folds_are_compared_fold_by_fold():
     assert len(found) == 3 and ratio == pytest.approx(0.5)
     wanted = []
     for fold in range(3):
-        both = comparison.pair(first[first.fold == fold], second[second.fold == fold])
-        one, other = comparison.values(both, "auc", np.ones(len(both)))
+        one, other = (roc_auc_score(*rows[rows.fold == fold][["label", "logit"]].T.values) for rows in (first, second))
         wanted.append(one - other)
     np.testing.assert_allclose(found, wanted)
 
@@ -148,3 +152,12 @@ def test_other_sources_or_labels_are_named():
         comparison.pair(first, second.assign(label=np.r_[0, second.label[1:]]))
     with pytest.raises(StudyError, match="The plan compares c"):
         comparison.comparison_table({"a": first, "b": second}, [("a", "c")], resamples=10)
+
+
+def test_balanced_accuracies_are_scikit_learns():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        both = comparison.pair(*two(rng, n=int(rng.integers(8, 60))))
+        made = comparison.balanced_accuracies(both, np.ones(len(both)))
+        wanted = [balanced_accuracy_score(both.label, both[name]) for name in ("called", "called_second")]
+        assert made == pytest.approx(wanted)

@@ -48,7 +48,7 @@ def test_the_paired_test_is_the_difference_over_its_error():
     for y, scores in problems():
         aucs, spread = by_all_pairs(y, scores)
         error = np.sqrt(max(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1], 0))
-        difference, low, high, p = delong.paired(y, *scores)
+        difference, low, high, p = delong.paired(*delong.covariance(y, scores))
         if error < 1e-7:
             continue
         assert difference == pytest.approx(aucs[0] - aucs[1])
@@ -58,13 +58,13 @@ def test_the_paired_test_is_the_difference_over_its_error():
 
 def test_one_model_against_itself_differs_by_nothing():
     y, scores = next(problems())
-    assert delong.paired(y, scores[0], scores[0])[3] == 1
+    assert delong.paired(*delong.covariance(y, scores[[0, 0]]))[3] == 1
 
 
 def test_intervals_hold_the_value_and_stay_inside():
     for y, scores in problems():
-        value = delong.covariance(y, scores)[0][0]
-        low, high, reason = delong.interval(y, scores[0])
+        (value, _), variance = delong.covariance(y, scores)
+        low, high, reason = delong.interval(value, variance[0, 0])
         assert reason or 0 < low < value < high < 1
         low, high = delong.score_interval(y, scores[0])
         assert 0 <= low <= value <= high <= 1 and high - low > 0.05
@@ -72,7 +72,7 @@ def test_intervals_hold_the_value_and_stay_inside():
 
 def test_separated_classes_have_only_the_score_interval():
     y, score = np.array([0] * 12 + [1] * 4), np.arange(16.0)
-    assert delong.interval(y, score)[2] == "the classes are separated"
+    assert delong.interval(1, 0)[2] == "the classes are separated"
     low, high = delong.score_interval(y, score)
     assert high == 1 and 0.6 < low < 0.95
     assert delong.score_interval(y, -score) == pytest.approx((0, 1 - low))

@@ -70,6 +70,7 @@ def test_a_row_of_the_forest_without_interval_says_so(ax):
 
 
 def test_differences_show_their_verdicts(table, ax):
+    table = table.assign(images=1, margin=table.logit, repeat=0, fold=0)
     worse = table.assign(logit=np.random.default_rng(1).permutation(table.logit))
     made = comparison.comparison_table({"a": table, "b": worse}, [("a", "b"), ("b", "a")], resamples=200)
     rows = made[made.metric == "auc"]

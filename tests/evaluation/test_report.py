@@ -64,7 +64,7 @@ def test_a_missing_fold_is_named(evaluated):
 def test_swapping_the_labels_turns_the_auc_around(evaluated):
     study, _, made = evaluated
     judged = results.by_source(study, "iustnet")
-    value = results.main_rows(made["metrics"]).set_index(["model", "metric"]).value["iustnet", "auc"]
+    value = results.main_rows(made["metrics"]).set_index(["model", "metric"]).value["iustnet", "auc_pooled"]
     turned = metrics.auc(1 - judged.label.to_numpy(), judged.probability.to_numpy(), np.ones(len(judged)))
     assert turned == pytest.approx(1 - value)
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import stress
 from pcos_utils import config
-from pcos_utils.evaluation import plan, report, results, robustness
+from pcos_utils.evaluation import plan, report, results, robustness, within
 from pcos_utils.files import sha256
 from pcos_utils.models import sweep
 
@@ -80,7 +80,7 @@ def test_the_script_writes_tables_figures_and_where_they_come_from(trained, tmp_
     found = made["shares"].set_index("method").loc["map of follicles"]
     assert found.value > 3 * found.uniform  # the network that outlines follicles looks at follicles
     guideline = made["definitions"].query("follicles == 20 and criterion == 'follicles or volume'")
-    auc = {name: stress.relabelled.flips(results.by_source(study, name)).lowest[0] for name in READERS}
+    auc = {name: stress.relabelled.flips(within.meetings(results.judged(study, name))).lowest[0] for name in READERS}
     assert guideline.moved.eq(0).all() and guideline.value.tolist() == pytest.approx(list(auc.values()), abs=1e-5)
     block = stress.markdown(made)
     assert capsys.readouterr().out.strip().endswith(block)

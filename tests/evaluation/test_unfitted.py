@@ -40,12 +40,20 @@ def test_images_that_were_left_out_are_counted_beside(home_of_small):
     assert made.sources.tolist() == [23, 23, 24] and made.unit.tolist() == ["source", "source", "image"]
 
 
-@pytest.mark.parametrize(("high", "told"), [(0.39, True), (0.61, False), (np.nan, False)])
-def test_a_blind_reader_below_chance_is_a_failed_control(high, told):
-    rows = pd.DataFrame({"model": ["always_normal"], "value": [0.21], "low": [0.09], "high": [high]})
+def blind(auc: float, pooled: float, high: float) -> pd.DataFrame:
+    """The two AUC rows of the reader that knows nothing."""
+    rows = pd.DataFrame({"metric": ["auc", "auc_pooled"], "value": [auc, pooled], "low": [np.nan, 0.09]})
+    rows = rows.assign(high=[np.nan, high], reason=["all resamples agree", ""], at="", beside=False)
+    return rows.assign(model="always_normal", protocol="grouped", level="source")
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (blind(0.5, 0.21, 0.39), "an AUC of .21 [.09, .39]"), (blind(0.5, 0.48, 0.61), ""),
+        (blind(0.4, 0.21, 0.39), "A control fails"), (blind(0.5, 0.48, 0.61).assign(model="iustnet"), ""),
+    ],
+)  # fmt: skip
+def test_the_blind_reader_is_told_where_pooling_would_mislead_or_a_control_fails(rows, told):
     text = unfitted.control_sentence(rows)
-    assert bool(text) == told and (not told or "A control fails" in text and ".21 [.09, .39]" in text)
-
-
-def test_no_blind_reader_no_control():
-    assert unfitted.control_sentence(pd.DataFrame({"model": ["iustnet"], "high": [0.3]})) == ""
+    assert told in text and bool(text) == bool(told)

@@ -153,7 +153,8 @@ def thresholds() -> list[str]:
 def metrics_named() -> list[str]:
     """The metrics that the plan names."""
     return [
-        f"Primary: {plan.RULES['primary_metric'].upper()} by source. Secondary: "
+        f"Primary: {plan.RULES['primary_metric'].upper()} by source, {plan.RULES['auc']}; scores of different folds "
+        "are never compared, because each fold's calibration knows the base rate of what it was shown. Secondary: "
         f"{plan.RULES['secondary_metrics'][0].replace('below', 'fixed beforehand')}. "
         "Besides: average precision with the prevalence as its line, MCC, Brier score with its baseline, likelihood "
         "ratios, predictive values at stated prevalences, calibration and net benefit. Image-level numbers stand in "
