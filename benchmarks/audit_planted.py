@@ -51,6 +51,7 @@ def make(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
     rows, pictures = [], []
 
     def add(name, kind, pixels):
+        """Nothing; one more picture, with the source that it was made from."""
         rows.append({"source": name, "kind": kind})
         pictures.append(pixels)
 

@@ -64,6 +64,7 @@ def train(model: str, study: config.Study, log: Path, halt_at: str | None = None
     from pcos_utils.models import checkpoints, sweep
 
     def halt(stage: str) -> None:
+        """Nothing; at the stage of this kill the parent is told, who strikes then."""
         if stage == halt_at:
             os.write(told, b"!")
             time.sleep(600)
@@ -71,6 +72,7 @@ def train(model: str, study: config.Study, log: Path, halt_at: str | None = None
     rename, write = os.replace, checkpoints._Stream.write
 
     def slow_rename(source, target):
+        """As os.replace, which stops before and after a checkpoint appears."""
         aimed = Path(target).name == "checkpoint.pt"
         if aimed:
             halt("before")
@@ -79,6 +81,7 @@ def train(model: str, study: config.Study, log: Path, halt_at: str | None = None
             halt("after")
 
     def slow_write(stream, data):
+        """As the stream's own write, which stops in the middle of a checkpoint."""
         if stream.tell() > 100_000:
             stream.flush()
             halt("half")

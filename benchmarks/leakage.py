@@ -38,6 +38,7 @@ def of_folder(folder: Path) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
     table = sources[sources.status == "ok"].reset_index(drop=True)
 
     def load() -> Iterator[np.ndarray]:
+        """The pictures one by one, in the table's order."""
         for path in audit.places(table, folder):
             yield images.load(path)
 

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from benchmarks import machine
 from pcos_utils import config
 from pcos_utils.data import cache, offline, phantom
 from pcos_utils.files import appearing, sha256, write_csv
@@ -82,6 +82,7 @@ def measure_ours(name: str, place: Path) -> dict[str, float]:
     fit = partial(training.fit, recipe=recipe, seed=0, engine=engine)
 
     def timed(work) -> float:
+        """Seconds that the work takes."""
         began = time.perf_counter()
         work()
         return time.perf_counter() - began
@@ -99,7 +100,8 @@ def measure_ours(name: str, place: Path) -> dict[str, float]:
         change = lambda batch: training.augmentation_of(ours)(batch, None, torch.Generator())[0]  # noqa: E731
         made = {}
 
-        def extract():
+        def extract() -> None:
+            """Nothing; the features of both parts are in ``made``."""
             made["train"] = features.extract(model, prepare, parts["train"].pixels, engine, change, ours.feature_copies)
             made["validation"] = features.extract(model, prepare, parts["validation"].pixels, engine)
 
@@ -108,93 +110,20 @@ def measure_ours(name: str, place: Path) -> dict[str, float]:
         head = partial(training.fit, model.classifier, features.only, seed=0, engine=engine)
         train = parts["train"]._replace(pixels=made["train"])
         seconds["head_seconds"] = timed(lambda: head(train, held, recipe=ours, change=features.pick))
-    seconds["profile"] = profile(lambda: fit(model, prepare, parts["warm"], nothing))
+    seconds["profile"] = machine.profile(lambda: fit(model, prepare, parts["warm"], nothing))
     return seconds
-
-
-def profile(work) -> dict[str, float]:
-    """The share of the time of one step's operations, the largest first."""
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU], acc_events=True) as seen:
-        work()
-    spent = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
-    largest = sorted(spent, key=spent.get, reverse=True)[:10]
-    return {name: round(spent[name] / sum(spent.values()), 4) for name in largest}
 
 
 def one(way: str, name: str, place: Path, sizes: dict[str, int]) -> dict:
     """One measurement in a process of its own: its seconds, and the peak memory of it and its workers, in MiB."""
     command = [sys.executable, "-m", "benchmarks.training", "--child", way, name, "--place", str(place)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=config.ROOT)
-    peak = [0.0]
-    watch = threading.Thread(target=_watch, args=(child, peak))
-    watch.start()
-    said, _ = child.communicate()
-    watch.join()
+    with machine.peak_memory(child) as peak:
+        said, _ = child.communicate()
     if child.returncode:
         raise SystemExit(f"The measurement of {name} ({way}) ended with {child.returncode}.")
-    row = {"model": name, "way": way, **json.loads(said.splitlines()[-1]), "peak_mib": peak[0]}
+    row = {"model": name, "way": way, **json.loads(said.splitlines()[-1]), "peak_mib": peak()}
     return row | {f"{part}_images": n for part, n in sizes.items()}
-
-
-def _watch(child: subprocess.Popen, peak: list[float]) -> None:
-    while child.poll() is None:
-        peak[0] = max(peak[0], sum(_pss(process) for process in _tree(child.pid)))
-        time.sleep(0.5)  # the sum itself takes milliseconds from what is measured
-
-
-def _tree(process: int) -> list[int]:
-    try:
-        own = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    except OSError:
-        return [process]
-    return [process] + [each for child in own for each in _tree(int(child))]
-
-
-def _pss(process: int) -> float:
-    # Proportional: memory that workers share counts once.
-    try:
-        return next(
-            int(line.split()[1]) / 1024
-            for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-            if line.startswith("Pss:")
-        )
-    except (OSError, StopIteration):
-        return 0.0
-
-
-def ceiling() -> dict[str, float]:
-    """The largest matrix product's speed in this process, operations per second, by precision."""
-    import torch
-
-    speeds = {}
-    for name, kind in (("float32", torch.float32), ("bfloat16", torch.bfloat16)):
-        a, b = torch.rand(3072, 3072).to(kind), torch.rand(3072, 3072).to(kind)
-        took = []
-        for _ in range(6):
-            began = time.perf_counter()
-            a @ b
-            took.append(time.perf_counter() - began)
-        speeds[name] = 2 * 3072**3 / min(took)
-    return speeds
-
-
-def operations(name: str) -> dict[str, float]:
-    """Multiplications and additions for one image: forward, and of a whole training step."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from pcos_utils.models import architectures
-
-    model = architectures.build(name, SIDE).train()
-    x = architectures.prepare(name, torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8))
-    with FlopCounterMode(display=False) as forward:
-        logits = model(x)
-    with FlopCounterMode(display=False) as backward:
-        logits.sum().backward()
-    both = forward.get_total_flops() + backward.get_total_flops()
-    return {"validation": forward.get_total_flops() / 2, "train": both / 2}
 
 
 def summary(measured: pd.DataFrame, speeds: dict[str, float]) -> pd.DataFrame:
@@ -206,7 +135,7 @@ def summary(measured: pd.DataFrame, speeds: dict[str, float]) -> pd.DataFrame:
         middle = group.median(numeric_only=True)
         each = {part: middle[f"{part}_seconds"] / middle[f"{part}_images"] for part in PUBLISHED}
         epochs = RECIPES[name, "published"].epochs
-        cost = operations(name)
+        cost = machine.operations(name, SIDE)
         kind = "bfloat16" if way == "ours" and group.precision.eq("bfloat16").any() else "float32"
         row = {"model": name, "way": way, "precision": kind, "rounds": len(group)}
         row |= {f"{part}_images_per_s": 1 / each[part] for part in PUBLISHED}
@@ -304,7 +233,7 @@ def main() -> None:
         ]
     )
     rows = [{key: value for key, value in row.items() if key != "profile"} for row in rows]
-    speeds = ceiling()
+    speeds = machine.ceiling()
     table = summary(pd.DataFrame(rows), speeds)
     write_csv(options.out / "training_rounds.csv", pd.DataFrame(rows))
     write_csv(options.out / "training.csv", table)

@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import audit_planted, stress, training
+from benchmarks import audit_planted, stress_report, training
 from pcos_utils import runner
 from pcos_utils.config import ROOT
 from pcos_utils.evaluation import unfitted
@@ -57,7 +57,7 @@ def test_the_training_ratios_are_those_of_its_table():
 
 def test_what_breaks_the_readers_is_what_its_tables_say():
     block = TEXT.split("<!-- stress:")[1].split("-->", 1)[1].split("<!-- /stress -->")[0]
-    assert block.strip() == stress.markdown(stress.read())
+    assert block.strip() == stress_report.markdown(stress_report.read())
 
 
 def test_the_numbers_about_the_public_sets_are_those_of_the_audit():

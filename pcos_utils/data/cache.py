@@ -56,6 +56,7 @@ def _write(path: Path, table: pd.DataFrame, folder: Path, side: int, seed: int) 
         pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(table), side, side, 3))
 
         def fill(rows: pd.DataFrame) -> None:
+            """Nothing; one file's image and its copies stand in their places."""
             loaded = images.load(folder / rows.file.iloc[0])
             for place, digest, copy in zip(rows.index, rows.sha256, rows["copy"], strict=True):
                 drawn = np.random.default_rng([seed, int(digest[:16], 16), copy])

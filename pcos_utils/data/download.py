@@ -218,6 +218,7 @@ def _some(names: Iterable[str]) -> str:
 def _alone(staging: Path) -> Iterator[Path]:
     # The staging folder, for this process only: two that append to one part would spoil it.
     def busy() -> None:
+        """Nothing; always raises StudyError."""
         raise StudyError(f"Another process is writing {staging}; wait until it has ended.")
 
     with alone_in(staging, busy):

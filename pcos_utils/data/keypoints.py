@@ -117,6 +117,7 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray) -> tuple[float, flo
     a, b = _fine(moved, coarser), _fine(second.grey, coarser)
 
     def mean(values):
+        """The mean over the window around each pixel."""
         return cv2.boxFilter(values, -1, (window, window))
 
     spread_a, spread_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2

@@ -158,10 +158,12 @@ def _from_drive(remote: Remote, place: Path, scratch: Path, silent: bool, sleep)
     part = scratch / "file"
 
     def once() -> None:
+        """Nothing; the whole file lies in ``part``."""
         scratch.mkdir(parents=True, exist_ok=True)
         with bar(None, place.name, silent=silent) as shown:
 
             def progress(so_far: int, total: int | None) -> None:
+                """Nothing; the bar stands at the bytes so far."""
                 shown.total = total
                 shown.update(so_far - shown.n)
 

@@ -84,6 +84,7 @@ def fetch(
     part.parent.mkdir(parents=True, exist_ok=True)
 
     def once() -> None:
+        """Nothing; one attempt, whose bytes a next one continues."""
         joined = _receive(url, part, session or requests, max_bytes, timeout, silent)
         try:
             accept(part)

@@ -40,6 +40,7 @@ def fit(logit: np.ndarray, label: np.ndarray) -> Rule:
         sign = 2 * label - 1
 
         def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+            """The penalised loss of log slope and intercept, and its gradient."""
             log_slope, shift = parameters
             margin = sign * (np.exp(log_slope) * logit + shift)
             pull = -sign / (1 + np.exp(np.clip(margin, -500, 500)))

@@ -63,6 +63,7 @@ def difference_interval(both: pd.DataFrame, measure: Callable, *, resamples: int
     """
 
     def difference(weights: np.ndarray) -> np.ndarray:
+        """The metric's difference, shape (...) for weights (..., n)."""
         first, second = measure(weights)
         return first - second
 

@@ -61,6 +61,7 @@ def score_interval(y_true: np.ndarray, score: np.ndarray) -> tuple[float, float]
     z2, more = norm.ppf((1 + LEVEL) / 2) ** 2, (m + n) / 2 - 1
 
     def excess(auc: float) -> float:
+        """By how much the observed AUC lies further than 1.96 standard errors, squared."""
         spread = auc * (1 - auc) * (1 + more * ((1 - auc) / (2 - auc) + auc / (1 + auc))) / (m * n)
         return (value - auc) ** 2 - z2 * spread
 

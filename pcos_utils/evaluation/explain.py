@@ -97,12 +97,13 @@ def on_dealt_labels(model: str, study: Study, roles: pd.DataFrame, seed: int = 0
     """
     seen = deal(roles[roles.role != "test"].reset_index(drop=True), seed)
     # Not from the cache, which keeps one set of images: the study's.
-    pixels = torch.from_numpy(stack([study.image_dir / name for name in seen.path], study.image_side))
+    how = recipe(model, "ours", study)
+    pixels = torch.from_numpy(stack([study.image_dir / name for name in seen.path], how.side))
     torch.manual_seed(seed)
-    network = architectures.build(model, study.image_side)
+    network = architectures.build(model, how.side)
     train, selection = (run.images_of(seen, pixels, role) for role in ("train", "selection"))
     prepare = partial(architectures.prepare, model)
-    training.fit(network, prepare, train, selection, recipe(model, "ours", study), seed=seed)
+    training.fit(network, prepare, train, selection, how, seed=seed)
     return network.eval()
 
 

@@ -32,6 +32,7 @@ def metric_table(
     called = table.called.to_numpy(bool) if at == BEFOREHAND else None
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Every metric, shape (...) for weights (..., n)."""
         found = metrics.all_metrics(y_true, y_prob, weights, called)
         return found | clinical.clinical_metrics(y_true, y_prob, weights, called) if further else found
 

@@ -32,6 +32,7 @@ def jitter(images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Te
     n = len(images)
 
     def drawn(low: float, high: float) -> Tensor:
+        """One number for each image, (n, 1, 1, 1)."""
         return (low + (high - low) * torch.rand(n, 1, 1, 1, generator=generator)).to(images.device)
 
     x = (images.float() / 255).clamp(min=1e-3) ** drawn(0.7, 1.4) * drawn(0.75, 1.25) + drawn(-0.06, 0.06)

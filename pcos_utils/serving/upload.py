@@ -67,6 +67,7 @@ def keep_apart() -> None:
         return
 
     def salted(self, *given, **named) -> None:
+        """As Gradio's own, with random bytes before the content."""
         begin(self, *given, **named)
         self.sha.update(os.urandom(16))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import stress
+from benchmarks import stress, stress_report
 from pcos_utils import config
 from pcos_utils.evaluation import plan, report, results, robustness, within
 from pcos_utils.files import sha256
@@ -68,12 +68,12 @@ def test_a_network_of_another_fold_is_found_out(trained):
 
 def test_the_script_writes_tables_figures_and_where_they_come_from(trained, tmp_path, monkeypatch, capsys):
     study, _ = trained
-    monkeypatch.setattr(stress, "OUT", tmp_path)
-    monkeypatch.setattr(stress, "README", tmp_path / "README.md")
-    stress.README.write_text("Before.\n<!-- stress: made -->\nold\n<!-- /stress -->\nAfter.\n")
+    monkeypatch.setattr(stress_report, "OUT", tmp_path)
+    monkeypatch.setattr(stress_report, "README", tmp_path / "README.md")
+    stress_report.README.write_text("Before.\n<!-- stress: made -->\nold\n<!-- /stress -->\nAfter.\n")
     monkeypatch.setattr("sys.argv", ["stress", "--sources", "16", "--explained", "8"])
     stress.main()
-    made = stress.read()
+    made = stress_report.read()
     assert set(made["curves"].stress) == {"gain", "JPEG"} and (made["curves"].sources == 16).all()
     assert made["checks"].reader.unique().tolist() == ["iustnet"] and len(made["checks"]) == 9
     assert made["shares"].reader.tolist() == ["iustnet"] * 3 + ["follicles"]
@@ -82,10 +82,10 @@ def test_the_script_writes_tables_figures_and_where_they_come_from(trained, tmp_
     guideline = made["definitions"].query("follicles == 20 and criterion == 'follicles or volume'")
     auc = {name: stress.relabelled.flips(within.meetings(results.judged(study, name))).lowest[0] for name in READERS}
     assert guideline.moved.eq(0).all() and guideline.value.tolist() == pytest.approx(list(auc.values()), abs=1e-5)
-    block = stress.markdown(made)
+    block = stress_report.markdown(made)
     assert capsys.readouterr().out.strip().endswith(block)
     wanted = f"Before.\n<!-- stress: made -->\n{block}\n<!-- /stress -->\nAfter.\n"
-    assert stress.README.read_text() == wanted
+    assert stress_report.README.read_text() == wanted
     told = json.loads((tmp_path / "stress.json").read_text())
     weights = stress.folder_of(study, "iustnet", 1) / "weights.safetensors"
     assert told["iustnet"]["sha256"]["s0r0f1/weights.safetensors"] == sha256(weights)
@@ -95,11 +95,11 @@ def test_the_script_writes_tables_figures_and_where_they_come_from(trained, tmp_
 
 
 def test_the_rows_of_one_reader_are_replaced_and_those_of_others_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr(stress, "OUT", tmp_path)
+    monkeypatch.setattr(stress_report, "OUT", tmp_path)
     monkeypatch.setattr(stress, "READERS", ("iustnet", "follicles"))
     made = lambda name, value: {"flips": pd.DataFrame({"reader": [name], "value": [value]}), "checks": None}  # noqa: E731
     for name, value in (("follicles", 1), ("iustnet", 2), ("follicles", 3)):
         stress.keep(made(name, value), name, {"seed": value})
-    assert stress.read()["flips"].to_dict("list") == {"reader": ["iustnet", "follicles"], "value": [2, 3]}
-    assert stress.read()["checks"].empty
+    assert stress_report.read()["flips"].to_dict("list") == {"reader": ["iustnet", "follicles"], "value": [2, 3]}
+    assert stress_report.read()["checks"].empty
     assert json.loads((tmp_path / "stress.json").read_text()) == {"follicles": {"seed": 3}, "iustnet": {"seed": 2}}

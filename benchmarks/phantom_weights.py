@@ -1,0 +1,172 @@
+"""Do phantoms teach the three networks anything about real frames? Zero-shot, fine-tuned, and the same from scratch.
+
+    python -m benchmarks.phantom_weights FOLDER     a study whose notebook 02 was run (full); trains what is missing
+
+Each network learns from 1,500 phantoms of each class and is judged on held-out phantoms. Then, unchanged, on the
+study's sources; then under its grouped folds, once started from the phantoms' weights and once from random ones, all
+else alike. DenseNet201 has frozen random features where ImageNet's weights are not at hand; phantoms teach its head.
+What is judged is written to phantom_weights.json, with the weights' digests, before a real frame is scored.
+"""
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pcos_utils import config
+from pcos_utils.config import Study
+from pcos_utils.data import cache, images, manifest, splits
+from pcos_utils.data import shards as shard_files
+from pcos_utils.evaluation import calibration, comparison, within
+from pcos_utils.files import sha256, write_csv, write_json
+from pcos_utils.models import architectures, counts, devices, features, pretraining, training, weights
+from pcos_utils.models.recipes import EPOCHS_ON_CPU, RECIPES, Recipe
+from pcos_utils.models.run import images_of
+
+OUT = config.ROOT / "reports" / "benchmarks"
+SIDES = {"iustnet": 64, "densenet121d": 64, "densenet201": 96}  # px; bounded by the hours of two cores
+EPOCHS = {"iustnet": 12, "densenet121d": 6, "densenet201": 30}  # on phantoms, of which there are many
+PER_CLASS, HELD_OUT = 1500, 200
+GENTLE = 0.1  # of the recipe's learning rate, where a network is fine-tuned; fixed beforehand, not tuned
+ZERO, TUNED, SCRATCH = "phantom weights, zero-shot", "phantom weights, fine-tuned", "from scratch"
+RESAMPLES = 2000
+
+
+def phantoms(per_class: int, seed: int, side: int) -> training.Images:
+    """Phantoms as images to train on or to judge, of the files that the follicle network learns from."""
+    found = shard_files.load(shard_files.shards(config.home() / "runs" / counts.NAME / "shards", per_class, seed))
+    pixels = np.stack([images.resize(np.repeat(one[..., None], 3, axis=2), side) for one in found["images"]])
+    labels = torch.tensor(found["label"].astype(np.float32))
+    return training.Images(torch.from_numpy(pixels), labels, torch.ones(len(labels)))
+
+
+def begin(model: str, seed: int, norms_from: training.Images) -> torch.nn.Module:
+    """The network with random weights; frozen features get their statistics from phantoms."""
+    torch.manual_seed(seed)
+    network = architectures.build(model, SIDES[model])
+    if RECIPES[model, "ours"].freeze_batch_norm:
+        training.calibrate_batch_norm(network, partial(architectures.prepare, model), norms_from.pixels[:64])
+    return network
+
+
+def fit(
+    model: str, network: torch.nn.Module, train: training.Images, selection: training.Images, how: Recipe, seed: int
+) -> None:
+    """Nothing; the network is trained by the recipe, of frozen features the head alone."""
+    engine, prepare = devices.fastest(), partial(architectures.prepare, model)
+    if not how.feature_copies:
+        training.fit(network, prepare, train, selection, how, seed=seed, engine=engine)
+        return
+    draws, changed = torch.Generator().manual_seed(seed), training.augmentation_of(how)
+    take = partial(features.extract, network, prepare)
+    copies = take(train.pixels, engine, lambda batch: changed(batch, None, draws)[0], how.feature_copies)
+    held = selection._replace(pixels=take(selection.pixels, engine.exact()))
+    training.fit(
+        network.classifier, features.only, train._replace(pixels=copies), held, how, seed=seed, engine=engine,
+        change=features.pick,
+    )  # fmt: skip
+
+
+def answers(model: str, network: torch.nn.Module, pixels: torch.Tensor) -> np.ndarray:
+    """Logits, (n,), in float32."""
+    prepare = partial(architectures.prepare, model)
+    return training.predict(network, prepare, pixels, engine=devices.fastest().exact()).numpy()
+
+
+def taught(model: str, seed: int) -> tuple[Path, dict]:
+    """The file of weights that phantoms taught, and the row that says how it ranks held-out phantoms."""
+    held = phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model])
+    path = config.home() / "runs" / "phantom-weights" / f"{model}-s{seed}.safetensors"
+    if not path.exists():
+        train = phantoms(PER_CLASS, pretraining.PHANTOM_SEED, SIDES[model])
+        # What selects the epoch is not what judges.
+        cut = len(train.labels) - 300
+        parts = [training.Images(*(part[where] for part in train)) for where in (slice(cut), slice(cut, None))]
+        network, how = begin(model, seed, train), RECIPES[model, "ours"].model_copy(update={"epochs": EPOCHS[model]})
+        fit(model, network, *parts, how, seed)
+        weights.save(network, path, {"model": model})
+    network = begin(model, seed, held)
+    weights.load(network, path)
+    scored = pd.DataFrame({"source": range(len(held.labels)), "label": held.labels.numpy().astype(int)})
+    found = within.meetings(scored.assign(logit=answers(model, network, held.pixels)))
+    return path, row(model, ZERO, "phantoms", found)
+
+
+def row(model: str, arm: str, on: str, found: within.Meetings) -> dict:
+    """One row of the table."""
+    made = within.auc_row(found, resamples=RESAMPLES)
+    return {"model": model, "arm": arm, "on": on, **made, "sources": len(found.label)}
+
+
+def in_folds(model: str, study: Study, start: Path | None, seed: int) -> pd.DataFrame:
+    """The judged table of one repeat of the study's folds, from the weights of ``start`` or from random ones."""
+    table, parts = manifest.read(study.report_dir / "sources.csv"), []
+    how = RECIPES[model, "ours"]
+    how = how.model_copy(update={
+        "epochs": EPOCHS_ON_CPU.get((model, "ours"), how.epochs),
+        "learning_rate": how.learning_rate * (GENTLE if start else 1),
+    })  # fmt: skip
+    for fold in range(study.folds):
+        roles = splits.roles(table, "grouped", 0, fold, study.seed, 0, study.inners)
+        splits.guard(roles, "grouped")
+        pixels = torch.from_numpy(frames(roles, study, SIDES[model]))
+        network = begin(model, 1000 * seed + fold, phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model]))
+        if start:
+            weights.load(network, start)
+        train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
+        fit(model, network, train, selection, how, 1000 * seed + fold)
+        made = roles.rename(columns={"path": "image"})[["image", "source", "label", "role"]]
+        made = made.assign(repeat=0, fold=fold, logit=answers(model, network, pixels))
+        parts.append(made[made.role != "train"])
+    return calibration.judged(pd.concat(parts, ignore_index=True))
+
+
+def frames(used: pd.DataFrame, study: Study, side: int) -> np.ndarray:
+    """The study's used images, uint8 (n, side, side, 3)."""
+    return cache.stack(used.assign(file=used.path, copy=0), study.image_dir, side, study.data_dir / "cache")
+
+
+def main() -> None:
+    """Trains, judges, prints and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder")
+    parser.add_argument("--models", nargs="+", default=list(SIDES), choices=list(SIDES))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    study, seed = config.study("full", options.folder, allow_cpu=True, weights="none"), options.seed
+    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
+    rows, starts = [], {}
+    for model in options.models:
+        starts[model], made = taught(model, seed)
+        rows.append(made)
+        print(made, flush=True)
+    planned = {
+        "data": study.data_name, "sources_sha256": sha256(study.report_dir / "sources.csv"), "seed": seed,
+        "sides": SIDES, "epochs_on_phantoms": EPOCHS, "gentle": GENTLE, "folds": study.folds, "repeats": 1,
+        "metric": "AUC within folds, BCa over sources; fine-tuned less scratch by DeLong, Holm",
+        "weights_sha256": {model: sha256(path) for model, path in starts.items()},
+    }  # fmt: skip
+    write_json(OUT / "phantom_weights.json", planned)
+    judged = {}
+    for model, start in starts.items():
+        network = begin(model, seed, phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model]))
+        weights.load(network, start)
+        logit = answers(model, network, torch.from_numpy(frames(used, study, SIDES[model])))
+        scored = used[["source", "label"]].assign(logit=logit).groupby("source").mean().reset_index()
+        rows.append(row(model, ZERO, study.data_name, within.meetings(scored)))
+        for arm, begun in ((TUNED, start), (SCRATCH, None)):
+            judged[f"{model}, {arm}"] = in_folds(model, study, begun, seed)
+            rows.append(row(model, arm, study.data_name, within.meetings(judged[f"{model}, {arm}"])))
+            print(rows[-1], flush=True)
+    pairs = [(f"{model}, {TUNED}", f"{model}, {SCRATCH}") for model in starts]
+    compared = comparison.comparison_table(judged, pairs, resamples=RESAMPLES)
+    for name, made in (("", pd.DataFrame(rows)), ("_pairs", compared)):
+        write_csv(OUT / f"phantom_weights{name}.csv", made.round(4))
+        print(made.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
