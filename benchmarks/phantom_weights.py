@@ -3,13 +3,17 @@
     python -m benchmarks.phantom_weights FOLDER     a study whose notebook 02 was run (full); trains what is missing
 
 Each network learns from 1,500 phantoms of each class and is judged on held-out phantoms. Then, unchanged, on the
-study's sources; then under its grouped folds, once started from the phantoms' weights and once from random ones, all
-else alike. DenseNet201 has frozen random features where ImageNet's weights are not at hand; phantoms teach its head.
-What is judged is written to phantom_weights.json, with the weights' digests, before a real frame is scored.
+study's sources; then under its grouped folds, three repeats, once started from the phantoms' weights at a tenth of the
+learning rate and once from random ones, all else alike. DenseNet201 has the same frozen random features in all arms;
+phantoms teach its head. What is judged is written to phantom_weights.json, with the weights' digests, before a real
+frame is scored; a changed one names those before it.
 """
 
 import argparse
+import hashlib
+import json
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +22,7 @@ import torch
 
 from pcos_utils import config
 from pcos_utils.config import Study
-from pcos_utils.data import cache, images, manifest, splits
+from pcos_utils.data import cache, images, manifest, phantom, splits
 from pcos_utils.data import shards as shard_files
 from pcos_utils.evaluation import calibration, comparison, within
 from pcos_utils.files import sha256, write_csv, write_json
@@ -29,7 +33,7 @@ from pcos_utils.models.run import images_of
 OUT = config.ROOT / "reports" / "benchmarks"
 SIDES = {"iustnet": 64, "densenet121d": 64, "densenet201": 96}  # px; bounded by the hours of two cores
 EPOCHS = {"iustnet": 12, "densenet121d": 6, "densenet201": 30}  # on phantoms, of which there are many
-PER_CLASS, HELD_OUT = 1500, 200
+PER_CLASS, HELD_OUT, REPEATS, SEED = 1500, 200, 3, 0
 GENTLE = 0.1  # of the recipe's learning rate, where a network is fine-tuned; fixed beforehand, not tuned
 ZERO, TUNED, SCRATCH = "phantom weights, zero-shot", "phantom weights, fine-tuned", "from scratch"
 RESAMPLES = 2000
@@ -43,12 +47,19 @@ def phantoms(per_class: int, seed: int, side: int) -> training.Images:
     return training.Images(torch.from_numpy(pixels), labels, torch.ones(len(labels)))
 
 
-def begin(model: str, seed: int, norms_from: training.Images) -> torch.nn.Module:
-    """The network with random weights; frozen features get their statistics from phantoms."""
+def begin(model: str, seed: int, start: Path | None) -> torch.nn.Module:
+    """The network with the weights of ``start``, or with random ones; features that are frozen are always the same."""
     torch.manual_seed(seed)
     network = architectures.build(model, SIDES[model])
-    if RECIPES[model, "ours"].freeze_batch_norm:
-        training.calibrate_batch_norm(network, partial(architectures.prepare, model), norms_from.pixels[:64])
+    if start:
+        weights.load(network, start)
+    elif RECIPES[model, "ours"].freeze_batch_norm:
+        head = network.classifier.state_dict()
+        torch.manual_seed(SEED)
+        network = architectures.build(model, SIDES[model])
+        few = phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model]).pixels[:64]
+        training.calibrate_batch_norm(network, partial(architectures.prepare, model), few)
+        network.classifier.load_state_dict(head)
     return network
 
 
@@ -76,20 +87,22 @@ def answers(model: str, network: torch.nn.Module, pixels: torch.Tensor) -> np.nd
     return training.predict(network, prepare, pixels, engine=devices.fastest().exact()).numpy()
 
 
-def taught(model: str, seed: int) -> tuple[Path, dict]:
+def taught(model: str) -> tuple[Path, dict]:
     """The file of weights that phantoms taught, and the row that says how it ranks held-out phantoms."""
     held = phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model])
-    path = config.home() / "runs" / "phantom-weights" / f"{model}-s{seed}.safetensors"
+    how = RECIPES[model, "ours"].model_copy(update={"epochs": EPOCHS[model], "side": SIDES[model]})
+    settings = json.dumps([PER_CLASS, SEED, phantom.VERSION, how.model_dump(), devices.fastest().precision])
+    name = hashlib.sha256(settings.encode()).hexdigest()[:12]  # weights of other settings have another name
+    path = config.home() / "runs" / "phantom-weights" / f"{model}-{name}.safetensors"
     if not path.exists():
         train = phantoms(PER_CLASS, pretraining.PHANTOM_SEED, SIDES[model])
         # What selects the epoch is not what judges.
         cut = len(train.labels) - 300
         parts = [training.Images(*(part[where] for part in train)) for where in (slice(cut), slice(cut, None))]
-        network, how = begin(model, seed, train), RECIPES[model, "ours"].model_copy(update={"epochs": EPOCHS[model]})
-        fit(model, network, *parts, how, seed)
-        weights.save(network, path, {"model": model})
-    network = begin(model, seed, held)
-    weights.load(network, path)
+        network = begin(model, SEED, None)
+        fit(model, network, *parts, how, SEED)
+        weights.save(network, path, {"model": model, "settings": settings})
+    network = begin(model, SEED, path)
     scored = pd.DataFrame({"source": range(len(held.labels)), "label": held.labels.numpy().astype(int)})
     found = within.meetings(scored.assign(logit=answers(model, network, held.pixels)))
     return path, row(model, ZERO, "phantoms", found)
@@ -101,25 +114,24 @@ def row(model: str, arm: str, on: str, found: within.Meetings) -> dict:
     return {"model": model, "arm": arm, "on": on, **made, "sources": len(found.label)}
 
 
-def in_folds(model: str, study: Study, start: Path | None, seed: int) -> pd.DataFrame:
-    """The judged table of one repeat of the study's folds, from the weights of ``start`` or from random ones."""
+def in_folds(model: str, study: Study, start: Path | None) -> pd.DataFrame:
+    """The judged table of the study's folds, from the weights of ``start`` or from random ones."""
     table, parts = manifest.read(study.report_dir / "sources.csv"), []
     how = RECIPES[model, "ours"]
     how = how.model_copy(update={
         "epochs": EPOCHS_ON_CPU.get((model, "ours"), how.epochs),
         "learning_rate": how.learning_rate * (GENTLE if start else 1),
     })  # fmt: skip
-    for fold in range(study.folds):
-        roles = splits.roles(table, "grouped", 0, fold, study.seed, 0, study.inners)
+    for repeat, fold in product(range(REPEATS), range(study.folds)):
+        roles = splits.roles(table, "grouped", repeat, fold, study.seed, 0, study.inners)
         splits.guard(roles, "grouped")
         pixels = torch.from_numpy(frames(roles, study, SIDES[model]))
-        network = begin(model, 1000 * seed + fold, phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model]))
-        if start:
-            weights.load(network, start)
+        seed = 1000 * SEED + 100 * repeat + fold
+        network = begin(model, seed, start)
         train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
-        fit(model, network, train, selection, how, 1000 * seed + fold)
+        fit(model, network, train, selection, how, seed)
         made = roles.rename(columns={"path": "image"})[["image", "source", "label", "role"]]
-        made = made.assign(repeat=0, fold=fold, logit=answers(model, network, pixels))
+        made = made.assign(repeat=repeat, fold=fold, logit=answers(model, network, pixels))
         parts.append(made[made.role != "train"])
     return calibration.judged(pd.concat(parts, ignore_index=True))
 
@@ -133,32 +145,32 @@ def main() -> None:
     """Trains, judges, prints and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
-    parser.add_argument("--models", nargs="+", default=list(SIDES), choices=list(SIDES))
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    study, seed = config.study("full", options.folder, allow_cpu=True, weights="none"), options.seed
+    study = config.study("full", parser.parse_args().folder, allow_cpu=True, weights="none")
     used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
     rows, starts = [], {}
-    for model in options.models:
-        starts[model], made = taught(model, seed)
+    for model in SIDES:
+        starts[model], made = taught(model)
         rows.append(made)
         print(made, flush=True)
     planned = {
-        "data": study.data_name, "sources_sha256": sha256(study.report_dir / "sources.csv"), "seed": seed,
-        "sides": SIDES, "epochs_on_phantoms": EPOCHS, "gentle": GENTLE, "folds": study.folds, "repeats": 1,
+        "data": study.data_name, "sources_sha256": sha256(study.report_dir / "sources.csv"), "seed": SEED,
+        "sides": SIDES, "epochs_on_phantoms": EPOCHS, "gentle": GENTLE, "folds": study.folds, "repeats": REPEATS,
         "metric": "AUC within folds, BCa over sources; fine-tuned less scratch by DeLong, Holm",
         "weights_sha256": {model: sha256(path) for model, path in starts.items()},
     }  # fmt: skip
-    write_json(OUT / "phantom_weights.json", planned)
+    place = OUT / "phantom_weights.json"
+    before = json.loads(place.read_text()) if place.exists() else {"supersedes": []}
+    earlier = before.pop("supersedes")
+    earlier += [sha256(place)] if before and before != json.loads(json.dumps(planned)) else []
+    write_json(place, planned | {"supersedes": earlier})
     judged = {}
     for model, start in starts.items():
-        network = begin(model, seed, phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model]))
-        weights.load(network, start)
+        network = begin(model, SEED, start)
         logit = answers(model, network, torch.from_numpy(frames(used, study, SIDES[model])))
         scored = used[["source", "label"]].assign(logit=logit).groupby("source").mean().reset_index()
         rows.append(row(model, ZERO, study.data_name, within.meetings(scored)))
         for arm, begun in ((TUNED, start), (SCRATCH, None)):
-            judged[f"{model}, {arm}"] = in_folds(model, study, begun, seed)
+            judged[f"{model}, {arm}"] = in_folds(model, study, begun)
             rows.append(row(model, arm, study.data_name, within.meetings(judged[f"{model}, {arm}"])))
             print(rows[-1], flush=True)
     pairs = [(f"{model}, {TUNED}", f"{model}, {SCRATCH}") for model in starts]

@@ -14,7 +14,10 @@ from pcos_utils.models import counts
 
 OUT, README = config.ROOT / "reports" / "benchmarks", config.ROOT / "README.md"
 TABLES = ("curves", "checks", "shares", "definitions", "flips")
-JUDGED = "Each source is judged by what its own fold trained ([curves](reports/benchmarks/stress_curves.png)):"
+JUDGED = (
+    "Each source is judged by what its own fold trained ([curves](reports/benchmarks/stress_curves.png)). Only some of "
+    "the demo's sources were changed, so these AUCs differ from those above:"
+)
 MAPS = (
     '([Figure](reports/benchmarks/stress_saliency.png).) "Like" is the rank correlation with the map of another '
     "network; a map tells of what was learnt where it is shown to be more like another fold's than like the other two."

@@ -16,7 +16,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 Preset = Annotated[str, typer.Option(help="demo (CPU, minutes) or full (GPU)")]
 Data = Annotated[str, typer.Option(help="a registered data set, or a folder of class folders")]
 Labels = Annotated[str | None, typer.Option(help="a table (.csv, .xlsx) of image and label, for a folder without them")]
-Models = Annotated[str | None, typer.Option(help="some of densenet201,densenet121d,iustnet")]
+Models = Annotated[str | None, typer.Option(help="some of densenet201,densenet121d,iustnet,follicles")]
 Seed = Annotated[int, typer.Option(min=0)]
 Epochs = Annotated[int | None, typer.Option(help="instead of the recipe's")]
 Weights = Annotated[str, typer.Option(help="imagenet, none or a .safetensors file")]

@@ -121,7 +121,7 @@ class Study(BaseModel):
     @property
     def data_dir(self) -> Path:
         """Where the manifest lies, and the images too unless the user named a folder of their own."""
-        # Only phantoms depend on the preset: the demo's 60 a class must not replace the full study's 400.
+        # Only phantoms depend on the preset: the demo's 150 a class must not replace the full study's 400.
         return home() / "data" / (self.name if self.synthetic else self.data_name)
 
     @property

@@ -45,7 +45,6 @@ def keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The table with its rows named ``model=iustnet metric=auc``, numbered where a name comes twice."""
     keys = [key for key in KEYS.get(name, []) if key in table]
     if keys:
-        # "beside" has two rows of one metric; nothing but their order tells them apart.
         words = [f"{key}=" + table[key].astype(object).where(table[key].notna(), "").astype(str) for key in keys]
         names = words[0].str.cat(words[1:], sep=" ") if len(words) > 1 else words[0]
         again = names.groupby(names).cumcount()
@@ -85,7 +84,7 @@ def compare(committed: Path, made: Path) -> tuple[pd.DataFrame, int]:
         rows, cells = rows + found, cells + count
     plans = [folder / "plan.json" for folder in folders]
     if any(path.exists() for path in plans):
-        old, new = (_flat(json.loads(path.read_text()) if path.exists() else {}) for path in plans)
+        old, new = (_flat(_plan(path)) for path in plans)
         cells += len(old)
         rows += [
             ("plan.json", "", key, old.get(key, "absent"), new.get(key, "absent"), "exact", "written before training")
@@ -120,6 +119,12 @@ def _files(folder: Path) -> dict[str, Path]:
     if not found:
         raise StudyError(f"{folder} holds no tables; name the folder of a report, such as reports/phantom-demo.")
     return found | ({"sources": folder / "sources.csv"} if (folder / "sources.csv").exists() else {})
+
+
+def _plan(path: Path) -> dict:
+    # Which plans came before is history; nobody can make it again.
+    made = json.loads(path.read_text()) if path.exists() else {}
+    return {name: part for name, part in made.items() if name != "supersedes"}
 
 
 def _absent(table: str, row: str, column: str, side: str) -> tuple:

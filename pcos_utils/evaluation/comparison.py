@@ -1,7 +1,6 @@
 """Planned comparisons of two models on the same sources: how large the difference is, and whether it is shown.
 
-``first`` and ``second`` are tables of ``calibration.by_source``; a difference is first less second. AUCs are those of
-``within.py``.
+A difference is first less second. AUCs are those of ``within.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,11 +30,12 @@ class Test(NamedTuple):
 
 
 def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Both models' answers by source: source, label, logit, probability, called, with ``_second`` for the second.
+    """Both models' decisions by source, sorted: source, label, called, called_second.
 
-    Raises StudyError where the two were not judged on the same sources with the same labels.
+    ``first``, ``second``: tables of ``calibration.by_source``. Raises StudyError where the two were not judged on the
+    same sources with the same labels.
     """
-    kept = ["source", "label", "logit", "probability", "called"]
+    kept = ["source", "label", "called"]
     both = first[kept].merge(second[kept], on="source", how="outer", suffixes=("", "_second"), indicator=True)
     alone = int((both._merge != "both").sum())
     if alone:
@@ -43,7 +43,8 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     if (both.label != both.label_second).any():
         wrong = both.source[both.label != both.label_second].iloc[0]
         raise StudyError(f"Source {wrong} has another label in the second table; judge both under the same labels.")
-    return both.drop(columns=["label_second", "_merge"]).astype({"label": int, "called": bool, "called_second": bool})
+    both = both.drop(columns=["label_second", "_merge"]).sort_values("source", ignore_index=True)
+    return both.astype({"label": int, "called": bool, "called_second": bool})
 
 
 def balanced_accuracies(both: pd.DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,23 +91,14 @@ def swapped(both: pd.DataFrame, *, swaps: int = SWAPS, seed: int = 0) -> float:
     return float((1 + at_least) / (1 + swaps))
 
 
-def permuted(found: Meetings, *, permutations: int = 4000, seed: int = 0) -> float:
-    """One-sided p that a score ranks no better than chance: labels are dealt anew to the sources.
-
-    The score stays as it is, so this asks about these answers; whether training finds anything in noise needs
-    training on dealt labels.
-    """
-    rng, ones = np.random.default_rng(seed), np.ones(len(found.label))
-    drawn = rng.permuted(np.tile(found.label, (permutations, 1)), axis=1)
-    dealt = within.auc(found._replace(label=drawn), ones)
-    return float((1 + (dealt >= within.auc(found, ones) - 1e-9).sum()) / (1 + permutations))
-
-
 def measures(both: pd.DataFrame, found: Sequence[Meetings]) -> dict[str, Callable]:
-    """For each compared metric the function from weights to its values for both models.
+    """For each compared metric the function from weights, in the order of ``both``, to its values for both models.
 
     ``both``: of ``pair``; ``found``: the meetings of either model.
     """
+    for one in found:  # weights go by place
+        if not np.array_equal(one.source, both.source):
+            raise StudyError("The two models' sources stand in another order; judge both on the same sources.")
     return {
         "auc": lambda weights: tuple(within.auc(one, weights) for one in found),
         "balanced_accuracy": partial(balanced_accuracies, both),
@@ -120,8 +112,7 @@ def fold_differences(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> 
     """
     found = []
     for table in (first, second):
-        named = table.assign(probability=1 / (1 + np.exp(-table.logit)), called=table.margin >= 0)
-        found.append(dict(list(named.groupby(["repeat", "fold"]))))
+        found.append(dict(list(table.assign(called=table.margin >= 0).groupby(["repeat", "fold"]))))
     if found[0].keys() != found[1].keys():
         raise StudyError("The two models were judged in different folds; judge both in the same ones.")
     made, sizes = [], []
@@ -131,7 +122,7 @@ def fold_differences(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> 
             parts = [within.meetings(tables[key]) for tables in found]
             one, other = measures(both, parts)[metric](np.ones(len(both)))
             made.append(float(one - other))
-        sizes.append(len(both))
+            sizes.append(len(both))
     in_all = first.source.nunique()
     return np.array(made), float(np.mean([size / (in_all - size) if in_all > size else np.nan for size in sizes]))
 
@@ -183,10 +174,10 @@ def comparison_table(
     """One row per planned pair and metric (AUC, balanced accuracy at the threshold fixed beforehand).
 
     ``judged``: of every reader, as ``calibration.judged`` makes it. Columns: first, second, metric, value_first,
-    value_second, difference, low, high, method, reason, test, p, p_holm, won, lost, mcnemar_p, folds, fold_low,
-    fold_high, fold_p, verdict, sources. ``p``: DeLong for the AUC, swapped decisions for balanced accuracy; Holm over
-    the pairs of one metric. ``won``, ``lost``: sources that only one calls right. ``fold_*``: the corrected t over
-    folds.
+    value_second, difference, low, high, method, reason, test, p, p_holm, won, lost, mcnemar_p, folds,
+    fold_difference, fold_low, fold_high, fold_p, verdict, sources. ``p``: DeLong for the AUC, swapped decisions for
+    balanced accuracy; Holm over the pairs of one metric. ``won``, ``lost``: sources that only one calls right.
+    ``fold_*``: the corrected t over folds, each counted alike, however many pairs met in it.
     """
     rows, known = [], {}
     for names in pairs:
@@ -208,7 +199,13 @@ def comparison_table(
             row |= dict(test="DeLong" if ranks else "swapped decisions", p=p, won=won, lost=lost, mcnemar_p=exact)
             differences, ratio = fold_differences(judged[names[0]], judged[names[1]], metric)
             test = corrected_t(differences, ratio)
-            row |= dict(folds=len(differences), fold_low=test.low, fold_high=test.high, fold_p=test.p)
+            row |= dict(
+                folds=len(differences),
+                fold_difference=test.difference,
+                fold_low=test.low,
+                fold_high=test.high,
+                fold_p=test.p,
+            )
             rows.append(row | dict(sources=len(both)))
     made = pd.DataFrame(rows)
     made["p_holm"] = made.groupby("metric").p.transform(lambda p: holm(p.to_numpy()))

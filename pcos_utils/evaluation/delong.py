@@ -40,6 +40,8 @@ def interval(value: float, variance: float) -> tuple[float, float, str]:
     Simulated coverage .93 to .99 from 16 sources on; undefined in half of the studies with 4
     (reports/benchmarks/interval_coverage.csv).
     """
+    if not np.isfinite(value):
+        return np.nan, np.nan, "no AUC"
     if not 0 < value < 1:
         return np.nan, np.nan, "the classes are separated"
     if not variance > 0:

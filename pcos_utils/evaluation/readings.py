@@ -6,6 +6,7 @@ import pandas as pd
 from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.data.audit import BOTH_LABELS, CROSSING, SOURCES
 from pcos_utils.data.datasets import facts
+from pcos_utils.evaluation import within
 from pcos_utils.evaluation.figures import MODEL_NAMES
 
 # Human counting of follicles in one section reaches an AUC of .87, in the whole ovary .905 (Pea et al. 2024).
@@ -131,13 +132,14 @@ def sample_sentence(pixels: list[np.ndarray], labels: list[int]) -> str:
 
 
 def ceiling_sentence(truth: pd.DataFrame) -> str:
-    """How well the section's own follicle count separates the phantoms: what an honest reader can reach at most."""
+    """How well the section's own follicle count separates the phantoms: what a perfect counter reaches."""
     positive, negative = truth.FNPS[truth.label == 1].to_numpy(), truth.FNPS[truth.label == 0].to_numpy()
-    wins = (positive[:, None] > negative).mean() + (positive[:, None] == negative).mean() / 2
+    found = within.meetings(truth.assign(source=range(len(truth)), logit=truth.FNPS)[["source", "label", "logit"]])
+    row = pd.Series(within.auc_row(found, resamples=2000))
     return (
         f"The section shows {np.median(positive):.0f} follicles in the median polycystic phantom and "
         f"{np.median(negative):.0f} in the median normal one. Counting them without error gives an AUC of "
-        f"{number(wins)} on these {len(truth)} sources: the ceiling."
+        f"{interval(row)} on these {len(truth)} sources, what a perfect counter reaches."
     )
 
 

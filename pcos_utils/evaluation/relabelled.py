@@ -79,12 +79,12 @@ def definition_sentence(table: pd.DataFrame, name: str) -> str:
     """The AUC under each number of follicles, with volume, and how many labels each moves."""
     rows = table[table.criterion == CRITERIA[0]]
     told = [
-        f"{row.follicles} or more follicles {interval(row)} ({many(row.moved, 'label')} moved)"
+        f"{row.follicles} or more follicles: {interval(row)} ({many(row.moved, 'label')} moved)"
         for _, row in rows.iterrows()
     ]
     return (
-        f"{name}'s unchanged scores on {many(int(rows.sources.iloc[0]), 'source')} have these AUCs where an ovary is "
-        f"polycystic from {LARGE_OVARY:g} mL on or with {'; '.join(told)}."
+        f"{name}'s unchanged scores on {many(int(rows.sources.iloc[0]), 'source')} have these AUCs. Polycystic "
+        f"from {LARGE_OVARY:g} mL on, or with {'; '.join(told)}."
     )
 
 

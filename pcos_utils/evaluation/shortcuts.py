@@ -17,7 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from pcos_utils.data.audit import places
 from pcos_utils.data.images import load
-from pcos_utils.evaluation import metrics, uncertainty
+from pcos_utils.evaluation import metrics, uncertainty, within
 
 FOLDS = 5
 THUMBNAIL = 16  # pixels a side
@@ -51,10 +51,10 @@ def separation(measured: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.D
     few_sources.
 
     ``split``: "random" (images drawn) or "source" (sources drawn). Values are of out-of-fold predictions of all
-    images by a small tree, or by the nearest neighbour for thumbnails; intervals come from resampled sources and are
-    too narrow where ``few_sources`` of a class lie behind them. ``low_of_all`` is the lower end for whoever picks the
-    best shortcut: its error is shared among all of them (Bonferroni). Where a class has a single source no source split
-    exists, and value and interval are empty.
+    images by a small tree, or by the nearest neighbour for thumbnails, the AUC over pairs in the same fold; intervals
+    come from resampled sources and are too narrow where ``few_sources`` of a class lie behind them. ``low_of_all`` is
+    the lower end for whoever picks the best shortcut: its error is shared among all of them (Bonferroni). Where a class
+    has a single source no source split exists, and value and interval are empty.
     """
     y_true = measured.label.to_numpy(int)
     weights = uncertainty.source_weights(measured, resamples, seed)
@@ -62,16 +62,22 @@ def separation(measured: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd.D
     counts = {"sources": measured.source.nunique(), "images": len(measured), "few_sources": few}
     rows = []
     for name, columns in SHORTCUTS.items():
-        for split, y_prob in _out_of_fold(measured, columns, seed).items():
-            for metric, score in {"auc": metrics.auc, "accuracy": metrics.accuracy}.items():
+        for split, found in _out_of_fold(measured, columns, seed).items():
+            for metric in ("auc", "accuracy"):
                 value = low = high = low_of_all = np.nan
-                if y_prob is not None:
-                    value = float(score(y_true, y_prob, np.ones(len(measured))))
+                if found is not None:
+                    of_all, drawn = (_score(metric, y_true, *found, one) for one in (np.ones(len(measured)), weights))
                     ends = [0.025, 0.975, 0.025 / len(SHORTCUTS)]
-                    low, high, low_of_all = np.nanquantile(score(y_true, y_prob, weights), ends)
+                    value, (low, high, low_of_all) = float(of_all), np.nanquantile(drawn, ends)
                 row = {"shortcut": name, "split": split, "metric": metric, "value": value, "low": low, "high": high}
                 rows.append(row | {"low_of_all": low_of_all} | counts)
     return pd.DataFrame(rows)
+
+
+def _score(metric: str, y_true: np.ndarray, y_prob: np.ndarray, fold: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    if metric == "auc":  # pooled over folds, a trait that knows nothing would rank backwards
+        return within.auc_in_folds(y_true, y_prob, fold, weights)
+    return metrics.accuracy(y_true, y_prob, weights)
 
 
 def _measure(path: Path) -> dict:
@@ -91,7 +97,8 @@ def _measure(path: Path) -> dict:
     }
 
 
-def _out_of_fold(measured: pd.DataFrame, columns: list[str], seed: int) -> dict[str, np.ndarray | None]:
+def _out_of_fold(measured: pd.DataFrame, columns: list[str], seed: int) -> dict[str, tuple | None]:
+    # Of each split the probability and the fold of every image, or None where it cannot be drawn.
     if columns == ["thumbnail"]:
         values, model = np.stack(measured.thumbnail).astype(float), KNeighborsClassifier(1)
     else:
@@ -102,10 +109,14 @@ def _out_of_fold(measured: pd.DataFrame, columns: list[str], seed: int) -> dict[
     images = int(np.bincount(y, minlength=2).min())
     few = int(measured.groupby("label").source.nunique().reindex([0, 1], fill_value=0).min())
     made = {"random": None, "source": None}
+    drawn = {}
     if images > 1:
-        folds = StratifiedKFold(min(FOLDS, images), shuffle=True, random_state=seed)
-        made["random"] = cross_val_predict(model, values, y, cv=folds, method="predict_proba")[:, 1]
+        drawn["random"] = StratifiedKFold(min(FOLDS, images), shuffle=True, random_state=seed)
     if few > 1:
-        folds = StratifiedGroupKFold(min(FOLDS, few), shuffle=True, random_state=seed)
-        made["source"] = cross_val_predict(model, values, y, groups=source, cv=folds, method="predict_proba")[:, 1]
+        drawn["source"] = StratifiedGroupKFold(min(FOLDS, few), shuffle=True, random_state=seed)
+    for name, folds in drawn.items():
+        folds, fold = list(folds.split(values, y, source)), np.empty(len(y), int)
+        for number, (_, held) in enumerate(folds):
+            fold[held] = number
+        made[name] = cross_val_predict(model, values, y, cv=folds, method="predict_proba")[:, 1], fold
     return made

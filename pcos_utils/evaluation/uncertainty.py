@@ -59,8 +59,8 @@ def evidence_table(judged: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd
 
     ``at``: "0.5", "beforehand", or "" where no decision is needed. ``auc`` is that of ``within.py``; ``auc_pooled``
     ranks the calibrated scores of all folds as one. ``beside``: a second interval of a metric that has a row already
-    (AUC: DeLong on the logit's scale; pooled: Newcombe's, which exists at an AUC of 1, too). ``judged``: as
-    ``calibration.judged`` makes it.
+    (AUC: DeLong on the logit's scale; pooled: Newcombe's, which exists at an AUC of 1, too). ``p``: of
+    ``within.permuted``, of the AUC alone. ``judged``: as ``calibration.judged`` makes it.
     """
     parts, table = [], calibration.by_source(judged)
     for at in (AT_HALF, BEFOREHAND):
@@ -72,13 +72,15 @@ def evidence_table(judged: pd.DataFrame, *, resamples: int, seed: int = 0) -> pd
     rows = pd.concat(parts, ignore_index=True).assign(beside=False)
     pooled, found = rows.metric == "auc", within.meetings(judged)
     row = within.auc_row(found, resamples=resamples, seed=seed)
-    own = rows[pooled].assign(**row, method="none" if row["reason"] else "BCa")
+    own = rows[pooled].assign(**row, method="none" if row["reason"] else "BCa", p=within.permuted(found, seed=seed))
     low, high = delong.score_interval(table.label.to_numpy(), table.probability.to_numpy())
     rows.loc[pooled, "metric"] = "auc_pooled"
     by_score = rows[pooled].assign(low=low, high=high, reason="", method="Newcombe", beside=True)
     (value,), variance = within.covariance([found])
     low, high, reason = delong.interval(value, variance[0, 0])
-    by_variance = own.assign(low=low, high=high, reason=reason, method="none" if reason else "DeLong", beside=True)
+    by_variance = own.drop(columns="p").assign(
+        low=low, high=high, reason=reason, method="none" if reason else "DeLong", beside=True
+    )
     return pd.concat([own, rows, by_variance, by_score], ignore_index=True)
 
 

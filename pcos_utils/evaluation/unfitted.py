@@ -7,7 +7,7 @@ import pandas as pd
 
 from pcos_utils.config import Study
 from pcos_utils.data import images
-from pcos_utils.evaluation import report, results, traits, within
+from pcos_utils.evaluation import headline, report, results, traits, within
 from pcos_utils.evaluation.readings import interval, many, number
 from pcos_utils.models import counts, pretraining
 
@@ -51,7 +51,8 @@ def sentence(made: pd.DataFrame) -> str:
     """The counts' AUC without any label, and what that of all images is."""
     words = [
         f"{results.TITLES[row.reader]} {number(row.value)} [{number(row.low)}, {number(row.high)}] "
-        f"({many(row.sources, row.unit)}, {row.polycystic} polycystic)"
+        f"({many(row.sources, row.unit)}, {row.polycystic} polycystic"
+        f"{', each image taken for a picture of its own' if row.unit == 'image' else ''})"
         for row in made.itertuples()
     ]
     return f"AUC of the bare counts, to which no label was fitted: {'; '.join(words)}."
@@ -60,14 +61,14 @@ def sentence(made: pd.DataFrame) -> str:
 def control_sentence(table: pd.DataFrame) -> str:
     """What the reader that knows nothing scores: within folds, where it must be .5, and pooled, where that is not.
 
-    ``table``: of ``results.evaluate``. Empty where all is well, or where there is no such reader.
+    ``table``: of ``results.evaluate``. Empty where pooling would not mislead either, or where there is no such reader.
     """
     rows = results.main_rows(table)
     rows = rows[rows.model == "always_normal"].set_index("metric")
     if rows.empty:
         return ""
     own, pooled = rows.loc["auc"], rows.loc["auc_pooled"]
-    if abs(own.value - 0.5) > 1e-9:
+    if not abs(own.value - 0.5) <= 1e-9:
         return f"**A control fails:** the reader that knows nothing has an AUC of {interval(own)} and not .50."
     if not pooled.high < 0.5:
         return ""
@@ -79,11 +80,12 @@ def control_sentence(table: pd.DataFrame) -> str:
 
 
 def block(folder: Path) -> str:
-    """What the README says of a study: the answer, the bare counts, and a control that failed.
+    """What the README says of a study: the answer, the planned differences, the bare counts, and what pooling would do.
 
     ``folder``: the study's report folder.
     """
     tables = folder / "tables"
-    parts = [results.answer(folder), sentence(pd.read_csv(tables / "unfitted.csv"))]
+    parts = [results.answer(folder), headline.sentence(pd.read_csv(tables / "comparisons.csv"))]
+    parts.append(sentence(pd.read_csv(tables / "unfitted.csv")))
     parts.append(control_sentence(pd.read_csv(tables / "metrics.csv")))
     return "\n\n".join(part for part in parts if part)

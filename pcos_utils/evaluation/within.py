@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation import bootstrap, delong
+from pcos_utils.config import StudyError
+from pcos_utils.evaluation import bootstrap, delong, metrics
 
 
 class Meetings(NamedTuple):
@@ -25,13 +26,16 @@ class Meetings(NamedTuple):
 def meetings(judged: pd.DataFrame) -> Meetings:
     """The meetings of sources in ``judged``: source, label, logit, and where there are any repeat and fold.
 
-    One row per source and repeat. Without folds all meet once. A source never meets itself.
+    One row per source and repeat. Without folds all meet once. A source never meets itself. Raises StudyError where a
+    source stands twice in a fold, or a logit is no number.
     """
     label = judged.groupby("source", sort=True).label.max()
     above, met = np.zeros((2, len(label), len(label)))
     keys = [key for key in ("repeat", "fold") if key in judged]
     for _, rows in judged.groupby(keys) if keys else [("", judged)]:
         at, score = label.index.get_indexer(rows.source), rows.logit.to_numpy()
+        if not (rows.source.is_unique and np.isfinite(score).all()):
+            raise StudyError("A source stands twice in a fold, or its logit is no number; judge the predictions again.")
         where = np.ix_(at, at)
         above[where] += (score[:, None] > score) + (score[:, None] == score) / 2
         met[where] += 1
@@ -50,8 +54,36 @@ def auc(found: Meetings, weights: np.ndarray) -> np.ndarray:
         return ((positives @ found.above) * negatives).sum(-1) / ((positives @ found.met) * negatives).sum(-1)
 
 
+def auc_in_folds(y_true: np.ndarray, score: np.ndarray, fold: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """``auc`` of one repeat in rows of any kind, such as images, without a table of all pairs: (...) for (..., n)."""
+    right = pairs = 0.0
+    for one in np.unique(fold):
+        own = fold == one
+        positives, negatives = metrics.weight_by_score(y_true[own], score[own], weights[..., own])
+        right = right + (positives * (negatives.cumsum(-1) - negatives / 2)).sum(-1)
+        pairs = pairs + positives.sum(-1) * negatives.sum(-1)
+    with np.errstate(invalid="ignore"):
+        return right / pairs
+
+
+def permuted(found: Meetings, *, permutations: int = 4000, seed: int = 0) -> float:
+    """One-sided p that a score ranks no better than chance: labels are dealt anew to the sources.
+
+    The score stays as it is, so this asks about these answers; whether training finds anything in noise needs
+    training on dealt labels.
+    """
+    rng, ones = np.random.default_rng(seed), np.ones(len(found.label))
+    drawn = rng.permuted(np.tile(found.label, (permutations, 1)), axis=1)
+    dealt = auc(found._replace(label=drawn), ones)
+    return float((1 + (dealt >= auc(found, ones) - 1e-9).sum()) / (1 + permutations))
+
+
 def auc_row(found: Meetings, *, resamples: int, seed: int = 0) -> dict:
-    """The AUC with its BCa interval over sources: value, low, high, and ``reason`` where there is no interval."""
+    """The AUC with its BCa interval over sources: value, low, high, and ``reason`` where there is no interval.
+
+    Where few pairs met, as in a single repeat of many folds, it is wider than it need be, and so is ``covariance``:
+    both count what is a pair's own once for each of its two sources.
+    """
     if len(np.unique(found.label)) < 2:
         return {"value": np.nan, "low": np.nan, "high": np.nan, "reason": "a class is missing"}
     table = pd.DataFrame({"source": found.source, "label": found.label})

@@ -19,8 +19,8 @@ them (slope {slope:.2f}, intercept {intercept:.2f}); its 95 % interval comes fro
 polycystic held-out sources. Where neither class can be ruled out at {confidence} % confidence: "cannot say".
 
 **Refusals.** Beyond a distance of {limit:.2f} from {usual} phantoms a picture counts as no ovarian scan; of {held}
-other phantoms {refused:.1f} % were refused by mistake. Threshold and interval rest on the same held-out sources, so
-both are a little kinder than new sources will be.
+other phantoms, which set this limit, {refused:.1f} % were refused by mistake. Threshold and interval rest on the same
+held-out sources, so both are a little kinder than new sources will be.
 
 **Training and evaluation data.** {data}; splits and intervals by source picture, never by copy.
 

@@ -66,6 +66,7 @@ def panel(card: dict) -> str:
     )
     return (
         f"<section class='prose panel'><h2>What this can and cannot tell</h2><p>{judged}</p>"
-        f"<div class='two'>{lists}</div><h3>Your pictures</h3><p>They are read in this machine's memory, answered and "
-        "forgotten: no file stays, nothing is sent elsewhere, and the log holds neither names nor pixels.</p></section>"
+        f"<div class='two'>{lists}</div><h3>Your pictures</h3><p>They are read in the memory of the machine that runs "
+        "this page, answered and forgotten: no file stays, nothing is sent on, the log holds neither names nor pixels. "
+        "If this page is not on your own machine, your frame leaves it: send no patient's picture.</p></section>"
     )

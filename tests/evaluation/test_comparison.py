@@ -84,21 +84,8 @@ def test_the_verdict(low, high, p, word):
 
 def test_no_difference_is_found_as_often_as_the_level_says():
     rng = np.random.default_rng(0)
-    p = []
-    for seed in range(300):
-        both = comparison.pair(*two(rng))
-        dealt = within.meetings(two(rng)[0].assign(label=rng.permutation(both.label.to_numpy())))
-        p.append(
-            (comparison.swapped(both, swaps=200, seed=seed), comparison.permuted(dealt, permutations=200, seed=seed))
-        )
-    low = (np.array(p) <= 0.05).mean(axis=0)
-    assert (low < 0.085).all() and low[1] > 0.02  # nominal .05, simulation error .025; swaps are lumpy, hence one end
-
-
-def test_a_permutation_never_says_zero_and_finds_a_good_ranking():
-    first, _ = two(np.random.default_rng(0), gain=2)
-    assert comparison.permuted(within.meetings(first), permutations=99) == pytest.approx(0.01)
-    assert comparison.permuted(within.meetings(first.assign(logit=-first.logit)), permutations=99) == 1
+    p = [comparison.swapped(comparison.pair(*two(rng)), swaps=200, seed=seed) for seed in range(300)]
+    assert (np.array(p) <= 0.05).mean() < 0.085  # nominal .05, simulation error .013; swaps are lumpy
 
 
 def test_the_table_of_planned_comparisons():

@@ -1,5 +1,7 @@
 """A sentence that reads a table changes when the table does."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,5 +52,5 @@ def test_crossings_are_said():
 
 
 def test_the_ceiling_is_the_counts_auc():
-    truth = pd.DataFrame({"label": [0, 0, 1, 1], "FNPS": [1, 3, 3, 9]})
-    assert "AUC of .88 on these 4 sources" in readings.ceiling_sentence(truth)
+    truth = pd.DataFrame({"label": [0, 0, 1, 1] * 5, "FNPS": [1, 3, 3, 9] * 5})
+    assert re.search(r"AUC of \.88 \[\.\d\d, .*\] on these 20 sources", readings.ceiling_sentence(truth))

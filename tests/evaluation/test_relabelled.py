@@ -67,7 +67,7 @@ def test_the_guidelines_definition_gives_the_phantoms_own_labels():
     told = relabelled.definition_sentence(made.reset_index(), "Reader")
     moved = made.moved[12, "follicles or volume"]
     assert (
-        "on 60 sources" in told and f"12 or more follicles .{100 * made.value[12, 'follicles or volume']:.0f}" in told
+        "on 60 sources" in told and f"12 or more follicles: .{100 * made.value[12, 'follicles or volume']:.0f}" in told
     )
     assert f"({moved} label{'' if moved == 1 else 's'} moved)" in told
 

@@ -47,6 +47,17 @@ def test_brightness_is_found_as_a_shortcut_under_both_splits(tmp_path):
     assert "above a coin" in audit_report.shortcuts_sentence(table)
 
 
+def test_noise_in_unequal_classes_is_a_coin_and_not_worse(tmp_path):
+    values = []
+    for seed in range(12):
+        table = images(tmp_path, copies=1, seed=seed)
+        table = table[(table.label == 0) | (table.groupby("label").cumcount() < 4)].reset_index(drop=True)
+        made = shortcuts.separation(shortcuts.measure(table, tmp_path), resamples=100, seed=seed)
+        assert auc(made, "image size", "source").value == auc(made, "image size", "random").value == 0.5
+        values.append(auc(made, "mean intensity", "source").value)
+    assert np.mean(values) > 0.4
+
+
 def test_borders_and_tints_are_measured(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (60, 60), dtype=np.uint8)
     framed = noise.copy()

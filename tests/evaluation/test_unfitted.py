@@ -50,10 +50,13 @@ def blind(auc: float, pooled: float, high: float) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("rows", "told"),
     [
-        (blind(0.5, 0.21, 0.39), "an AUC of .21 [.09, .39]"), (blind(0.5, 0.48, 0.61), ""),
-        (blind(0.4, 0.21, 0.39), "A control fails"), (blind(0.5, 0.48, 0.61).assign(model="iustnet"), ""),
+        (blind(0.5, 0.21, 0.39), "an AUC of .21 [.09, .39]"),
+        (blind(0.5, 0.48, 0.61), ""),
+        (blind(0.4, 0.21, 0.39), "A control fails"),
+        (blind(np.nan, 0.21, 0.39), "A control fails"),
+        (blind(0.5, 0.48, 0.61).assign(model="iustnet"), ""),
     ],
-)  # fmt: skip
+)
 def test_the_blind_reader_is_told_where_pooling_would_mislead_or_a_control_fails(rows, told):
     text = unfitted.control_sentence(rows)
     assert told in text and bool(text) == bool(told)

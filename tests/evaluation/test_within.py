@@ -3,11 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from pcos_utils.config import StudyError
 from pcos_utils.evaluation import delong, metrics, within
 
 
@@ -78,17 +80,48 @@ def test_noise_is_a_coin_within_folds_where_pooling_makes_a_blind_reader_worse(r
         assert np.mean(pooled) < 0.43 and set(own) == {0.5}
 
 
-def test_the_interval_covers_the_truth_at_the_size_of_a_real_study():
-    truth, hits, by_variance = 0.7503, 0, 0  # Phi(1 / sqrt(2 (1 + .3^2)))
+@pytest.mark.parametrize(("repeats", "most"), [(1, 1.0), (3, 0.99)])  # where few pairs met, it is too wide
+def test_the_interval_covers_the_truth_at_the_size_of_a_real_study(repeats, most):
+    truth, hits, by_variance = norm.cdf(1 / np.sqrt(2 * (1 + 0.3**2))), 0, 0
     rng = np.random.default_rng(0)
     for seed in range(200):
-        found = within.meetings(folded(rng, repeats=3))
+        found = within.meetings(folded(rng, repeats=repeats))
         row = within.auc_row(found, resamples=300, seed=seed)
         hits += row["low"] <= truth <= row["high"]
         (value,), variance = within.covariance([found])
         low, high, _ = delong.interval(value, variance[0, 0])
         by_variance += low <= truth <= high
-    assert 0.89 <= hits / 200 <= 0.99 and 0.89 <= by_variance / 200 <= 0.99  # nominal .95, simulation error .015
+    assert 0.89 <= hits / 200 <= most and 0.89 <= by_variance / 200 <= most  # nominal .95, simulation error .015
+
+
+def test_rows_without_a_table_of_pairs_give_the_same():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        judged = folded(rng, 30, 9, 4, 1).assign(logit=lambda table: table.logit.round(1))
+        weights = rng.integers(0, 3, (6, 30)) + 1.0
+        given = (judged[name].to_numpy() for name in ("label", "logit", "fold"))
+        np.testing.assert_allclose(within.auc_in_folds(*given, weights), within.auc(within.meetings(judged), weights))
+
+
+def test_a_permutation_never_says_zero_and_finds_a_good_ranking():
+    judged = folded(np.random.default_rng(0), 54, 14, 7, 3, skill=3)
+    assert within.permuted(within.meetings(judged), permutations=99) == 0.01
+    assert within.permuted(within.meetings(judged.assign(logit=-judged.logit)), permutations=99) == 1
+
+
+def test_dealt_labels_are_found_as_often_as_the_level_says():
+    rng, p = np.random.default_rng(0), []
+    for seed in range(300):
+        found = within.meetings(folded(rng, 40, 12, 4, 1, skill=0))
+        p.append(within.permuted(found, permutations=200, seed=seed))
+    assert 0.02 < (np.array(p) <= 0.05).mean() < 0.085  # nominal .05, simulation error .013
+
+
+def test_what_cannot_be_compared_stops():
+    judged = folded(np.random.default_rng(0), 20, 8, 3, 1)
+    for wrong in (pd.concat([judged, judged[:1]]), judged.assign(logit=np.nan)):
+        with pytest.raises(StudyError, match="stands twice in a fold, or its logit is no number"):
+            within.meetings(wrong)
 
 
 def test_without_a_pair_that_met_there_is_no_auc():

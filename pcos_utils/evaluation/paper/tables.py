@@ -85,7 +85,8 @@ def performance(table: pd.DataFrame, protocol: str = "grouped") -> Table:
     note = (
         f"In brackets the {LEVEL:.0%} interval over sources: exact binomial for recall and specificity, else BCa "
         f"bootstrap; "
-        f"{how}. Positive is polycystic. The last column sets the interval of the AUC against a coin."
+        f"{how}. Positive is polycystic. AUCs compare sources of one fold, average "
+        "precision pools all folds. The last column sets the interval of the AUC against a coin."
     )
     if any("(few)" in row[1] for row in rows):
         note += " Few: so few sources of a class that a bootstrap interval is too narrow."

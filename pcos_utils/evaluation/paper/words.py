@@ -107,7 +107,8 @@ def protocol(study: Study) -> list[str]:
         f"is "
         f"judged once a repeat. Within, {inner}: sources that neither train nor test, on which the epoch, the "
         "calibration and the threshold are chosen.",
-        f"Rules of the plan. Unit: {plan.RULES['unit']}. Epoch: {plan.RULES['epoch']}.",
+        f"Rules of the plan. Unit: {plan.RULES['unit']}; the AUC compares within each repeat. "
+        f"Epoch: {plan.RULES['epoch']}.",
         "Published protocol: one split in the published proportions, with the known test frames on the test side, the "
         "published optimiser and rates, nothing selected; run once and labelled as such.",
     ]
@@ -154,7 +155,8 @@ def metrics_named() -> list[str]:
     """The metrics that the plan names."""
     return [
         f"Primary: {plan.RULES['primary_metric'].upper()} by source, {plan.RULES['auc']}; scores of different folds "
-        "are never compared, because each fold's calibration knows the base rate of what it was shown. Secondary: "
+        "are not compared, because each fold's calibration knows the base rate of what it was shown (average precision "
+        "and the curves do pool the calibrated scores of all folds). Secondary: "
         f"{plan.RULES['secondary_metrics'][0].replace('below', 'fixed beforehand')}. "
         "Besides: average precision with the prevalence as its line, MCC, Brier score with its baseline, likelihood "
         "ratios, predictive values at stated prevalences, calibration and net benefit. Image-level numbers stand in "
@@ -166,10 +168,9 @@ def intervals(study: Study) -> list[str]:
     """What the intervals are, and how few sources there may be."""
     return [
         f"Intervals at {LEVEL:.0%}: {plan.RULES['intervals'].split(': ', 1)[1]}; {study.resamples:,} resamples of "
-        f"whole "
-        "sources, stratified by class. Their coverage was simulated (reports/benchmarks/interval_coverage.csv). With "
-        "fewer "
-        f"than {FEW} sources of a class a bootstrap interval is too narrow, and the row says so.",
+        "whole sources, stratified by class. Their coverage where all sources are compared was simulated "
+        "(reports/benchmarks/interval_coverage.csv), that of the AUC within folds by a test. With fewer than "
+        f"{FEW} sources of a class a bootstrap interval is too narrow, and the row says so.",
         f"Sample size: what there is. A test set needs {max(FEWEST_SOURCES, study.folds)} sources of each class; with "
         "fewer no score is given, because even a faultless reader could not be told from a coin.",
     ]
@@ -179,7 +180,7 @@ def pairs(study: Study) -> list[str]:
     """The planned comparisons and the rules that read them."""
     named = [f"{TITLES[first]} with {TITLES[second]}" for first, second in plan.comparisons(study)]
     return [
-        f"{many(len(named), 'comparison')}, planned before anything was trained: {'; '.join(named)}. Paired over "
+        f"{many(len(named), 'comparison')}, planned: {'; '.join(named)}. Paired over "
         f"sources. "
         f"{plan.RULES['error_rate']}; {plan.RULES['equivalence']}."
     ]
