@@ -22,6 +22,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from benchmarks import machine
 from pcos_utils import config
 from pcos_utils.data import images, phantom
 from pcos_utils.files import write_csv
@@ -67,8 +68,10 @@ def plain(network: torch.nn.Module, content: bytes, three: bool) -> float:
 
 
 def measure(rounds: int) -> pd.DataFrame:
-    """One row per network: median and 95th percentile of each way in ms, and the ratio of the medians."""
+    """One row per network: median and 95th percentile of each way in ms, the ratio of the medians, and the share of the
+    machine's ceiling, its largest matrix product in float32, at which the network's operations run."""
     torch.set_num_threads(THREADS)
+    ceiling = machine.ceiling()["float32"]
     stream = io.BytesIO()
     Image.fromarray(phantom.simulate(2_200_000_000, 0).image).convert("RGB").save(stream, "JPEG", quality=90)
     content, rows = stream.getvalue(), []
@@ -90,7 +93,9 @@ def measure(rounds: int) -> pd.DataFrame:
             row = {"model": name, "rounds": rounds, "target": TARGETS[name]}
             for way, taken in times.items():
                 row |= {f"{way}_median": np.median(taken[3:]), f"{way}_p95": np.quantile(taken[3:], 0.95)}
-            rows.append(row | {"ratio": row["plain_median"] / row["ours_median"], "apart": apart})
+            share = machine.operations(name, SIDE)["validation"] / ceiling / row["ours_median"] * 1000
+            row |= {"ratio": row["plain_median"] / row["ours_median"], "apart": apart, "share_of_ceiling": share}
+            rows.append(row)
             if name == config.MODELS[0]:
                 start = first_answer(Path(place) / name)
     return pd.DataFrame(rows).assign(start_to_first_answer=start)
