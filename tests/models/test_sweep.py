@@ -112,7 +112,7 @@ def test_a_full_study_on_a_cpu_is_smaller_where_it_is_trained_from_scratch():
         assert recipes.recipe(model, "ours", fast).side == 224
         assert recipes.recipe(model, "published", slow) == recipes.recipe(model, "published", fast)
     assert recipes.recipe("iustnet", "ours", slow).epochs < recipes.recipe("iustnet", "ours", fast).epochs
-    assert recipes.recipe("iustnet", "ours", config.study(allow_cpu=True)).side == 96  # the demo's own
+    assert recipes.recipe("iustnet", "ours", config.study(allow_cpu=True)).side == 72  # the demo's own
 
 
 def test_the_code_hash_ignores_words_about_the_code():
