@@ -25,7 +25,7 @@ from pcos_utils.evaluation.metrics import THRESHOLD
 from pcos_utils.models import architectures, features, run, training
 from pcos_utils.models.recipes import recipe
 
-# The last block whose map still has at least six cells a side at 96 pixels; the very last has three.
+# The last block whose map still has four cells a side at the demo's 72 pixels; the very last has two.
 LAYERS = {"densenet201": "features.denseblock3", "densenet121d": "features.denseblock3", "iustnet": "block_2"}
 STEPS = 8  # of the path of integrated gradients, at Gauss and Legendre's places
 PARTS = 6  # squares to a side that are blurred away, one at a time
