@@ -23,7 +23,15 @@ from pcos_utils.models import recipes, sweep
 
 SDS = 4  # two seeds differ by root two of them, and of hundreds of numbers some by nearly three times that
 PLACE = config.ROOT / "runs" / "seed_bands"
-TABLES = ("metrics", "comparisons", "thresholds", "published_rerun", *(f"runs_{model}" for model in config.MODELS))
+TABLES = (
+    "metrics",
+    "comparisons",
+    "gains",
+    "flips",
+    "thresholds",
+    "published_rerun",
+    *(f"runs_{model}" for model in config.MODELS),
+)
 
 
 def trained(seed: int) -> Path:

@@ -4,6 +4,7 @@ Bytes first, then pixels, then keypoints and speckle (``keypoints``): so a copy 
 zoomed, turned, mirrored, brightened, stored again, framed or captioned.
 """
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +39,8 @@ def find_sources(manifest: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.D
     first = ~readable.pixel_sha256.duplicated().to_numpy()
     distinct = np.flatnonzero(first)
     files = places(readable.iloc[distinct], folder)
-    progress = partial(tqdm, desc="compare", total=len(files), mininterval=2)
+    plain = "PCOS_PLAIN" in os.environ  # a stored bar is dead on every other page
+    progress = partial(tqdm, desc="compare", total=len(files), mininterval=2, disable=plain)
     found = families.gather(lambda number: load(files[number]), len(files), progress)
     evidence = np.where(found.inliers > 0, "keypoints", "first").astype(object)
     evidence[found.plain] = "too plain"

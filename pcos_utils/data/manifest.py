@@ -41,7 +41,9 @@ def scan(folder: Path, labels: Path | None = None, every: bool = False) -> pd.Da
         classes = "pco or infected for polycystic, normal or notinfected for normal"
         raise StudyError(f"{folder} holds no class folders with files; name them {classes}, or give LABELS=TABLE.")
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        rows = list(tqdm(pool.map(_row, *zip(*files, strict=True)), total=len(files), desc="decode", mininterval=2))
+        found = pool.map(_row, *zip(*files, strict=True))
+        plain = "PCOS_PLAIN" in os.environ  # a stored bar is dead on every other page
+        rows = list(tqdm(found, total=len(files), desc="decode", mininterval=2, disable=plain))
     table = pd.DataFrame(rows, columns=COLUMNS)
     if every:
         table["label"] = table.label.astype("Int64")

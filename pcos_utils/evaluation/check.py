@@ -13,6 +13,8 @@ import pandas as pd
 
 from pcos_utils.config import MODELS, StudyError
 from pcos_utils.evaluation.readings import many
+from pcos_utils.evaluation.report import PROVENANCE
+from pcos_utils.files import sha256
 
 BANDS = Path(__file__).parent / "bands.csv"
 COLUMNS = ("table", "rows", "metric", "column", "band", "origin")  # of the bands; "*" fits all
@@ -22,6 +24,8 @@ KEYS = {  # what names a row; of a table that is not here, its place
     "shortcuts": ["shortcut", "split", "metric"],
     "metrics": ["model", "protocol", "level", "metric", "at", "beside"],
     "comparisons": ["first", "second", "metric"],
+    "gains": ["first", "second", "metric"],
+    "flips": ["model", "flips"],
     "answers": ["model", "source"],
     "thresholds": ["model", "repeat", "fold"],
     "published": ["model", "metric", "way"],
@@ -82,6 +86,11 @@ def compare(committed: Path, made: Path) -> tuple[pd.DataFrame, int]:
         tables = [keyed(name, pd.read_csv(there[name], low_memory=False)) for there in files]
         found, count = _tables(name, *tables, known)
         rows, cells = rows + found, cells + count
+    rows += [
+        (name, "", "", digest[:12], sha256(folders[0] / "tables" / name)[:12], "exact", "as its run wrote it")
+        for name, digest in _written(folders[0]).items()
+        if (folders[0] / "tables" / name).exists() and sha256(folders[0] / "tables" / name) != digest
+    ]
     plans = [folder / "plan.json" for folder in folders]
     if any(path.exists() for path in plans):
         old, new = (_flat(_plan(path)) for path in plans)
@@ -119,6 +128,11 @@ def _files(folder: Path) -> dict[str, Path]:
     if not found:
         raise StudyError(f"{folder} holds no tables; name the folder of a report, such as reports/phantom-demo.")
     return found | ({"sources": folder / "sources.csv"} if (folder / "sources.csv").exists() else {})
+
+
+def _written(folder: Path) -> dict[str, str]:
+    path = folder / PROVENANCE
+    return json.loads(path.read_text())["tables"] if path.exists() else {}
 
 
 def _plan(path: Path) -> dict:

@@ -38,6 +38,18 @@ def sentence(compared: pd.DataFrame) -> str:
     return f"Paired differences of AUC on {many(int(rows.sources.max()), 'source')}: {'; '.join(words)}."
 
 
+def gain_sentence(gained: pd.DataFrame) -> str:
+    """How each network and the count do against the simple reader that came out best. ``gained``: of ``evaluate``."""
+    rows = difference_rows(gained)
+    words = [
+        f"{row.first} {number(row.difference)} [{number(row.low)}, {number(row.high)}]" for row in rows.itertuples()
+    ]
+    return (
+        f"Against the best simple reader, {rows.second.iloc[0]}, picked after all were scored, which favours it, the "
+        f"gains of AUC are: {'; '.join(words)}."
+    )
+
+
 def looks_sentence(table: pd.DataFrame, compared: pd.DataFrame) -> str:
     """How many readers were scored on these sources, so that a best one can be read for what it is."""
     readers = table[table.protocol == "grouped"].model.nunique()

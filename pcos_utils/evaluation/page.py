@@ -3,15 +3,16 @@
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, pass_context
 from markupsafe import Markup, escape
 
 from pcos_utils.config import CAVEAT, ROOT, Study, TooFewSources
 from pcos_utils.data.datasets import facts
-from pcos_utils.evaluation import audit_report, leakage, plan, readings, report, republished, results
+from pcos_utils.evaluation import audit_report, figures_leakage, leakage, plan, readings, report, republished, results
 from pcos_utils.evaluation.bootstrap import LEVEL
-from pcos_utils.evaluation.paper import cards, checklists, pictures, tables, words
+from pcos_utils.evaluation.paper import cards, checklists, limits, pictures, tables, words
 from pcos_utils.evaluation.report import read_table, stamp, table_path, trained_models
 from pcos_utils.files import write_text
 from pcos_utils.models import counts
@@ -22,11 +23,13 @@ NOT_MADE = "not made in this study"
 
 
 def build(study: Study, made: dict[str, pd.DataFrame]) -> Path:
-    """The report, ``report.html``: a paper in one file that needs no network. ``made``: of ``results.evaluate``.
+    """The report, ``report.html``: a paper in one file that needs no network; beside it, where its tables come from.
 
-    Raises StudyError where a table on the disk is not as it was made, or a threshold was not chosen on selection rows.
+    ``made``: of ``results.evaluate``. Raises StudyError where a table on the disk is not as it was made, or a threshold
+    was not chosen on selection rows.
     """
     results.verify(study, made)
+    report.save_provenance(study)
     models, metric_table = trained_models(study), made["metrics"]
     judged = models + [name for name in study.models if name == counts.NAME]
     runs = pd.concat([read_table(study, f"runs_{model}") for model in models]) if models else None
@@ -61,7 +64,7 @@ def build(study: Study, made: dict[str, pd.DataFrame]) -> Path:
         split_sentence=readings.split_sentence(int(metric_table.crossing_sources.max())),
         shared_failures=words.shared_failures(made["answers"]),
         republished=_republished(study),
-        limits=words.limits(study, metric_table, made["comparisons"]),
+        limits=[*limits.told(study, metric_table, made["comparisons"]), *limits.doubted(made["flips"])],
         cards=cards.model_cards(study, judged, metric_table, audit),
     )
 
@@ -71,7 +74,12 @@ def need_test_set(study: Study) -> None:
     try:
         report.need_test_set(study)
     except TooFewSources as reason:
-        _write(study, [], judged=False, answers=[str(reason)], limits=words.limits(study, None, None))
+        shown = leakage.of_study(study, read_table(study, "sources"))
+        report.save_table(shown, study, "leakage")
+        figure, ax = plt.subplots(figsize=(7.5, 3.8))
+        figures_leakage.leakage_bars(shown, ax=ax)
+        report.show(figure, study, "8_leakage", leakage.sentence(shown))
+        _write(study, [], judged=False, answers=[str(reason)], limits=limits.told(study, None, None))
         raise
 
 

@@ -14,6 +14,7 @@ from pcos_utils.config import ROOT, Study, StudyError
 from pcos_utils.data import manifest, splits
 from pcos_utils.files import appearing, sha256, write_csv, write_json, write_text
 
+PROVENANCE = "provenance.json"  # beside plan.json: which plan, and the digest of every table
 TIMED = ["seconds"]  # columns that differ between two equal runs; they go to timings.csv alone
 
 
@@ -32,6 +33,14 @@ def commit() -> dict[str, str]:
     except OSError:
         return {"commit": "unknown (no git)"}
     return {"commit": done.stdout.strip() or "unknown"}
+
+
+def save_provenance(study: Study) -> None:
+    """Nothing; a file beside the tables says under which plan they were made, and the digest of each."""
+    tables = {path.name: sha256(path) for path in sorted((study.report_dir / "tables").glob("*.csv"))}
+    tables.pop("timings.csv", None)  # seconds never repeat
+    made = {"study": study.name, "plan_sha256": sha256(study.plan_path), "tables": tables}
+    write_json(study.report_dir / PROVENANCE, made)
 
 
 def say(text: str) -> None:

@@ -21,8 +21,10 @@ from pcos_utils.evaluation import (
     metrics,
     plan,
     readings,
+    relabelled,
     report,
     uncertainty,
+    within,
 )
 from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.files import sha256
@@ -98,12 +100,13 @@ def table_of(study: Study, name: str) -> pd.DataFrame:
 
 
 def evaluate(study: Study) -> dict[str, pd.DataFrame]:
-    """The tables of a study: metrics, comparisons and thresholds; all are saved.
+    """The tables of a study: metrics, comparisons, gains, thresholds, answers and flips; all are saved.
 
     ``metrics``: all readers under grouped folds by source; the networks also by image, and under the published
-    protocol. ``comparisons``: the planned pairs. ``thresholds``: what every fold fixed before it read a test source.
-    ``answers``: of the networks and the count for every source. Raises StudyError where a fold is missing, a source is
-    tested that trained, or a threshold saw test data.
+    protocol. ``comparisons``: the planned pairs; ``gains``: each network and the count against the simple reader that
+    came out best, which is picked after scoring. ``flips``: of both, if labels were wrong. ``thresholds``: what every
+    fold fixed before it read a test source. ``answers``: of the networks and the count for every source. Raises
+    StudyError where a fold is missing, a source is tested that trained, or a threshold saw test data.
     """
     for name in judged_names(study):
         guards.as_drawn(study, name, predictions(study, name))
@@ -122,12 +125,18 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
     sources = {name: calibration.by_source(table) for name, table in each.items()}
     pairs = [pair for pair in plan.comparisons(study) if set(pair) <= set(each)]
     compared = comparison.comparison_table(each, pairs, resamples=study.resamples, seed=study.seed)
+    own = [name for name in each if name in MODEL_NAMES]
+    ranks = main_rows(made)[lambda rows: (rows.metric == "auc") & ~rows.model.isin(own)].set_index("model").value
+    against = [(name, ranks.idxmax()) for name in own]
+    gained = comparison.comparison_table(each, against, resamples=study.resamples, seed=study.seed)
+    turned = [relabelled.flips(within.meetings(each[name])).assign(model=name) for name in own]
     decided = pd.concat([table.assign(model=name) for name, table in each.items()])
     rules = decided.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
     kept = ["source", "label", "images", "probability", "margin", "called"]
-    given = [sources[name][kept].assign(model=name) for name in sources if name in MODEL_NAMES]
+    given = [sources[name][kept].assign(model=name) for name in own]
     answers = pd.concat(given, ignore_index=True)[["model", *kept]]
-    tables = {"metrics": made, "comparisons": compared, "thresholds": rules.reset_index(), "answers": answers}
+    tables = {"metrics": made, "comparisons": compared, "gains": gained, "thresholds": rules.reset_index()}
+    tables |= {"answers": answers, "flips": pd.concat(turned, ignore_index=True)}
     for name, table in tables.items():
         report.save_table(table, study, name)
     verify(study, tables)

@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from pathlib import Path
@@ -24,6 +25,7 @@ from pcos_utils.serving.predict import DECISIONS, Answer, Served  # noqa: E402
 from pcos_utils.serving.upload import MAX_FILE, Upload, frame, frames, keep_apart, size_of  # noqa: E402
 
 PATIENCE = 10  # seconds for one frame; then the visitor is told so
+BATCH_PATIENCE = 60  # seconds for a batch
 WAITING = 40  # requests in the queue; the next is told that it is full
 AT_ONCE = 2
 # Tighter than the loader's own: a page is open to anybody.
@@ -58,7 +60,7 @@ class Desk:
         elif upload.problem:
             made = self._refused(upload.name, "unreadable", upload.problem)
         else:
-            made = self._timed(upload)
+            made = self._timed(upload.name, lambda: self._within_limits(upload))
         # Neither name nor pixels: a log outlives the answer.
         log.info("answered: %s%s, %.3f s", made.decision, f" ({made.refusal})" if made.refusal else "", made.seconds)
         return made
@@ -69,19 +71,29 @@ class Desk:
             return None, page.EMPTY, "", gr.update(visible=False)
         made = self.answer(upload)
         kept = page.picture(made.pixels) if made.pixels is not None else None
-        usable = made.numbered is not None and not self.model.counts
-        return kept, page.answer(made, self.model.card), page.outlined(made), gr.update(visible=usable)
+        answered = gr.update(visible=made.numbered is not None)
+        return kept, page.answer(made, self.model.card), page.outlined(made), answered
 
     def explain(self, upload: Upload | None) -> str:
-        """The outlined frame under a map of what the answer rests on."""
+        """The outlined frame under a map of what the answer rests on, or a sentence where that took too long."""
         made = self.answer(upload)
         if made.numbered is None:
             return page.outlined(made)
-        return page.outlined(made, page.heat(saliency.occlusion(self.model, made.pixels)))
+        found = self._timed("", lambda: saliency.rests_on(self.model, made.pixels))
+        if isinstance(found, Answer):
+            return page.outlined(made) + page.note("The map could not be drawn in time; the answer stands.")
+        return page.outlined(made, page.heat(found), saliency.READING[self.model.counts])
 
     def several(self, uploads: list[Upload]) -> str:
-        """A table of answers."""
-        return page.batch([self.answer(upload) for upload in uploads]) if uploads else ""
+        """A table of answers; once BATCH_PATIENCE is over, the rest are rows that say so."""
+        made, started = [], time.monotonic()
+        for upload in uploads:
+            if time.monotonic() - started < BATCH_PATIENCE:
+                made.append(self.answer(upload))
+            else:
+                reason = f"The batch took more than {BATCH_PATIENCE} s; send the rest again."
+                made.append(self._refused(upload.name, "too slow", reason))
+        return page.batch(made) if made else ""
 
     def record(self, upload: Upload | None) -> dict:
         """The answer as JSON, for programs."""
@@ -91,16 +103,17 @@ class Desk:
         """A phantom, as if it had been dropped."""
         return self.show(Upload(path.name, path.read_bytes()))
 
-    def _timed(self, upload: Upload) -> Answer:
-        waiting = self.pool.submit(self._within_limits, upload)
+    def _timed(self, name: str, work):
+        # What the work gives, or a refusal: nobody waits longer than PATIENCE, and no error reaches the visitor.
+        waiting = self.pool.submit(work)
         try:
             return waiting.result(PATIENCE)
         except Late:
             waiting.cancel()
-            return self._refused(upload.name, "too slow", f"The image took more than {PATIENCE} s; send a smaller one.")
+            return self._refused(name, "too slow", f"The image took more than {PATIENCE} s; send a smaller one.")
         except Exception:  # a visitor gets a sentence; what went wrong stays on this machine, without the image's name
             log.exception("a frame could not be answered")
-            return self._refused(upload.name, "failed", "Something went wrong here; the image was not answered.")
+            return self._refused(name, "failed", "Something went wrong here; the image was not answered.")
 
     def _within_limits(self, upload: Upload) -> Answer:
         size = size_of(upload.content)

@@ -18,9 +18,9 @@ them (slope {slope:.2f}, intercept {intercept:.2f}); its 95 % interval comes fro
 **Decision.** Polycystic from a probability of {threshold:.2f} on, the highest threshold that calls {recall} % of the
 polycystic held-out sources. Where neither class can be ruled out at {confidence} % confidence: "cannot say".
 
-**Refusals.** Beyond a distance of {limit:.2f} from {usual} phantoms a picture counts as no ovarian scan; of {held}
-other phantoms, which set this limit, {refused:.1f} % were refused by mistake. Threshold and interval rest on the same
-held-out sources, so both are a little kinder than new sources will be.
+**Refusals.** Beyond a distance of {limit:.2f} from {usual} phantoms, set on {held} others, a picture counts as no
+ovarian scan; of {tried} phantoms that set nothing {refused:.1f} % were refused by mistake. Threshold and interval rest
+on the same held-out sources, so both are a little kinder than new sources will be.
 
 **Training and evaluation data.** {data}; splits and intervals by source picture, never by copy.
 
@@ -37,11 +37,11 @@ def card(made: dict) -> str:
     how = (
         f"trained on all sources for {epochs} epochs" if epochs else "the count of follicles, trained on phantoms alone"
     )
-    usual, held = made["suitability"]["phantoms"]
+    usual, held, tried = made["suitability"]["phantoms"]
     return TEMPLATE.format(
         **{name: made[name] for name in ("model", "data", "caveat", "study", "run", "side", "auc", "threshold")},
         **made["calibration"], **made["sources"], how=how, outline=made["outline_sha256"][:12],
         resamples=made["interval"]["resamples"], recall=round(100 * made["target_recall"]),
         confidence=round(100 - 100 * made["conformal"]["alpha"]), limit=made["suitability"]["limit"],
-        refused=100 * made["suitability"]["false_refusals"], usual=usual, held=held,
+        refused=100 * made["suitability"]["false_refusals"], usual=usual, held=held, tried=tried,
     )  # fmt: skip

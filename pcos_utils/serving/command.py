@@ -11,7 +11,9 @@ import typer
 from pcos_utils.config import StudyError, home, study
 
 SERVED = "served"
-Model = Annotated[Path | None, typer.Option(help="a served model's folder; else that of the demo")]
+Model = Annotated[
+    str | None, typer.Option(help="a served model's folder, or runs/STUDY/NETWORK; else the demo's served model")
+]
 
 
 def default() -> Path:
@@ -33,7 +35,7 @@ def predict(
     if as_json and as_csv:
         raise StudyError("--json and --csv exclude each other; give one of them.")
     files = files_of(images)
-    served = Served(model or _made())
+    served = Served(_served(model))
     table = tables.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
     if as_csv:
         table.writeheader()
@@ -88,7 +90,7 @@ def export(
         typer.echo(f"written to {space}: app.py, requirements.txt, README.md, the model and examples")
 
 
-def _exported(model: str | None, out: Path | None, given: dict) -> Path:
+def _exported(model: str | None, out: Path | None, given: dict, err: bool = False) -> Path:
     from pcos_utils.config import JUDGED
     from pcos_utils.serving.export import export
     from pcos_utils.serving.fit import best
@@ -105,8 +107,8 @@ def _exported(model: str | None, out: Path | None, given: dict) -> Path:
         raise StudyError(f"MODEL={model} is unknown; use one of: {', '.join(JUDGED)}.")
     out = out or home() / "runs" / SERVED / made.name
     told = export(model or best(made), made, out)
-    typer.echo(f"{told['model']}, run {told['run']}: held-out AUC {told['auc']:.2f}")
-    typer.echo(f"written to {out}: {', '.join(sorted(told['files']))}, model.json, card.md, examples")
+    typer.echo(f"{told['model']}, run {told['run']}: held-out AUC {told['auc']:.2f}", err=err)
+    typer.echo(f"written to {out}: {', '.join(sorted(told['files']))}, model.json, card.md, examples", err=err)
     return out
 
 
@@ -119,7 +121,23 @@ def page(
         from pcos_utils.serving import app
     except ModuleNotFoundError as error:
         raise StudyError(f"The page needs {error.name}; install it with: pip install 'pcos-utils[app]'.") from None
-    app.run(model or _made(), port=port)
+    app.run(_served(model), port=port)
+
+
+def _served(model: str | None) -> Path:
+    """The folder that answers. A finished run is exported when it is first named."""
+    if not model:
+        return _made()
+    run = Path(model)
+    if (run / "model.json").exists() or not any(run.rglob("run.json")):
+        return run
+    of_study = run.resolve().parent.name
+    folder = home() / "runs" / SERVED / f"{of_study}-{run.name}"
+    if not (folder / "model.json").exists():
+        if of_study.startswith("local-"):
+            raise StudyError(f"{model} is of your own images: 'pcos export --model {run.name} --data FOLDER' first.")
+        _exported(f"{of_study}/{run.name}", folder, {}, err=True)
+    return folder
 
 
 def _made() -> Path:

@@ -69,7 +69,7 @@ def to_onnx(module: nn.Module, example: np.ndarray, path: Path, name: str) -> fl
     return apart
 
 
-def export(model: str, study: Study, folder: Path, *, phantoms: int = 200, fitted: Fitted | None = None) -> dict:
+def export(model: str, study: Study, folder: Path, *, phantoms: int = 300, fitted: Fitted | None = None) -> dict:
     """The card of a served model, whose folder then holds model.onnx, follicles.onnx, model.json, card.md, examples.
 
     ``phantoms`` of each class, that no network was trained on, say what a usual frame looks like. Raises StudyError
@@ -110,7 +110,8 @@ def export(model: str, study: Study, folder: Path, *, phantoms: int = 200, fitte
 
 
 def usual(outlining: nn.Module, study: Study, per_class: int) -> dict:
-    """What ``suitability.judge`` needs, from held-out phantoms: one half says what is usual, the other the limit."""
+    """What ``suitability.judge`` needs, from held-out phantoms: of each three pairs one says what is usual, one sets
+    the limit, and one is asked how many are refused by mistake."""
     place = study.runs_dir.parent / counts.NAME / "shards"
     frames = shards.load(shards.shards(place, per_class, HELD_OUT_SEED))["images"]
     rows = []
@@ -120,9 +121,9 @@ def usual(outlining: nn.Module, study: Study, per_class: int) -> dict:
             rows.append(suitability.features(frame, maps))
     sharp = np.array([suitability.sharpness(frame) for frame in frames])
     # Neighbouring seeds alternate in class, so pairs do.
-    first = np.arange(len(frames)) // 2 % 2 == 0
-    rows = np.array(rows)
-    return suitability.fit(rows[first], rows[~first], sharp)
+    third = np.arange(len(frames)) // 2 % 3
+    rows, order = np.array(rows), np.argsort(third, kind="stable")
+    return suitability.fit(*(rows[third == part] for part in range(3)), sharp[order])
 
 
 def examples(folder: Path) -> None:

@@ -72,8 +72,16 @@ def gauge(value: float, low: float, high: float, threshold: float) -> str:
     )
 
 
-def outlined(made: Answer, heat: str = "") -> str:
-    """The frame with its follicles outlined and, where given, a map over it whose strength a slider sets."""
+def note(text: str) -> str:
+    """A sentence that is read out."""
+    return f"<p class='small' role='status'>{escape(text)}</p>"
+
+
+def outlined(made: Answer, heat: str = "", reading: str = "") -> str:
+    """The frame with its follicles outlined and, where given, a map over it whose strength a slider sets.
+
+    ``reading``: what the map's colours say.
+    """
     if made.pixels is None or made.numbered is None:
         return ""
     height, width = made.numbered.shape
@@ -89,8 +97,7 @@ def outlined(made: Answer, heat: str = "") -> str:
         slider = (
             "<label class='slider'>Strength of the map <input type='range' min='0' max='100' value='60' "
             "oninput=\"this.closest('figure').querySelector('.heat').style.opacity=this.value/100\"></label>"
-            "<p class='small'>Orange places speak for polycystic, blue ones against: covering them changes the answer. "
-            "A map shows what the network used, not whether that was right.</p>"
+            f"<p class='small'>{escape(reading)} A map shows what the network used, not whether that was right.</p>"
         )
         heat = f"<img class='heat' alt='' src='{heat}' style='opacity:.6'>"
     return (
@@ -103,7 +110,7 @@ def outlined(made: Answer, heat: str = "") -> str:
 
 
 def heat(values: np.ndarray) -> str:
-    """A map of logits (side, side) as a picture: orange for, blue against, clear where nothing changes."""
+    """A map (H, W) as a picture: orange above zero, blue below, clear where there is nothing."""
     strength = np.abs(values) / (np.abs(values).max() + 1e-9)
     painted = np.zeros((*values.shape, 4), np.uint8)
     painted[..., :3] = np.where(values[..., None] > 0, (230, 97, 0), (26, 133, 255))

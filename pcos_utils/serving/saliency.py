@@ -1,16 +1,29 @@
-"""Where an answer rests: how far the logit falls when a place is covered. Occlusion, Zeiler and Fergus 2014.
+"""Where an answer rests. Of a network: how far the logit falls when a place is covered (Zeiler and Fergus 2014).
 
-The covered place takes the frame's mean, so that the cover brings no edge of its own where it can help it. No torch.
+The covered place takes the frame's mean, so that the cover brings no edge of its own where it can help it. Of a count:
+the map that was counted in. No torch.
 """
 
 import numpy as np
 from scipy import ndimage
 
 from pcos_utils.data import images
+from pcos_utils.data.grey import grey
 from pcos_utils.serving.predict import Served
 
 CELLS = 8  # places a side; each is covered together with half of its neighbours
 BATCH = 8
+
+
+READING = {
+    False: "Orange places speak for polycystic, blue ones against: covering them changes the answer.",
+    True: "The stronger the orange, the surer the counting network is of a follicle there.",
+}
+
+
+def rests_on(model: Served, pixels: np.ndarray) -> np.ndarray:
+    """The map of one image, uint8 (H, W, 3): of a network in logits, of a count the probability of a follicle."""
+    return model.maps(grey(pixels))[0] if model.counts else occlusion(model, pixels)
 
 
 def occlusion(model: Served, pixels: np.ndarray) -> np.ndarray:

@@ -96,11 +96,12 @@ def _ovary(ovary: np.ndarray) -> list[float]:
     return [inside.mean(), ovary[inside].mean(), off, largest.sum() / (4 * np.pi * spread), vague]
 
 
-def fit(usual: np.ndarray, held: np.ndarray, sharp: np.ndarray) -> dict:
+def fit(usual: np.ndarray, held: np.ndarray, tried: np.ndarray, sharp: np.ndarray) -> dict:
     """What ``judge`` needs, as plain lists: quantiles and precision of the features of phantoms, and the limits.
 
     ``usual`` (n, 23) gives what is usual; ``held`` (m, 23), other phantoms, the limit: MARGIN times what
-    FALSE_REFUSALS of them pass; ``sharp`` the sharpness of all.
+    FALSE_REFUSALS of them pass; ``sharp`` (n + m + k,) the sharpness of all, of which those of ``tried`` (k, 23), the
+    last, set nothing: they are asked how many of them are refused.
     """
     quantiles = np.quantile(usual, np.linspace(0, 1, QUANTILES), axis=0)
     made = {"quantiles": quantiles.tolist(), "precision": np.eye(len(NAMES)).tolist()}
@@ -111,12 +112,15 @@ def fit(usual: np.ndarray, held: np.ndarray, sharp: np.ndarray) -> dict:
     made["precision"] = np.linalg.inv(covariance).tolist()
     distances = np.array([distance(row, made) for row in held])
     limit = MARGIN * float(np.quantile(distances, 1 - FALSE_REFUSALS))
+    known, new = np.split(sharp, [len(usual) + len(held)])
+    least = float(BLUR_MARGIN * np.quantile(known, 0.005))
+    refused = (np.array([distance(row, made) for row in tried]) > limit) | (new < least)
     return made | {
         "names": list(NAMES),
         "limit": limit,
-        "least_sharpness": float(BLUR_MARGIN * np.quantile(sharp, 0.005)),
-        "false_refusals": float((distances > limit).mean()),
-        "phantoms": [len(usual), len(held)],
+        "least_sharpness": least,
+        "false_refusals": float(refused.mean()),
+        "phantoms": [len(usual), len(held), len(tried)],
     }
 
 

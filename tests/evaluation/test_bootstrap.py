@@ -42,6 +42,20 @@ def test_it_is_scipys_bca_of_two_samples(seed):
     assert (low, high) == (pytest.approx(ends.low, abs=0.06), pytest.approx(ends.high, abs=0.06))
 
 
+def test_on_200_problems_the_ends_are_scipys_from_the_same_draws():
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        table = sample(rng, int(rng.integers(3, 20)), int(rng.integers(3, 40)))
+        left_out, classes = bootstrap.jackknife_weights(table)
+        groups = [table.score[table.label == label].to_numpy() for label in (1, 0)]
+        wanted = scipy_bootstrap(
+            groups, lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True, n_resamples=999, rng=seed
+        )
+        value, ends = float(difference(table, np.ones(len(table)))), wanted.confidence_interval
+        given = bootstrap.bca_interval(value, wanted.bootstrap_distribution, difference(table, left_out), classes)
+        assert given[:2] == (pytest.approx(ends.low, abs=1e-9), pytest.approx(ends.high, abs=1e-9))
+
+
 def test_leaving_out_a_source_leaves_out_all_its_images_and_keeps_its_class_total():
     table = pd.DataFrame({"source": list("aabbcd"), "label": [1, 1, 1, 1, 0, 0]})
     weights, classes = bootstrap.jackknife_weights(table)

@@ -143,7 +143,7 @@ def test_other_sources_or_labels_are_named():
 
 def test_balanced_accuracies_are_scikit_learns():
     rng = np.random.default_rng(0)
-    for _ in range(50):
+    for _ in range(200):
         both = comparison.pair(*two(rng, n=int(rng.integers(8, 60))))
         made = comparison.balanced_accuracies(both, np.ones(len(both)))
         wanted = [balanced_accuracy_score(both.label, both[name]) for name in ("called", "called_second")]

@@ -82,3 +82,26 @@ def test_the_score_interval_turns_with_the_score():
     y, scores = next(problems())
     low, high = delong.score_interval(y, scores[0])
     assert delong.score_interval(y, -scores[0]) == pytest.approx((1 - high, 1 - low), abs=1e-6)
+
+
+# DeLong, DeLong and Clarke-Pearson 1988: 43 of their patients with all three tests, as SAS/STAT prints them in its
+# example "Comparing Receiver Operating Characteristic Curves" (albumin, total protein, K-G score, benefit).
+PATIENTS = """
+3.0 5.8 10 0 3.2 6.3 5 1 3.9 6.8 3 1 2.8 4.8 6 0 3.2 5.8 3 1 0.9 4.0 5 0 2.5 5.7 8 0 1.6 5.6 5 1 3.8 5.7 5 1
+3.7 6.7 6 1 3.2 5.4 4 1 3.8 6.6 6 1 4.1 6.6 5 1 3.6 5.7 5 1 4.3 7.0 4 1 3.6 6.7 4 0 2.3 4.4 6 1 4.2 7.6 4 0
+4.0 6.6 6 0 3.5 5.8 6 1 3.8 6.8 7 1 3.0 4.7 8 0 4.5 7.4 5 1 3.7 7.4 5 1 3.1 6.6 6 1 4.1 8.2 6 1 4.3 7.0 5 1
+4.3 6.5 4 1 3.2 5.1 5 1 2.6 4.7 6 1 3.3 6.8 6 0 1.7 4.0 7 0 3.7 6.1 5 1 3.3 6.3 7 1 4.2 7.7 6 1 3.5 6.2 5 1
+2.9 5.7 9 0 2.1 4.8 7 1 2.8 6.2 8 0 4.0 7.0 7 1 3.3 5.7 6 1 3.7 6.9 5 1 3.6 6.6 5 1
+"""
+
+
+def test_it_is_the_published_worked_example():
+    albumin, protein, score, benefit = np.array(PATIENTS.split(), float).reshape(-1, 4).T
+    aucs, spread = delong.covariance(benefit.astype(int), np.stack([albumin, protein, 10 - score]))
+    assert aucs == pytest.approx([0.7366, 0.6478, 0.7258], abs=5e-5)
+    assert np.sqrt(np.diag(spread)) == pytest.approx([0.0927, 0.1000, 0.1028], abs=5e-5)
+    for first, difference, error in ((0, 0.0108, 0.0953), (1, -0.0780, 0.1046)):
+        both = [first, 2]
+        made, low, high, _ = delong.paired(aucs[both], spread[np.ix_(both, both)])
+        assert made == pytest.approx(difference, abs=5e-5)
+        assert (high - low) / 2 / norm.ppf(0.975) == pytest.approx(error, abs=5e-5)

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import zlib
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -12,7 +13,7 @@ from PIL import Image
 
 from pcos_utils import config
 from pcos_utils.data import audit, splits
-from pcos_utils.evaluation import metrics, page, plan, readings, report, results, shortcuts
+from pcos_utils.evaluation import leakage, metrics, page, plan, readings, report, results, shortcuts
 from pcos_utils.evaluation.paper import pictures
 from pcos_utils.files import write_csv
 from pcos_utils.models import sweep
@@ -97,16 +98,23 @@ def test_the_report_holds_the_answers_and_asks_nothing_of_the_network(evaluated)
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", text)
 
 
+def noise(name: str) -> np.ndarray:
+    """A picture that goes with a name alone."""
+    return np.random.default_rng(zlib.crc32(name.encode())).integers(0, 255, (80, 120, 3), np.uint8)
+
+
 def test_with_too_few_sources_the_report_describes_and_gives_no_score(evaluated, home):
     study, table, _ = evaluated
     few = table[table.groupby("label").cumcount() < 4]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shortcuts, "load", lambda path: np.full((40, 60, 3), len(str(path)), np.uint8))
+        patch.setattr(leakage, "load", lambda path: noise(str(path)))
         described(study, splits.draw(few.drop(columns=["used", "split", "r0"]), study))
-    with pytest.raises(config.TooFewSources, match="4 polycystic and 4 normal"):
-        page.need_test_set(study)
+        with pytest.raises(config.TooFewSources, match="4 polycystic and 4 normal"):
+            page.need_test_set(study)
     text = (study.report_dir / "report.html").read_text()
     assert "8 readable images show 8 pictures" in text and "a test set needs 6 of each class" in text
+    assert "cannot be estimated" in text and 'id="figure-8_leakage"' in text
     assert "Results on held-out sources" not in text and "recall" not in text
     assert 'id="table-data"' in text and 'id="table-performance"' not in text and "no reader is judged" in text
     inside = set(re.findall(r'href="#([^"]+)"', text))

@@ -18,6 +18,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 
 from pcos_utils.data import phantom
+from pcos_utils.data.grey import grey
 from pcos_utils.serving import app, gate, page
 from pcos_utils.serving.predict import Answer, Served
 from pcos_utils.serving.upload import Upload, take
@@ -68,6 +69,30 @@ def test_a_frame_that_takes_too_long_or_fails_is_told_so(desk, monkeypatch):
     monkeypatch.setattr(desk.model, "answer", lambda *_: 1 / 0)
     made = desk.answer(Upload("a.png", FRAME))
     assert made.refusal == "failed" and "division" not in made.reasons[0]
+
+
+def test_a_map_or_a_batch_that_takes_too_long_is_told_so(desk, monkeypatch):
+    monkeypatch.setattr(app, "BATCH_PATIENCE", 0)
+    assert desk.several([Upload("a.png", FRAME)] * 2).count("The batch took more than 0 s") == 2
+    plain = desk.explain(Upload("a.png", FRAME))
+    for broken in (lambda *_: time.sleep(1), lambda *_: 1 / 0):
+        monkeypatch.setattr(app, "PATIENCE", 0.5)
+        monkeypatch.setattr(app.saliency, "occlusion", broken)
+        told = desk.explain(Upload("a.png", FRAME))
+        assert "class='heat'" in plain and "class='heat'" not in told
+        assert "could not be drawn in time" in told and "polygon" in plain and "division" not in told
+
+
+def test_a_count_shows_where_it_counted(desk):
+    made = desk.model.answer(FRAME, "a.png")
+    desk.model.counts = True
+    try:
+        found = app.saliency.rests_on(desk.model, made.pixels)
+        assert np.array_equal(found, desk.model.maps(grey(made.pixels))[0])
+        assert "surer the counting network" in desk.explain(Upload("a.png", FRAME))
+        assert desk.show(Upload("a.png", FRAME))[3]["visible"]
+    finally:
+        desk.model.counts = False
 
 
 def test_the_log_holds_no_name(desk, caplog):

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -11,11 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from pcos_utils.config import ROOT
+from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data import images, phantom
 from pcos_utils.data.grey import grey
 from pcos_utils.models import architectures, follicles, unet
-from pcos_utils.serving import evidence, export, predict
+from pcos_utils.serving import command, evidence, export, predict
 from tests.serving.made import SIDE, fitted
 
 
@@ -195,6 +196,28 @@ def test_a_folder_becomes_json_lines_and_a_bad_file_is_a_row(served, tmp_path):
     lines = done.stdout.splitlines()
     assert lines[0].startswith("image,decision,probability") and len(lines) == 4 and "there is none" in lines[3]
     assert "Research only" in run("predict", folder, "--model", served, cwd=tmp_path).stdout
+
+
+def test_a_finished_run_is_exported_once_when_it_is_named(served, tmp_path, monkeypatch):
+    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
+    asked = []
+
+    def exported(model, out, given, err):
+        asked.append((model, given, err))
+        shutil.copytree(served, out)
+
+    monkeypatch.setattr(command, "_exported", exported)
+    for study in ("phantom-demo", "local-mine-demo"):
+        record = tmp_path / "runs" / study / "iustnet" / "ours" / "run.json"
+        record.parent.mkdir(parents=True)
+        record.write_text("{}")
+    named = str(tmp_path / "runs" / "phantom-demo" / "iustnet")
+    places = [command._served(named) for _ in range(2)]
+    assert places == [tmp_path / "runs" / "served" / "phantom-demo-iustnet"] * 2
+    assert asked == [("phantom-demo/iustnet", {}, True)] and predict.Served(places[0]).card["model"] == "iustnet"
+    assert command._served(str(served)) == served
+    with pytest.raises(StudyError, match="of your own images: 'pcos export --model iustnet --data FOLDER' first"):
+        command._served(str(tmp_path / "runs" / "local-mine-demo" / "iustnet"))
 
 
 @pytest.mark.parametrize(

@@ -200,29 +200,6 @@ def starts(study: Study, runs: pd.DataFrame | None) -> str:
     return told if "Without" in told else ""
 
 
-def limits(study: Study, metrics: pd.DataFrame | None, comparisons: pd.DataFrame | None) -> list[str]:
-    """What this study cannot say, with its own numbers where it has any."""
-    told = [
-        "An image shows morphology. The syndrome needs clinic and laboratory too.",
-        "No patient identifiers exist for the public sets: sources may share a woman, so the number of independent "
-        "units may be smaller than it seems, and no group of women can be looked at apart.",
-        "Labels are taken as published; how far raters agree on these pictures is not known.",
-        "There is no external test: no other set with the same definition, and free of shared pictures, is at hand.",
-    ]
-    if metrics is not None:
-        told.append("The intervals cover the sampling of test sources, not of training sources, seeds or scanners.")
-        if comparisons is not None:
-            told.append(headline.looks_sentence(metrics, comparisons))
-        if main_rows(metrics).few_sources.any():
-            told.append(f"A class has fewer than {FEW} sources: every bootstrap interval here is too narrow.")
-    if study.synthetic:
-        told.append(
-            "The pictures are phantoms. A reader that one simulator taught and the same simulator judges has an "
-            "advantage that no real frame will give it."
-        )
-    return told
-
-
 def shared_failures(answers: pd.DataFrame) -> str:
     """How many sources every reader calls wrong, and how many each calls right."""
     wrong = answers.called.astype(bool) != (answers.label == 1)
