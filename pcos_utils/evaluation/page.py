@@ -38,6 +38,7 @@ def build(study: Study, made: dict[str, pd.DataFrame]) -> Path:
         tables.performance(metric_table),
         tables.comparisons(made["comparisons"]),
         _optional(study, "published", tables.published),
+        tables.every_metric(republished.point_metrics()) if table_path(study, "published").exists() else None,
         _optional(study, "published_rerun", tables.rerun),
         tables.performance(metric_table, "published") if models else None,
         tables.consequence(metric_table, judged),
