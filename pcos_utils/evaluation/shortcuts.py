@@ -115,7 +115,8 @@ def _out_of_fold(measured: pd.DataFrame, columns: list[str], seed: int) -> dict[
     if few > 1:
         drawn["source"] = StratifiedGroupKFold(min(FOLDS, few), shuffle=True, random_state=seed)
     for name, folds in drawn.items():
-        folds, fold = list(folds.split(values, y, source)), np.empty(len(y), int)
+        groups = source if name == "source" else None
+        folds, fold = list(folds.split(values, y, groups)), np.empty(len(y), int)
         for number, (_, held) in enumerate(folds):
             fold[held] = number
         made[name] = cross_val_predict(model, values, y, cv=folds, method="predict_proba")[:, 1], fold

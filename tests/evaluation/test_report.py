@@ -162,11 +162,12 @@ def test_real_pixels_stay_in_the_folder_that_git_ignores(small, home, tmp_path):
     few = splits.draw(table[table.groupby("label").cumcount() < 4].drop(columns=["used", "split", "r0"]), study)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shortcuts, "load", lambda path: np.full((40, 60, 3), len(str(path)), np.uint8))
+        patch.setattr(leakage, "load", lambda path: noise(str(path)))
         described(study, few)
-    with pytest.raises(config.TooFewSources):
-        page.need_test_set(study)
+        with pytest.raises(config.TooFewSources):
+            page.need_test_set(study)
     text = (study.report_dir / "report.html").read_text()
-    assert text.count("<img") == 1 and 'href="local/pictures.png"' in text and "Known to its owner" in text
+    assert text.count("<img") == 2 and 'href="local/pictures.png"' in text and "Known to its owner" in text
     assert 'href="local/notebooks/02_explore.html"' in text and "synthetic phantoms</strong>" not in text
 
 

@@ -99,7 +99,7 @@ def test_the_rows_of_one_reader_are_replaced_and_those_of_others_stay(tmp_path, 
     monkeypatch.setattr(stress, "READERS", ("iustnet", "follicles"))
     made = lambda name, value: {"flips": pd.DataFrame({"reader": [name], "value": [value]}), "checks": None}  # noqa: E731
     for name, value in (("follicles", 1), ("iustnet", 2), ("follicles", 3)):
-        stress.keep(made(name, value), name, {"seed": value})
+        stress_report.keep(made(name, value), name, {"seed": value})
     assert stress_report.read()["flips"].to_dict("list") == {"reader": ["iustnet", "follicles"], "value": [2, 3]}
     assert stress_report.read()["checks"].empty
     assert json.loads((tmp_path / "stress.json").read_text()) == {"follicles": {"seed": 3}, "iustnet": {"seed": 2}}
