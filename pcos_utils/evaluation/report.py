@@ -15,6 +15,7 @@ from pcos_utils.data import manifest, splits
 from pcos_utils.files import appearing, sha256, write_csv, write_json, write_text
 
 PROVENANCE = "provenance.json"  # beside plan.json: which plan, and the digest of every table
+CODE = ("pcos_utils", "benchmarks", "pyproject.toml", "requirements.lock")  # what a commit is asked about
 TIMED = ["seconds"]  # columns that differ between two equal runs; they go to timings.csv alone
 
 
@@ -25,14 +26,15 @@ def stamp() -> pd.Series:
 
 
 def commit() -> dict[str, str]:
-    """The code's git commit, marked where the working tree differs; "unknown" outside a repository."""
+    """The code's git commit, marked "-dirty" where the code differs from it; "unknown" outside a repository."""
     try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=10"], cwd=ROOT, capture_output=True, text=True
+        done, differs = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+            for words in (["describe", "--always", "--abbrev=10"], ["diff", "--quiet", "HEAD", "--", *CODE])
         )
     except OSError:
         return {"commit": "unknown (no git)"}
-    return {"commit": done.stdout.strip() or "unknown"}
+    return {"commit": (done.stdout.strip() or "unknown") + ("-dirty" if differs.returncode == 1 else "")}
 
 
 def save_provenance(study: Study) -> None:
