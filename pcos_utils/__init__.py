@@ -14,3 +14,5 @@ for _name, _value in {
     "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
 }.items():
     os.environ.setdefault(_name, _value)
+# onnxruntime tells its makers of every session unless this is set before it is loaded; a frame is nobody's business.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -28,6 +28,7 @@ PATIENCE = 10  # seconds for one frame; then the visitor is told so
 BATCH_PATIENCE = 60  # seconds for a batch
 WAITING = 40  # requests in the queue; the next is told that it is full
 AT_ONCE = 2
+SESSIONS = 100  # visitors whom Gradio remembers, 50 kB each; the page itself keeps nothing of them
 # Tighter than the loader's own: a page is open to anybody.
 PIXELS, SIDE = 12_000_000, 8_192
 STYLE = Path(__file__).with_name("page.css")
@@ -191,6 +192,7 @@ def run(folder: str | Path, *, host: str = "127.0.0.1", port: int = 7860, wait: 
         server_name=host, server_port=port, share=False, inbrowser=False, show_error=False, quiet=True, max_threads=16,
         max_file_size=MAX_FILE, allowed_paths=[], enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False,
         run_history=False, footer_links=[], strict_cors=True, prevent_thread_lock=not wait,
+        state_session_capacity=SESSIONS,
         app_kwargs={"middleware": [Middleware(Gate)], "docs_url": None, "redoc_url": None, "openapi_url": None},
         theme=gr.themes.Base(primary_hue="teal", neutral_hue="slate", font=["system-ui", "sans-serif"],
                              font_mono=["ui-monospace", "monospace"]),

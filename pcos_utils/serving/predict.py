@@ -148,7 +148,9 @@ class Served:
 
 
 def _session(path: Path, threads: int | None):
-    # Imported here, so that the command line answers at once where no image is read.
+    # Imported here, so that the command line answers at once where no image is read; and told first, in a Space too,
+    # that it must not report to its makers.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     if not path.exists():

@@ -168,6 +168,22 @@ def test_a_thousand_mutated_images_are_answered_or_refused_in_time(served, tmp_p
     assert 300 < len(refused) < 900 and len(set(refused)) > 2  # both ways are well trodden
 
 
+def test_onnxruntime_does_not_report_to_its_makers(served, tmp_path):
+    (tmp_path / "a.png").write_bytes(png(frame()))
+    # It keeps a session's number in the temporary folder when it reports; in CI it is silent by itself.
+    silent = ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "ORT_RUNNING_UNIT_TESTS")
+    plain = {name: value for name, value in os.environ.items() if name not in silent}
+    for code, reports in (
+        ("import onnxruntime as o; o.SessionOptions()", True),
+        (f"from pcos_utils.serving.predict import Served; Served({str(served)!r}).answer('a.png')", False),
+    ):
+        place = tmp_path / f"reports-{reports}"
+        place.mkdir()
+        words = {"PYTHONPATH": str(ROOT), "TMPDIR": str(place), "https_proxy": "http://127.0.0.1:9"}
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=plain | words)
+        assert (place / ".ses").exists() == reports, list(place.iterdir())
+
+
 def test_torch_is_not_imported_to_answer(served, tmp_path):
     (tmp_path / "a.png").write_bytes(png(frame()))
     code = (
