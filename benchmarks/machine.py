@@ -46,7 +46,7 @@ def pss(process: int) -> float:
 
 
 def ceiling() -> dict[str, float]:
-    """The largest matrix product's speed in this process, operations per second, by precision that the processor has."""
+    """The largest matrix product's speed here, operations per second, by precision that the processor has."""
     import torch
 
     from pcos_utils.models.devices import has_bfloat16
