@@ -86,7 +86,8 @@ def moved(folders: list[Path]) -> pd.DataFrame:
                     rows.append((name, rests, of, column, float(f"{SDS * np.sqrt(mean):.2g}"), origin))
     made = pd.DataFrame(rows, columns=list(check.COLUMNS))
     # A value and the ends of its interval move together: one band for the three.
-    made["column"] = made.column.where(made.table != "metrics", "*")
+    made["column"] = made.column.where((made.table != "metrics") | (made.column == "p"), "*")
+    made = made.sort_values("column", key=lambda names: names == "*", kind="stable")  # the first row that fits counts
     return made.groupby(["table", "rows", "metric", "column", "origin"], sort=False, as_index=False).band.max()[
         made.columns
     ]

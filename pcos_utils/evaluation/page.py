@@ -61,6 +61,7 @@ def build(study: Study, made: dict[str, pd.DataFrame]) -> Path:
         pairs=words.pairs(study),
         hashes=words.hashes(study),
         plan_sentence=plan.sentence(study),
+        plan_changed=plan.changed(study),
         start_warning=words.starts(study, runs),
         split_sentence=readings.split_sentence(int(metric_table.crossing_sources.max())),
         shared_failures=words.shared_failures(made["answers"]),

@@ -82,14 +82,18 @@ def write(study: Study) -> dict:
     return planned | {"supersedes": before}
 
 
-def sentence(study: Study) -> str:
-    """Whether the plan was written before the results that are shown."""
-    plan = json.loads(study.plan_path.read_text())
+def changed(study: Study) -> int:
+    """How many other plans results were made under before this one."""
     digest, records = sha256(study.plan_path), sorted(study.runs_dir.glob("**/run.json"))
     others = {json.loads(path.read_text()).get("plan_sha256") for path in records} - {digest, None}
+    return len(others | set(json.loads(study.plan_path.read_text())["supersedes"]))
+
+
+def sentence(study: Study) -> str:
+    """Whether the plan was written before the results that are shown."""
+    digest, older = sha256(study.plan_path), changed(study)
     text = f"The plan ({digest[:12]}) was written before anything was trained"
-    if others or plan["supersedes"]:
-        older = len(others | set(plan["supersedes"]))
+    if older:
         return (
             f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as "
             "explored, not as planned."

@@ -52,7 +52,7 @@ def built(tmp_path_factory):
         # The runs are not committed; what verify asks of them is tried in test_sabotage.py.
         patch.setattr(page.results, "verify", lambda study, made: None)
         patch.setattr(page.plan, "sentence", lambda study: "The plan was written before.")
-        made = {name: of(name) for name in ("metrics", "comparisons", "thresholds")}
+        made = {name: of(name) for name in ("metrics", "comparisons", "thresholds", "flips")}
         made["answers"] = answers()
         yield made, page.build(config.study(), made), home
 
