@@ -73,7 +73,7 @@ def window(chromium):
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory) -> Path:
     """A served model that knows a scan when it sees one: the committed follicle network, an untrained IustNet."""
-    return export_served(tmp_path_factory.mktemp("shown"), phantoms=24, outline=None)
+    return export_served(tmp_path_factory.mktemp("shown"), phantoms=36, outline=None)
 
 
 @pytest.fixture(scope="session")
