@@ -74,6 +74,7 @@ class _Bounded(io.FileIO):
     limit = MAX_DIRECTORY
 
     def read(self, size: int = -1) -> bytes:
+        """As a file's own; Refused beyond ``limit``."""
         # A zip's directory is read in one piece and unfolds to ten times its size.
         if size is not None and size > self.limit:
             raise Refused("a zip whose directory is too long")
