@@ -272,7 +272,8 @@ def test_a_process_that_is_stopped_leaves_a_part_that_is_continued(get, server, 
     get.target.write_text("the previous state")
     server.moods["x/data"] = [{"cut": 170_000}]
     server.hold = 30
-    process = child(get, server)
+    # A shell's background job ignores interrupts, and so would a child that inherits this.
+    process = child(get, server, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline and not (get.part.exists() and get.part.stat().st_size):
         time.sleep(0.01)
