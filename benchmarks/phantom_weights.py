@@ -3,7 +3,7 @@
     python -m benchmarks.phantom_weights FOLDER     a study whose notebook 02 was run (full); trains what is missing
 
 Each network learns from 1,500 phantoms of each class and is judged on held-out phantoms. Then, unchanged, on the
-study's sources; then under its grouped folds, three repeats, once started from the phantoms' weights at a tenth of the
+study's sources; then under its grouped folds, two repeats, once started from the phantoms' weights at a tenth of the
 learning rate and once from random ones, all else alike. DenseNet201 has the same frozen random features in all arms;
 phantoms teach its head. What is judged is written to phantom_weights.json, with the weights' digests, before a real
 frame is scored; a changed one names those before it.
@@ -33,7 +33,7 @@ from pcos_utils.models.run import images_of
 OUT = config.ROOT / "reports" / "benchmarks"
 SIDES = {"iustnet": 64, "densenet121d": 64, "densenet201": 96}  # px; bounded by the hours of two cores
 EPOCHS = {"iustnet": 12, "densenet121d": 6, "densenet201": 30}  # on phantoms, of which there are many
-PER_CLASS, HELD_OUT, REPEATS, SEED = 1500, 200, 3, 0
+PER_CLASS, HELD_OUT, REPEATS, SEED = 1500, 200, 2, 0
 GENTLE = 0.1  # of the recipe's learning rate, where a network is fine-tuned; fixed beforehand, not tuned
 ZERO, TUNED, SCRATCH = "phantom weights, zero-shot", "phantom weights, fine-tuned", "from scratch"
 RESAMPLES = 2000

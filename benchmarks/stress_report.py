@@ -66,11 +66,11 @@ def markdown(tables: dict[str, pd.DataFrame]) -> str:
     return "\n\n".join(parts)
 
 
-def with_block(text: str, block: str) -> str:
-    """The README with another text between the two marks of this script."""
-    before, rest = text.split("<!-- stress:")
+def with_block(text: str, block: str, name: str = "stress") -> str:
+    """The README with another text between the two marks of a script."""
+    before, rest = text.split(f"<!-- {name}:")
     mark, after = rest.split("-->", 1)
-    return f"{before}<!-- stress:{mark}-->\n{block}\n<!-- /stress -->{after.split('<!-- /stress -->')[1]}"
+    return f"{before}<!-- {name}:{mark}-->\n{block}\n<!-- /{name} -->{after.split(f'<!-- /{name} -->')[1]}"
 
 
 def draw(tables: dict[str, pd.DataFrame], note: str) -> None:

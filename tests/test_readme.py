@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import audit_planted, stress_report, training
+from benchmarks import audit_planted, densenet121d_folds, stress_report, training_report
 from pcos_utils import runner
 from pcos_utils.config import ROOT
 from pcos_utils.evaluation import unfitted
@@ -49,10 +49,17 @@ def test_the_benchmark_is_the_one_in_its_tables():
     assert block.strip() == audit_planted.markdown(*tables)
 
 
-def test_the_training_ratios_are_those_of_its_table():
-    table = pd.read_csv(ROOT / "reports" / "benchmarks" / "training.csv")
-    block = TEXT.split("<!-- training:")[1].split("-->", 1)[1].split("<!-- /training -->")[0]
-    assert block.strip() == training.markdown(table)
+@pytest.mark.parametrize("name", ["training", "training_float32"])
+def test_the_training_ratios_are_those_of_its_table(name):
+    table = pd.read_csv(ROOT / "reports" / "benchmarks" / f"{name}.csv")
+    block = TEXT.split(f"<!-- {name}:")[1].split("-->", 1)[1].split(f"<!-- /{name} -->")[0]
+    assert block.strip() == training_report.markdown(table) and training_report.name_of(table) == name
+
+
+def test_what_densenet121d_shows_is_what_its_tables_say():
+    tables = [pd.read_csv(path) for path in sorted((ROOT / "reports" / "benchmarks").glob("densenet121d_*.csv"))]
+    block = TEXT.split("<!-- densenet121d:")[1].split("-->", 1)[1].split("<!-- /densenet121d -->")[0]
+    assert block.strip() == densenet121d_folds.block(*tables)
 
 
 def test_what_breaks_the_readers_is_what_its_tables_say():

@@ -27,6 +27,8 @@ KEYS = {  # what names a row; of a table that is not here, its place
     "gains": ["first", "second", "metric"],
     "flips": ["model", "flips"],
     "answers": ["model", "source"],
+    "repeats": ["model", "repeat"],
+    "repetition": ["model", "protocol", "of", "label"],
     "thresholds": ["model", "repeat", "fold"],
     "published": ["model", "metric", "way"],
     "published_rerun": ["model", "run", "level"],

@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 
 from pcos_utils.config import CLASS_NAMES
-from pcos_utils.evaluation import metrics, uncertainty
+from pcos_utils.evaluation import metrics, uncertainty, within
 
 # Okabe and Ito's colours, which colour-blind readers tell apart.
 CLASS_COLOURS = {"normal": "#0072B2", "polycystic": "#D55E00"}
@@ -127,13 +127,6 @@ def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     return ax
 
 
-def _roc(table: pd.DataFrame, weights: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    ordered = table.assign(weight=weights).sort_values("probability", ascending=False)
-    positive = (ordered.weight * (ordered.label == 1)).groupby(ordered.probability, sort=False).sum().cumsum()
-    negative = (ordered.weight * (ordered.label == 0)).groupby(ordered.probability, sort=False).sum().cumsum()
-    return np.interp(grid, np.r_[0, negative / negative.iloc[-1]], np.r_[0, positive / positive.iloc[-1]])
-
-
 def _precision(table: pd.DataFrame, weights: np.ndarray, grid: np.ndarray) -> np.ndarray:
     ordered = table.assign(weight=weights).sort_values("probability", ascending=False)
     tp = (ordered.weight * (ordered.label == 1)).cumsum().to_numpy()
@@ -142,9 +135,12 @@ def _precision(table: pd.DataFrame, weights: np.ndarray, grid: np.ndarray) -> np
     return tp[reached] / np.maximum(called[reached], 1e-9)
 
 
-def roc_curve(tables: dict[str, pd.DataFrame], *, ax: plt.Axes, resamples: int = 200) -> plt.Axes:
-    """ROC curves of source tables by model, each with its 95 % band over sources, and the chance line."""
-    return _curves(tables, _roc, ax, resamples, "false positive rate", "recall (true positive rate)", 0.5)
+def roc_curve(judged: dict[str, pd.DataFrame], *, ax: plt.Axes, resamples: int = 200) -> plt.Axes:
+    """ROC curves within folds by model, each with its 95 % band over sources, and the chance line.
+
+    ``judged``: of ``calibration.judged``. The area under a curve is the AUC of ``within.py``.
+    """
+    return _curves(judged, within.roc, ax, resamples, "false positive rate", "recall (true positive rate)", 0.5)
 
 
 def precision_recall_curve(tables: dict[str, pd.DataFrame], *, ax: plt.Axes, resamples: int = 200) -> plt.Axes:
@@ -161,7 +157,7 @@ def _curves(tables, curve, ax, resamples, xlabel, ylabel, prevalence) -> plt.Axe
         colour = MODEL_COLOURS[model]
         ax.plot(grid, height, color=colour, lw=2, label=MODEL_NAMES[model])
         ax.fill_between(grid, low, high, color=colour, alpha=0.12, lw=0)
-    chance = grid if curve is _roc else np.full_like(grid, prevalence)
+    chance = grid if curve is within.roc else np.full_like(grid, prevalence)
     ax.plot(grid, chance, color="k", ls=":", lw=1.2, label="chance")
     ax.set(xlabel=xlabel, ylabel=ylabel, xlim=(0, 1), ylim=(0, 1.02))
     ax.set_aspect("equal")

@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from pcos_utils.config import CLASS_NAMES
 from pcos_utils.evaluation import bootstrap, clinical, comparison, uncertainty
 from pcos_utils.evaluation.figures import MODEL_COLOURS, MODEL_NAMES
 
@@ -149,3 +150,25 @@ def differences(
     ax.grid(axis="y", visible=False)
     ax.legend(fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1))
     return ax
+
+
+def failure_map(answers: pd.DataFrame, *, axes: np.ndarray) -> np.ndarray:
+    """A row a reader, a column a source, coloured where it is called wrong; a panel a class, often missed ones first.
+
+    ``answers``: model, source, label, called. Panels: polycystic, normal; their titles count.
+    """
+    for ax, (label, words) in zip(axes.flat, ((1, "missed"), (0, "called polycystic")), strict=True):
+        own = answers[answers.label == label]
+        wrong = (own.called.astype(bool) != bool(label)).to_numpy(int)
+        wide = own.assign(wrong=wrong).pivot(index="model", columns="source", values="wrong")
+        wide = wide.loc[own.model.unique()]
+        wide = wide[wide.sum().sort_values(ascending=False, kind="stable").index]
+        ax.pcolormesh(wide.to_numpy()[::-1], cmap="Greys", vmin=0, vmax=1.3, edgecolors="0.85", lw=0.3)
+        counts = wide.sum(axis=1)
+        names = [f"{MODEL_NAMES[name]} ({counts[name]})" for name in wide.index]
+        ax.set_yticks(np.arange(len(names)) + 0.5, names[::-1])
+        ax.set_xlabel(f"{wide.shape[1]} {CLASS_NAMES[label]} sources, the most often wrong first")
+        ax.set_title(f"{words} (dark)", fontsize="medium")
+        ax.grid(visible=False)
+        ax.set_xticks([])
+    return axes

@@ -12,7 +12,7 @@ from pcos_utils.config import CAVEAT, ROOT, Study, TooFewSources
 from pcos_utils.data.datasets import facts
 from pcos_utils.evaluation import audit_report, figures_leakage, leakage, plan, readings, report, republished, results
 from pcos_utils.evaluation.bootstrap import LEVEL
-from pcos_utils.evaluation.paper import cards, checklists, limits, pictures, tables, words
+from pcos_utils.evaluation.paper import cards, checklists, limits, pictures, published, tables, words
 from pcos_utils.evaluation.report import read_table, stamp, table_path, trained_models
 from pcos_utils.files import write_text
 from pcos_utils.models import counts
@@ -37,10 +37,11 @@ def build(study: Study, made: dict[str, pd.DataFrame]) -> Path:
     numbered = [
         tables.performance(metric_table),
         tables.comparisons(made["comparisons"]),
-        _optional(study, "published", tables.published),
-        tables.every_metric(republished.point_metrics()) if table_path(study, "published").exists() else None,
-        _optional(study, "published_rerun", tables.rerun),
+        _optional(study, "published", published.published),
+        published.every_metric(republished.point_metrics()) if table_path(study, "published").exists() else None,
+        _optional(study, "published_rerun", published.rerun),
         tables.performance(metric_table, "published") if models else None,
+        tables.repetition(made["repetition"]),
         tables.consequence(metric_table, judged),
         tables.failures(made["answers"]),
     ]
@@ -64,7 +65,9 @@ def build(study: Study, made: dict[str, pd.DataFrame]) -> Path:
         plan_changed=plan.changed(study),
         start_warning=words.starts(study, runs),
         split_sentence=readings.split_sentence(int(metric_table.crossing_sources.max())),
-        shared_failures=words.shared_failures(made["answers"]),
+        repeats=words.repeats(made["repeats"]),
+        robustness=words.robustness(study),
+        shared_failures=readings.shared_failures(made["answers"]),
         republished=_republished(study),
         limits=[*limits.told(study, metric_table, made["comparisons"]), *limits.doubted(made["flips"])],
         cards=cards.model_cards(study, judged, metric_table, audit),
@@ -95,6 +98,8 @@ def _write(study: Study, numbered: list, **content) -> Path:
     own = {f"section:{card['section']}" for card in figures}
     own |= {"section:results-republished"} if "table-published" in numbers else set()
     own |= {"section:results-leakage"} if leaked is not None else set()
+    own |= {"section:results-repetition"} if "table-repetition" in numbers else set()
+    own |= {"section:results-robustness"} if content.get("robustness") else set()
     given = dict(
         study=study,
         title=words.TITLE,

@@ -181,3 +181,15 @@ def calibration_sentence(model: str, table: pd.DataFrame) -> str:
         f"{MODEL_NAMES[model]}: nine of ten probabilities lie between {number(low)} and {number(high)}, around a share "
         f"of {number(table.label.mean())}."
     )
+
+
+def shared_failures(answers: pd.DataFrame) -> str:
+    """How many sources every reader calls wrong, and how many each calls right."""
+    wrong = answers.called.astype(bool) != (answers.label == 1)
+    per_source = wrong.groupby(answers.source).mean()
+    readers = answers.model.nunique()
+    return (
+        f"Of {many(len(per_source), 'source')} all of {many(readers, 'reader')} are wrong about "
+        f"{(per_source == 1).sum()} "
+        f"and right about {(per_source == 0).sum()}."
+    )

@@ -16,6 +16,7 @@ from pcos_utils.data.splits import crossings, roles
 from pcos_utils.evaluation import (
     baselines,
     calibration,
+    clusters,
     comparison,
     guards,
     metrics,
@@ -100,25 +101,29 @@ def table_of(study: Study, name: str) -> pd.DataFrame:
 
 
 def evaluate(study: Study) -> dict[str, pd.DataFrame]:
-    """The tables of a study: metrics, comparisons, gains, thresholds, answers and flips; all are saved.
+    """The tables of a study: metrics, comparisons, gains, thresholds, answers, flips and two more; all are saved.
 
     ``metrics``: all readers under grouped folds by source; the networks also by image, and under the published
     protocol. ``comparisons``: the planned pairs; ``gains``: each network and the count against the simple reader that
-    came out best, which is picked after scoring. ``flips``: of both, if labels were wrong. ``thresholds``: what every
-    fold fixed before it read a test source. ``answers``: of the networks and the count for every source. Raises
-    StudyError where a fold is missing, a source is tested that trained, or a threshold saw test data.
+    came out best, which is picked after scoring. ``flips``: of both, if labels were wrong. ``repeats``: their AUC in
+    each repeat. ``repetition``: how alike the networks' answers to images of one source are, where it has several.
+    ``thresholds``: what every fold fixed before it read a test source. ``answers``: of the networks and the count for
+    every source. Raises StudyError where a fold is missing, a source is tested that trained, or a threshold saw test
+    data.
     """
     for name in judged_names(study):
         guards.as_drawn(study, name, predictions(study, name))
     across = crossings(roles(report.read_table(study, "sources"), "published", 0, 0, study.seed))
     each = {name: judged(study, name) for name in judged_names(study)}
-    rows = [table_of(study, name) for name in each]
+    rows, alike = [table_of(study, name) for name in each], []
     for model in report.trained_models(study):
         images = metrics.by_image(report.predictions(study, model, "grouped"))
         pooled = _at_half(images, study).replace({"metric": {"auc": "auc_pooled"}})
         rows.append(_marked(pooled, model, "grouped", "image"))
         test = report.predictions(study, model, "published")
         guards.as_split(study, model, test)
+        for protocol, table in (("grouped", images), ("published", metrics.by_image(test))):
+            alike.append(clusters.repetition(table).assign(model=model, protocol=protocol))
         for level, table in (("source", metrics.by_source(test)), ("image", metrics.by_image(test))):
             rows.append(_marked(_at_half(table, study), model, "published", level).assign(crossing_sources=across))
     made = pd.concat(rows, ignore_index=True)
@@ -137,6 +142,11 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
     answers = pd.concat(given, ignore_index=True)[["model", *kept]]
     tables = {"metrics": made, "comparisons": compared, "gains": gained, "thresholds": rules.reset_index()}
     tables |= {"answers": answers, "flips": pd.concat(turned, ignore_index=True)}
+    again = [row for name in own for row in _repeats(each[name], name)]
+    tables["repeats"] = pd.DataFrame(again, columns=["model", "repeat", "auc"])
+    columns = ["model", "protocol", *clusters.COLUMNS]
+    of_copies = pd.concat(alike, ignore_index=True)[columns] if alike else pd.DataFrame(columns=columns)
+    tables["repetition"] = of_copies[of_copies.images > of_copies.sources].reset_index(drop=True)
     for name, table in tables.items():
         report.save_table(table, study, name)
     verify(study, tables)
@@ -160,6 +170,11 @@ def main_rows(table: pd.DataFrame, protocol: str = "grouped") -> pd.DataFrame:
     at = uncertainty.BEFOREHAND if protocol == "grouped" else uncertainty.AT_HALF
     chosen = (table.protocol == protocol) & (table.level == "source") & ~table.beside.astype(bool)
     return table[chosen & table["at"].fillna("").astype(str).isin(["", at])]
+
+
+def _repeats(table: pd.DataFrame, model: str) -> list[tuple]:
+    met = {repeat: within.meetings(own) for repeat, own in table.groupby("repeat")}
+    return [(model, repeat, float(within.auc(one, np.ones(len(one.label))))) for repeat, one in met.items()]
 
 
 def _at_half(table: pd.DataFrame, study: Study) -> pd.DataFrame:

@@ -66,6 +66,24 @@ def auc_in_folds(y_true: np.ndarray, score: np.ndarray, fold: np.ndarray, weight
         return right / pairs
 
 
+def roc(judged: pd.DataFrame, weights: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Recall at each false positive rate of ``grid``, its shape: the mean of the folds' curves, by the pairs they hold.
+
+    So the area under it is ``auc``. ``judged``: as of ``meetings``; ``weights``: of its rows, shape (n,).
+    """
+    keys = [key for key in ("repeat", "fold") if key in judged]
+    groups = judged.groupby(keys).indices.values() if keys else [np.arange(len(judged))]
+    label, score, height, pairs = judged.label.to_numpy(), judged.logit.to_numpy(), np.zeros(len(grid)), 0.0
+    for own in groups:
+        found = metrics.weight_by_score(label[own], score[own], weights[own])
+        recall, alarms = (np.r_[0, part[::-1].cumsum()] for part in found)
+        held = recall[-1] * alarms[-1]
+        if held:
+            height += held * np.interp(grid, alarms / alarms[-1], recall / recall[-1])
+            pairs += held
+    return height / pairs if pairs else np.full(len(grid), np.nan)
+
+
 def permuted(found: Meetings, *, permutations: int = 4000, seed: int = 0) -> float:
     """One-sided p that a score ranks no better than chance: labels are dealt anew to the sources.
 

@@ -18,6 +18,7 @@ from pcos_utils.models.recipes import recipe
 from pcos_utils.models.run import images_of
 
 ARM = "ours"
+BLOCK = 16  # channels that onnxruntime's blocked layout takes together, with AVX-512; with AVX2 eight
 
 
 class Fitted(NamedTuple):
@@ -34,11 +35,29 @@ class Answering(nn.Module):
 
     def __init__(self, name: str, network: nn.Module):
         super().__init__()
-        self.name, self.network = name, network.eval()
+        self.name, self.network = name, (padded(network) if name == "iustnet" else network).eval()
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         """Logits, float32 (n,)."""
         return self.network(architectures.prepare(self.name, pixels)).squeeze(1)
+
+
+def padded(network: architectures.IustNet) -> architectures.IustNet:
+    """The same answers from a multiple of BLOCK channels, the further ones all zero.
+
+    Only so does onnxruntime take its fast convolutions; IustNet has 45 channels.
+    """
+    own = network.state_dict()
+    hidden = -(-len(own["block_1.0.bias"]) // BLOCK) * BLOCK
+    wider = architectures.IustNet(network.side, hidden)
+    with torch.no_grad():
+        for name, target in wider.state_dict().items():
+            source = own[name]
+            if name == "classifier.1.weight":  # its columns are channels times places
+                source, target = (part.view(1, -1, (network.side // 4) ** 2) for part in (source, target))
+            target.zero_()
+            target[tuple(slice(size) for size in source.shape)] = source
+    return wider
 
 
 def fit_served(model: str, study: Study) -> Fitted:

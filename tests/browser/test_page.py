@@ -1,5 +1,6 @@
 """The page in a real browser: answers, refusals, a batch, a phone, the dark, the keyboard, and no outside address."""
 
+import base64
 import csv
 import json
 import re
@@ -71,6 +72,22 @@ def test_a_frame_becomes_the_answer_that_the_command_gives(at, shown, phantoms):
     assert at.script("return getComputedStyle(document.querySelector('#outlines .heat')).opacity") == "0.2"
     at.picture("page-map")
     assert at.complaints() == []
+
+
+PASTE = """const done = arguments[1];
+fetch('data:image/png;base64,' + arguments[0]).then(answer => answer.blob())
+  .then(blob => navigator.clipboard.write([new ClipboardItem({'image/png': blob})]))
+  .then(() => done(''), error => done(`${error}`))
+"""
+
+
+def test_a_frame_can_be_pasted(at, shown, phantoms):
+    at.command("Browser.grantPermissions", permissions=["clipboardReadWrite", "clipboardSanitizedWrite"])
+    wanted = Served(shown).answer(phantoms[1])
+    assert at.driver.execute_async_script(PASTE, base64.b64encode(phantoms[1].read_bytes()).decode()) == ""
+    at.click("#frame button[aria-label='Paste from clipboard']")
+    at.wait(".verdict")
+    assert f"Probability of polycystic morphology {100 * wanted.probability:.0f} %" in at.wait("#answer").text
 
 
 def test_what_is_no_scan_is_refused_with_its_reason(at, strangers):

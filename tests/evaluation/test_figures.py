@@ -29,7 +29,7 @@ def table() -> pd.DataFrame:
 
 
 def test_the_roc_curve_is_scikit_learns(table, ax):
-    figures.roc_curve({"iustnet": table}, ax=ax, resamples=20)
+    figures.roc_curve({"iustnet": table.assign(logit=table.probability)}, ax=ax, resamples=20)
     x, y = ax.lines[0].get_data()
     false_positive, true_positive, _ = sk.roc_curve(table.label, table.probability)
     assert np.trapezoid(y, x) == pytest.approx(np.trapezoid(true_positive, false_positive), abs=0.02)

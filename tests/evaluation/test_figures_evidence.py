@@ -78,3 +78,16 @@ def test_differences_show_their_verdicts(table, ax):
     assert [text.get_text().split(",")[0] for text in ax.texts] == rows.verdict.tolist() == ["better", "worse"]
     drawn = [float(line.get_xdata()[0]) for line in ax.lines if line.get_marker() == "o"]
     assert drawn == rows.difference.tolist()
+
+
+def test_the_failure_map_is_dark_where_a_reader_is_wrong(ax):
+    rows = pd.DataFrame({
+        "model": ["iustnet"] * 5 + ["follicles"] * 5, "source": list("abcde") * 2, "label": [1, 1, 0, 0, 0] * 2,
+        "called": [False, True, True, True, False, False, True, False, True, False],
+    })  # fmt: skip
+    figure, axes = plt.subplots(1, 2)
+    figures_evidence.failure_map(rows, axes=axes)
+    dark = [ax.collections[0].get_array().reshape(2, -1).tolist() for ax in axes]
+    # The first reader is drawn on top, which is the last row; the source that most miss comes first.
+    assert dark == [[[1, 0], [1, 0]], [[1, 0, 0], [1, 1, 0]]]
+    assert [label.get_text() for label in axes[1].get_yticklabels()] == ["Follicle count (1)", "IustNet (2)"]

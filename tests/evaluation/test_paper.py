@@ -1,5 +1,6 @@
 """The report as a paper: its links lead somewhere, its numbers come from tables, and it can be read alone."""
 
+import json
 import re
 import subprocess
 from html.parser import HTMLParser
@@ -8,8 +9,9 @@ import pandas as pd
 import pytest
 
 from pcos_utils import config
-from pcos_utils.evaluation import page
+from pcos_utils.evaluation import clusters, page, readings
 from pcos_utils.evaluation.paper import cards, checklists, pdf, pictures, tables, words
+from pcos_utils.files import sha256
 from pcos_utils.models import counts
 
 DEMO = config.ROOT / "reports" / "phantom-demo"
@@ -52,7 +54,7 @@ def built(tmp_path_factory):
         # The runs are not committed; what verify asks of them is tried in test_sabotage.py.
         patch.setattr(page.results, "verify", lambda study, made: None)
         patch.setattr(page.plan, "sentence", lambda study: "The plan was written before.")
-        made = {name: of(name) for name in ("metrics", "comparisons", "thresholds", "flips")}
+        made = {name: of(name) for name in ("metrics", "comparisons", "thresholds", "flips", "repeats", "repetition")}
         made["answers"] = answers()
         yield made, page.build(config.study(), made), home
 
@@ -201,7 +203,7 @@ def test_failures_are_counted_and_the_most_wrong_come_first():
     assert made.rows[0] == ["DenseNet201", "1 of 3", "a_2", "2 of 3", "b_1, b_0"]
     twins = answers().replace({"source": {"normal/b_0.png": "normal/a_0.png"}})
     assert tables.failures(twins).rows[0][2] == "pco/a_2.png"
-    assert words.shared_failures(answers()) == ("Of 6 sources all of 4 readers are wrong about 3 and right about 3.")
+    assert readings.shared_failures(answers()) == ("Of 6 sources all of 4 readers are wrong about 3 and right about 3.")
 
 
 def test_a_table_without_an_interval_says_why():
@@ -209,6 +211,33 @@ def test_a_table_without_an_interval_says_why():
     always = next(row for row in made.rows if row[0] == "Always normal")
     assert always[2] == ".50 [–]" and "[–]: no interval, because all resamples agree." in made.note
     assert [row[-1] for row in made.rows].count("better") == 2
+
+
+def test_repeats_have_a_spread_and_one_repeat_has_none():
+    once = pd.DataFrame({"model": ["iustnet", "follicles"], "repeat": 0, "auc": [0.6, 0.9]})
+    assert words.repeats(once) == ""
+    drawn = pd.DataFrame({"model": "iustnet", "repeat": range(3), "auc": [0.5, 0.6, 0.7]})
+    assert "Over 3 repeats" in words.repeats(drawn) and "IustNet .10 (from .50 to .70)" in words.repeats(drawn)
+
+
+def test_copies_are_worth_few_images_and_without_copies_there_is_no_table():
+    kept = ["model", "protocol", *clusters.COLUMNS]
+    assert tables.repetition(pd.DataFrame(columns=kept)) is None
+    row = ("iustnet", "published", "score", 1, 4, 120, 0.9, 27.1, 120 / 27.1)
+    made = tables.repetition(pd.DataFrame([row, row[:2] + ("right answer",) + row[3:]], columns=kept))
+    assert made.rows == [["IustNet, published protocol, polycystic", "4", "120", ".90", "27.10", "4.43"]]
+    assert made.name == "repetition"
+
+
+def test_what_was_stressed_under_another_plan_is_not_told(tmp_path, monkeypatch):
+    told, study = words.robustness(config.study()), config.study()
+    kept = json.loads((config.ROOT / "reports" / "benchmarks" / "stress.json").read_text())
+    plans = {one["sha256"]["phantom-demo/plan.json"] for one in kept.values()}
+    assert bool(told) == (plans == {sha256(study.plan_path)}) and len(told) in (0, 4)
+    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
+    (tmp_path / "reports" / "phantom-demo").mkdir(parents=True)
+    (tmp_path / "reports" / "phantom-demo" / "plan.json").write_text("{}")
+    assert words.robustness(study) == []
 
 
 @pytest.mark.parametrize(("p", "text"), [(0.0004, "< .001"), (0.0411, ".041"), (1.0, "1.000"), (float("nan"), "–")])

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score, roc_curve
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from pcos_utils.config import StudyError
@@ -101,6 +101,32 @@ def test_rows_without_a_table_of_pairs_give_the_same():
         weights = rng.integers(0, 3, (6, 30)) + 1.0
         given = (judged[name].to_numpy() for name in ("label", "logit", "fold"))
         np.testing.assert_allclose(within.auc_in_folds(*given, weights), within.auc(within.meetings(judged), weights))
+
+
+@pytest.mark.parametrize(("sources", "positives", "folds", "repeats"), [(300, 150, 3, 1), (41, 12, 7, 10)])
+def test_the_area_under_the_roc_is_the_auc_though_folds_are_shifted(sources, positives, folds, repeats):
+    rng, grid = np.random.default_rng(5), np.linspace(0, 1, 2001)
+    judged = folded(rng, sources, positives, folds, repeats)
+    moved = judged.assign(logit=(judged.logit + 5 * judged.fold).round(1))
+    weights = rng.integers(0, 3, sources) + 1.0
+    of_rows = weights[moved.source.str[1:].astype(int)]
+    area = np.trapezoid(within.roc(moved, of_rows, grid), grid)
+    assert area == pytest.approx(float(within.auc(within.meetings(moved), weights)), abs=0.003)
+    height = within.roc(moved, of_rows, grid)
+    assert height[-1] == pytest.approx(1) and (np.diff(height) >= -1e-12).all()
+
+
+def test_where_all_meet_the_roc_is_scikit_learns():
+    judged = folded(np.random.default_rng(6), 30, 11, 1, 1)
+    false_positive, true_positive, _ = roc_curve(judged.label, judged.logit, drop_intermediate=False)
+    on = np.unique(false_positive)
+    highest = [true_positive[false_positive == at].max() for at in on]
+    np.testing.assert_allclose(within.roc(judged, np.ones(30), on), highest)
+
+
+def test_a_fold_without_both_classes_has_no_curve():
+    apart = pd.DataFrame({"source": list("abcd"), "label": [1, 1, 0, 0], "logit": range(4), "fold": [0, 0, 1, 1]})
+    assert np.isnan(within.roc(apart, np.ones(4), np.linspace(0, 1, 5))).all()
 
 
 def test_a_permutation_never_says_zero_and_finds_a_good_ranking():

@@ -16,7 +16,7 @@ from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data import images, phantom
 from pcos_utils.data.grey import grey
 from pcos_utils.models import architectures, follicles, unet
-from pcos_utils.serving import command, evidence, export, predict
+from pcos_utils.serving import command, evidence, export, fit, predict
 from tests.serving.made import SIDE, fitted
 
 
@@ -38,16 +38,27 @@ def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("side", [32, 64])
+def test_more_channels_say_the_same(side):
+    network = architectures.IustNet(side).eval()
+    wider, x = fit.padded(network).eval(), torch.rand(5, 3, side, side)
+    assert wider.block_1[0].out_channels % fit.BLOCK == 0 and wider.block_1[0].out_channels > 45
+    with torch.inference_mode():
+        torch.testing.assert_close(wider(x), network(x), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["iustnet", "densenet121d", "densenet201"])
 def test_logits_are_torchs_on_200_images(name, tmp_path):
     network = fitted(name).network
+    torch.manual_seed(0)
+    trained = architectures.build(name, SIDE).eval()  # what was exported, before it was made ready for it
     example = np.zeros((1, SIDE, SIDE, 3), np.uint8)
     assert export.to_onnx(network, example, tmp_path / "one.onnx", "pixels") <= export.AGREEMENT
     session = predict._session(tmp_path / "one.onnx", 1)
     drawn = np.random.default_rng(1).integers(0, 256, (200, SIDE, SIDE, 3), dtype=np.uint8)
     # The published order of normalising and turning grey is that of training, asked of training's own function.
     with torch.inference_mode():
-        wanted = network.network(architectures.prepare(name, torch.from_numpy(drawn))).squeeze(1).numpy()
+        wanted = trained(architectures.prepare(name, torch.from_numpy(drawn))).squeeze(1).numpy()
     for batch in (1, 50):
         found = np.concatenate([session.run(None, {"pixels": part})[0] for part in np.split(drawn, 200 // batch)])
         assert np.abs(found - wanted).max() < 1e-4

@@ -10,10 +10,9 @@ from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.evaluation import clinical, metrics
 from pcos_utils.evaluation.bootstrap import LEVEL
 from pcos_utils.evaluation.figures import MODEL_NAMES
-from pcos_utils.evaluation.readings import interval, many, number, verdict
+from pcos_utils.evaluation.readings import many, number, verdict
 from pcos_utils.evaluation.results import TITLES, main_rows
 
-WAYS = {"naive": "by images, as if independent", "frames": "by frames, exact"}
 METRICS = {"auc": "AUC", "balanced_accuracy": "Balanced accuracy"} | {
     name: metrics.METRICS[name] for name in ("recall", "specificity", "mcc", "average_precision", "brier")
 }
@@ -122,48 +121,6 @@ def comparisons(table: pd.DataFrame) -> Table:
     return Table("comparisons", "Planned comparisons", note + _why(reasons), columns, rows)
 
 
-def published(table: pd.DataFrame) -> Table:
-    """The published numbers, each with the interval that every way of counting gives it."""
-    ways = list(dict.fromkeys(table.way))
-    rows = []
-    for (model, metric), own in table.groupby(["model", "metric"], sort=False):
-        of = own.set_index("way")
-        cells = [f"{interval(of.loc[way])}, n = {of.n[way]:.3g}" for way in ways]
-        rows.append([f"{MODEL_NAMES[model]}, {metric}", *cells])
-    titles = [WAYS.get(way, way.replace("n_eff", "by effective number, correlation")) for way in ways]
-    note = (
-        "By images: Wilson's interval, which takes each copy for a picture of its own, as is usual. By frames: "
-        "exact, on "
-        "the frames behind the copies. By effective number: exact, on the images that copies are worth at that "
-        "correlation among the copies of one frame."
-    )
-    columns = ["Network, metric", *(title.capitalize() for title in titles)]
-    return Table("published", "The published numbers, read again", note, columns, rows)
-
-
-def every_metric(table: pd.DataFrame) -> Table:
-    """The published four counts as every metric: points alone."""
-    names = list(table.columns[1:])
-    rows = [[_upper(name.replace("_", " ")), *(number(value) for value in table[name])] for name in names]
-    note = "No intervals: which frames a network called right together, in both classes, is not published."
-    columns = ["Metric", *(MODEL_NAMES[model] for model in table.model)]
-    return Table("published-metrics", "The published counts as every metric", note, columns, rows)
-
-
-def rerun(table: pd.DataFrame) -> Table:
-    """The published recipe run once more, beside the published counts."""
-    rows = []
-    for row in table.itertuples():
-        batch = "–" if pd.isna(row.accuracy_by_batch) else f"{row.accuracy_by_batch:.3f}"
-        counts = [str(value) for value in (row.n, row.tp, row.fn, row.fp, row.tn)]
-        rows.append(
-            [f"{MODEL_NAMES[row.model]}, {row.run}, by {row.level}", *counts, f"{row.accuracy_by_count:.3f}", batch]
-        )
-    note = "The study averaged its accuracy over batches; by plain count it is a little lower."
-    columns = ["Network, run, unit", "n", "TP", "FN", "FP", "TN", "Accuracy by count", "By batch"]
-    return Table("rerun", "The published recipe, run once more", note, columns, rows)
-
-
 def consequence(table: pd.DataFrame, models: list[str]) -> Table:
     """Likelihood ratios, predictive values, calibration and net benefit: a row a metric, a column a reader."""
     chosen = main_rows(table)
@@ -206,6 +163,32 @@ def failures(answers: pd.DataFrame) -> Table:
     )
     columns = ["Reader", "Polycystic, missed", "Most wrong of them", "Normal, called polycystic", "Most wrong of those"]
     return Table("failures", "Sources that were called wrong", note, columns, rows)
+
+
+def repetition(table: pd.DataFrame) -> Table | None:
+    """How many pictures the images of one source are worth, a row for each network, protocol and class; None without.
+
+    ``table``: as of ``results.evaluate``.
+    """
+    rows = []
+    for row in table[table.of == "score"].itertuples():
+        unit = f"{MODEL_NAMES[row.model]}, {row.protocol} protocol, {CLASS_NAMES[row.label]}"
+        numbers = [number(row.correlation), number(row.design_effect), f"{row.effective_images:.3g}"]
+        if pd.isna(row.correlation):
+            numbers = ["undefined"] * 3
+        rows.append([unit, f"{row.sources:,}", f"{row.images:,}", *numbers])
+    note = (
+        "Of the network's score (the logit), within a class, by one-way analysis of variance. The design effect is the "
+        "factor by which copies inflate a variance; images divided by it are the independent ones that they are worth. "
+        "Without an interval: few sources have copies. Intervals here do not rest on these numbers: they draw whole "
+        "sources. Of right and wrong answers: tables/repetition.csv."
+    )
+    columns = ["Network, protocol, class", "Sources", "Images", "Correlation", "Design effect", "Images' worth"]
+    return (
+        Table("repetition", "How much the images of one source repeat each other", note, columns, rows)
+        if rows
+        else None
+    )
 
 
 def span(low: int, high: int) -> str:

@@ -4,11 +4,12 @@ import json
 
 import pandas as pd
 
-from pcos_utils.config import MODELS, Study
+from pcos_utils.config import MODELS, ROOT, Study
 from pcos_utils.data.audit import SOURCES
 from pcos_utils.data.datasets import facts
 from pcos_utils.data.splits import FEWEST_SOURCES
-from pcos_utils.evaluation import baselines, headline, plan, republished
+from pcos_utils.evaluation import baselines, headline, plan, republished, saliency_checks
+from pcos_utils.evaluation import robustness as stress
 from pcos_utils.evaluation.bootstrap import LEVEL
 from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.evaluation.metrics import THRESHOLD
@@ -156,7 +157,7 @@ def metrics_named() -> list[str]:
     return [
         f"Primary: {plan.RULES['primary_metric'].upper()} by source, {plan.RULES['auc']}; scores of different folds "
         "are not compared, because each fold's calibration knows the base rate of what it was shown (average precision "
-        "and the curves do pool the calibrated scores of all folds). Secondary: "
+        "and precision over recall do pool the calibrated scores of all folds). Secondary: "
         f"{plan.RULES['secondary_metrics'][0].replace('below', 'fixed beforehand')}. "
         "Besides: average precision with the prevalence as its line, MCC, Brier score with its baseline, likelihood "
         "ratios, predictive values at stated prevalences, calibration and net benefit. Image-level numbers stand in "
@@ -200,13 +201,33 @@ def starts(study: Study, runs: pd.DataFrame | None) -> str:
     return told if "Without" in told else ""
 
 
-def shared_failures(answers: pd.DataFrame) -> str:
-    """How many sources every reader calls wrong, and how many each calls right."""
-    wrong = answers.called.astype(bool) != (answers.label == 1)
-    per_source = wrong.groupby(answers.source).mean()
-    readers = answers.model.nunique()
+def repeats(table: pd.DataFrame) -> str:
+    """How far the AUC moves when folds, first weights and order of pictures are drawn anew; empty for one repeat."""
+    drawn = table.groupby("model", sort=False).auc
+    told = [
+        f"{MODEL_NAMES[model]} {number(own.std(ddof=1))} (from {number(own.min())} to {number(own.max())})"
+        for model, own in drawn
+        if len(own) > 1
+    ]
+    if not told:
+        return ""
     return (
-        f"Of {many(len(per_source), 'source')} all of {many(readers, 'reader')} are wrong about "
-        f"{(per_source == 1).sum()} "
-        f"and right about {(per_source == 0).sum()}."
+        f"Over {many(int(drawn.size().max()), 'repeat')}, each with folds, first weights and order of pictures of its "
+        f"own, the AUC has a standard deviation of {'; '.join(told)}. That is the chance of training, of which the "
+        "intervals know nothing."
     )
+
+
+def robustness(study: Study) -> list[str]:
+    """What breaks the readers and where their maps lie, if it was checked under this study's plan; else nothing."""
+    place = ROOT / "reports" / "benchmarks"
+    if not (place / "stress.json").exists():
+        return []
+    plans = {
+        one["sha256"].get(f"{study.name}/plan.json") for one in json.loads((place / "stress.json").read_text()).values()
+    }
+    if plans != {sha256(study.plan_path)}:
+        return []
+    curves, shares = (pd.read_csv(place / f"stress_{name}.csv") for name in ("curves", "shares"))
+    made = [stress.sentence(own, TITLES[name]) for name, own in curves.groupby("reader", sort=False)]
+    return [*made, saliency_checks.sentence(shares, TITLES)]
