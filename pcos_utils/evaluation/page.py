@@ -202,6 +202,7 @@ def _environment() -> Environment:
 
 
 def _bold(text: str) -> str:
-    """Markdown's ``**words**`` and ``*words*`` as HTML; everything else escaped."""
-    safe = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escape(text)))
+    """Markdown's ``**words**``, ``*words*`` and code as HTML; everything else escaped."""
+    safe = re.sub(r"`(.+?)`", r"<code>\1</code>", str(escape(text)))
+    safe = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", safe)
     return Markup(re.sub(r"\*(.+?)\*", r"<em>\1</em>", safe))

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pcos_utils.evaluation import clinical, metrics
 from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.evaluation.paper.tables import Table
 from pcos_utils.evaluation.readings import interval, number
@@ -31,7 +32,8 @@ def published(table: pd.DataFrame) -> Table:
 def every_metric(table: pd.DataFrame) -> Table:
     """The published four counts as every metric: points alone."""
     names = list(table.columns[1:])
-    rows = [[name.replace("_", " ").capitalize(), *(number(value) for value in table[name])] for name in names]
+    titles = metrics.METRICS | clinical.CLINICAL | {"npv": "negative predictive value"}
+    rows = [[titles[name][0].upper() + titles[name][1:], *(number(value) for value in table[name])] for name in names]
     note = "No intervals: which frames a network called right together, in both classes, is not published."
     columns = ["Metric", *(MODEL_NAMES[model] for model in table.model)]
     return Table("published-metrics", "The published counts as every metric", note, columns, rows)
