@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
+from benchmarks.stress_report import README, with_block
 from pcos_utils import config
 from pcos_utils.data import images, manifest
 from pcos_utils.data import shards as shard_files
 from pcos_utils.data.effects import Effects
-from pcos_utils.evaluation import figures, figures_evidence, unfitted
-from pcos_utils.files import appearing, write_csv
+from pcos_utils.evaluation import figures, figures_evidence, readings, unfitted
+from pcos_utils.files import appearing, write_csv, write_text
 from pcos_utils.models import counts, devices, follicles, pretraining
 
 ARMS = {
@@ -85,6 +86,25 @@ def draw(table: pd.DataFrame) -> None:
             ax.figure.savefig(path, bbox_inches="tight", metadata=metadata)
 
 
+def block(table: pd.DataFrame) -> str:
+    """What the README says of the table: a row an arm."""
+    cells = table.assign(cell=table.apply(readings.interval, axis=1)).set_index(["arm", "on", "metric"]).cell
+    wanted = [("phantoms", "dice_follicle"), ("phantoms", "spearman")] + [(on, "auc") for on in table.on.unique()]
+    names = {"dice_follicle": "Dice", "spearman": "rank correlation", "auc": "AUC"}
+    lines = ["| trained on | " + " | ".join(f"{on}: {names[metric]}" for on, metric in wanted) + " |"]
+    lines.append("|---" * (len(wanted) + 1) + "|")
+    for arm in table.arm.unique():
+        own = [cells[arm, on, metric].replace(" [no interval]", "") for on, metric in wanted]
+        lines.append(f"| {arm} | {' | '.join(own)} |")
+    sources = table[table.metric == "auc"].groupby("on", sort=False).sources.first()
+    counted = ", ".join(
+        f"{count} {on}" if on == "phantoms" else f"{count} sources of {on}" for on, count in sources.items()
+    )
+    return "\n".join(
+        [*lines, "", f"*{table.seeds.iloc[0]} seeds; {counted}; Dice over all pixels, without an interval.*"]
+    )
+
+
 def main() -> None:
     """Trains, judges, and writes the table and its figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -113,6 +133,8 @@ def main() -> None:
     table = pd.DataFrame(rows).assign(seeds=len(SEEDS))
     write_csv(OUT / "ablations.csv", table.round(4))
     draw(table)
+    text = block(pd.read_csv(OUT / "ablations.csv"))
+    write_text(README, with_block(README.read_text(), text, "ablations"))
 
 
 if __name__ == "__main__":

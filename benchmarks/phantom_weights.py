@@ -3,7 +3,7 @@
     python -m benchmarks.phantom_weights FOLDER     a study whose notebook 02 was run (full); trains what is missing
 
 Each network learns from 1,500 phantoms of each class and is judged on held-out phantoms. Then, unchanged, on the
-study's sources; then under its grouped folds, two repeats, once started from the phantoms' weights at a tenth of the
+study's sources; then under its grouped folds, one repeat, once started from the phantoms' weights at a tenth of the
 learning rate and once from random ones, all else alike. DenseNet201 has the same frozen random features in all arms;
 phantoms teach its head. What is judged is written to phantom_weights.json, with the weights' digests, before a real
 frame is scored; a changed one names those before it.
@@ -20,12 +20,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.stress_report import README, with_block
 from pcos_utils import config
 from pcos_utils.config import Study
 from pcos_utils.data import cache, images, manifest, phantom, splits
 from pcos_utils.data import shards as shard_files
-from pcos_utils.evaluation import calibration, comparison, within
-from pcos_utils.files import sha256, write_csv, write_json
+from pcos_utils.evaluation import calibration, comparison, readings, within
+from pcos_utils.evaluation.figures import MODEL_NAMES
+from pcos_utils.files import sha256, write_csv, write_json, write_text
 from pcos_utils.models import architectures, counts, devices, features, pretraining, training, weights
 from pcos_utils.models.recipes import EPOCHS_ON_CPU, RECIPES, Recipe
 from pcos_utils.models.run import images_of
@@ -33,7 +35,7 @@ from pcos_utils.models.run import images_of
 OUT = config.ROOT / "reports" / "benchmarks"
 SIDES = {"iustnet": 64, "densenet121d": 64, "densenet201": 96}  # px; bounded by the hours of two cores
 EPOCHS = {"iustnet": 12, "densenet121d": 6, "densenet201": 30}  # on phantoms, of which there are many
-PER_CLASS, HELD_OUT, REPEATS, SEED = 1500, 200, 2, 0
+PER_CLASS, HELD_OUT, REPEATS, SEED = 1500, 200, 1, 0
 GENTLE = 0.1  # of the recipe's learning rate, where a network is fine-tuned; fixed beforehand, not tuned
 ZERO, TUNED, SCRATCH = "phantom weights, zero-shot", "phantom weights, fine-tuned", "from scratch"
 RESAMPLES = 2000
@@ -141,6 +143,23 @@ def frames(used: pd.DataFrame, study: Study, side: int) -> np.ndarray:
     return cache.stack(used.assign(file=used.path, copy=0), study.image_dir, side, study.data_dir / "cache")
 
 
+def block(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """What the README says of the two tables: AUCs by network and arm, and what fine-tuning gains."""
+    real = next(on for on in judged.on.unique() if on != "phantoms")
+    cells = judged.assign(cell=judged.apply(readings.interval, axis=1)).set_index(["model", "arm", "on"]).cell
+    titles = ["network", "phantoms, never seen", *(f"{real}: {arm}" for arm in (ZERO, TUNED, SCRATCH))]
+    lines = [f"| {' | '.join(titles)} | fine-tuned less from scratch |", "|---" * 6 + "|"]
+    gains = compared[compared.metric == "auc"].rename(columns={"difference": "value"})
+    for model in SIDES:
+        own = [cells[model, ZERO, "phantoms"], *(cells[model, arm, real] for arm in (ZERO, TUNED, SCRATCH))]
+        gain = gains[gains["first"].str.startswith(f"{model},")].iloc[0]
+        lines.append(f"| {MODEL_NAMES[model]} | {' | '.join(own)} | {readings.interval(gain)}, {gain.verdict} |")
+    n = judged.groupby("on").sources.max()
+    how = f"*AUC on {n['phantoms']} phantoms and on {n[real]} sources of {real}; pixels a side: "
+    sides = ", ".join(f"{MODEL_NAMES[model]} {side}" for model, side in SIDES.items())
+    return "\n".join([*lines, "", f"{how}{sides}.*"])
+
+
 def main() -> None:
     """Trains, judges, prints and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -178,6 +197,8 @@ def main() -> None:
     for name, made in (("", pd.DataFrame(rows)), ("_pairs", compared)):
         write_csv(OUT / f"phantom_weights{name}.csv", made.round(4))
         print(made.to_string(index=False))
+    tables = [pd.read_csv(OUT / f"phantom_weights{name}.csv") for name in ("", "_pairs")]
+    write_text(README, with_block(README.read_text(), block(*tables), "phantom-weights"))
 
 
 if __name__ == "__main__":

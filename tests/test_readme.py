@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import audit_planted, densenet121d_folds, stress_report, training_report
+from benchmarks import ablations, audit_planted, densenet121d_folds, phantom_weights, stress_report, training_report
 from pcos_utils import runner
 from pcos_utils.config import ROOT
 from pcos_utils.evaluation import unfitted
@@ -60,6 +60,15 @@ def test_what_densenet121d_shows_is_what_its_tables_say():
     tables = [pd.read_csv(path) for path in sorted((ROOT / "reports" / "benchmarks").glob("densenet121d_*.csv"))]
     block = TEXT.split("<!-- densenet121d:")[1].split("-->", 1)[1].split("<!-- /densenet121d -->")[0]
     assert block.strip() == densenet121d_folds.block(*tables)
+
+
+@pytest.mark.parametrize(("name", "files"), [("ablations", ["ablations"]), ("phantom-weights", ["", "_pairs"])])
+def test_what_phantoms_teach_is_what_the_tables_say(name, files):
+    script = ablations if name == "ablations" else phantom_weights
+    stem = "" if name == "ablations" else "phantom_weights"
+    tables = [pd.read_csv(ROOT / "reports" / "benchmarks" / f"{stem}{part}.csv") for part in files]
+    block = TEXT.split(f"<!-- {name}:")[1].split("-->", 1)[1].split(f"<!-- /{name} -->")[0]
+    assert block.strip() == script.block(*tables)
 
 
 def test_what_breaks_the_readers_is_what_its_tables_say():
