@@ -19,14 +19,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import spearmanr
 
 from benchmarks.stress_report import README, with_block
 from pcos_utils import config
 from pcos_utils.config import Study
 from pcos_utils.data import cache, images, manifest, phantom, splits
 from pcos_utils.data import shards as shard_files
-from pcos_utils.evaluation import calibration, comparison, readings, within
+from pcos_utils.evaluation import calibration, comparison, readings, results, within
 from pcos_utils.evaluation.figures import MODEL_NAMES
+from pcos_utils.evaluation.readings import number
 from pcos_utils.files import sha256, write_csv, write_json, write_text
 from pcos_utils.models import architectures, counts, devices, features, pretraining, training, weights
 from pcos_utils.models.recipes import EPOCHS_ON_CPU, RECIPES, Recipe
@@ -138,13 +140,22 @@ def in_folds(model: str, study: Study, start: Path | None) -> pd.DataFrame:
     return calibration.judged(pd.concat(parts, ignore_index=True))
 
 
+def leanings(used: pd.DataFrame, study: Study, logit: np.ndarray, model: str) -> dict:
+    """Rank correlations, over the study's images, of zero-shot logits with mean brightness and with the follicle count:
+    what a ranking may rest on."""
+    bright = [images.load(study.image_dir / path).mean() for path in used.path]
+    count = results.counted(study).set_index("path")["count"].reindex(used.path).to_numpy()
+    made = {f"with_{name}": spearmanr(logit, value)[0] for name, value in (("brightness", bright), ("count", count))}
+    return {"model": model, **made, "images": len(used)}
+
+
 def frames(used: pd.DataFrame, study: Study, side: int) -> np.ndarray:
     """The study's used images, uint8 (n, side, side, 3)."""
     return cache.stack(used.assign(file=used.path, copy=0), study.image_dir, side, study.data_dir / "cache")
 
 
-def block(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
-    """What the README says of the two tables: AUCs by network and arm, and what fine-tuning gains."""
+def block(judged: pd.DataFrame, compared: pd.DataFrame, leant: pd.DataFrame) -> str:
+    """What the README says of the tables: AUCs by network and arm, what fine-tuning gains, what zero-shot follows."""
     real = next(on for on in judged.on.unique() if on != "phantoms")
     cells = judged.assign(cell=judged.apply(readings.interval, axis=1)).set_index(["model", "arm", "on"]).cell
     titles = ["network", "phantoms, never seen", *(f"{real}: {arm}" for arm in (ZERO, TUNED, SCRATCH))]
@@ -157,7 +168,15 @@ def block(judged: pd.DataFrame, compared: pd.DataFrame) -> str:
     n = judged.groupby("on").sources.max()
     how = f"*AUC on {n['phantoms']} phantoms and on {n[real]} sources of {real}; pixels a side: "
     sides = ", ".join(f"{MODEL_NAMES[model]} {side}" for model, side in SIDES.items())
-    return "\n".join([*lines, "", f"{how}{sides}.*"])
+    told = [
+        f"{MODEL_NAMES[row.model]} {number(row.with_brightness)} and {number(row.with_count)}"
+        for row in leant.itertuples()
+    ]
+    follows = (
+        f"Over {leant.images.iloc[0]} images the zero-shot logits have rank correlations with mean brightness and "
+    )
+    follows += f"with the follicle count of {'; '.join(told)}."
+    return "\n".join([*lines, "", f"{how}{sides}.* {follows}"])
 
 
 def main() -> None:
@@ -182,10 +201,11 @@ def main() -> None:
     earlier = before.pop("supersedes")
     earlier += [sha256(place)] if before and before != json.loads(json.dumps(planned)) else []
     write_json(place, planned | {"supersedes": earlier})
-    judged = {}
+    judged, leant = {}, []
     for model, start in starts.items():
         network = begin(model, SEED, start)
         logit = answers(model, network, torch.from_numpy(frames(used, study, SIDES[model])))
+        leant.append(leanings(used, study, logit, model))
         scored = used[["source", "label"]].assign(logit=logit).groupby("source").mean().reset_index()
         rows.append(row(model, ZERO, study.data_name, within.meetings(scored)))
         for arm, begun in ((TUNED, start), (SCRATCH, None)):
@@ -194,10 +214,10 @@ def main() -> None:
             print(rows[-1], flush=True)
     pairs = [(f"{model}, {TUNED}", f"{model}, {SCRATCH}") for model in starts]
     compared = comparison.comparison_table(judged, pairs, resamples=RESAMPLES)
-    for name, made in (("", pd.DataFrame(rows)), ("_pairs", compared)):
+    for name, made in (("", pd.DataFrame(rows)), ("_pairs", compared), ("_leanings", pd.DataFrame(leant))):
         write_csv(OUT / f"phantom_weights{name}.csv", made.round(4))
         print(made.to_string(index=False))
-    tables = [pd.read_csv(OUT / f"phantom_weights{name}.csv") for name in ("", "_pairs")]
+    tables = [pd.read_csv(OUT / f"phantom_weights{name}.csv") for name in ("", "_pairs", "_leanings")]
     write_text(README, with_block(README.read_text(), block(*tables), "phantom-weights"))
 
 

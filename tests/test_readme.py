@@ -62,7 +62,9 @@ def test_what_densenet121d_shows_is_what_its_tables_say():
     assert block.strip() == densenet121d_folds.block(*tables)
 
 
-@pytest.mark.parametrize(("name", "files"), [("ablations", ["ablations"]), ("phantom-weights", ["", "_pairs"])])
+@pytest.mark.parametrize(
+    ("name", "files"), [("ablations", ["ablations"]), ("phantom-weights", ["", "_pairs", "_leanings"])]
+)
 def test_what_phantoms_teach_is_what_the_tables_say(name, files):
     script = ablations if name == "ablations" else phantom_weights
     stem = "" if name == "ablations" else "phantom_weights"
