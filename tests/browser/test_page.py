@@ -231,7 +231,7 @@ def test_no_request_leaves_this_machine(window, page, phantoms):
 
 def test_a_full_queue_is_told_and_the_next_try_answered(window, shown, phantoms, tmp_path):
     port, asked = free_port(), []
-    with crowded(shown, port, waiting=1, seconds=3, log=tmp_path / "log.txt") as address:
+    with crowded(shown, port, waiting=1, seconds=6, log=tmp_path / "log.txt") as address:
         window.open(address, UPLOAD)
         clients = [Client(address, verbose=False) for _ in range(3)]
         for client in clients:  # two are answered at once and one waits
