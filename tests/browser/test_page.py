@@ -234,9 +234,12 @@ def test_a_full_queue_is_told_and_the_next_try_answered(window, shown, phantoms,
     with crowded(shown, port, waiting=1, seconds=6, log=tmp_path / "log.txt") as address:
         window.open(address, UPLOAD)
         clients = [Client(address, verbose=False) for _ in range(3)]
-        for client in clients:  # two are answered at once and one waits
+        for client, state in zip(clients, ("PROCESSING", "PROCESSING", "IN_QUEUE"), strict=True):
             asked.append(client.submit(handle_file(phantoms[0]), api_name="/predict"))
-            time.sleep(0.3)
+            until = time.monotonic() + 20
+            while asked[-1].status().code.name != state and time.monotonic() < until:
+                time.sleep(0.05)
+            assert asked[-1].status().code.name == state
         give(window, UPLOAD, phantoms[1])
         told = window.wait(".toast-body", "busy").text
         window.picture("page-queue")
