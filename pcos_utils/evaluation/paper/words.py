@@ -170,8 +170,8 @@ def intervals(study: Study) -> list[str]:
     return [
         f"Intervals at {LEVEL:.0%}: {plan.RULES['intervals'].split(': ', 1)[1]}; {study.resamples:,} resamples of "
         "whole sources, stratified by class. Their coverage where all sources are compared was simulated "
-        "(reports/benchmarks/interval_coverage.csv), that of the AUC within folds by a test. With fewer than "
-        f"{FEW} sources of a class a bootstrap interval is too narrow, and the row says so.",
+        "(interval_coverage.csv in reports/benchmarks), and within folds, of differences too (folds_coverage.csv). "
+        f"With fewer than {FEW} sources of a class a bootstrap interval is too narrow, and the row says so.",
         f"Sample size: what there is. A test set needs {max(FEWEST_SOURCES, study.folds)} sources of each class; with "
         "fewer no score is given, because even a faultless reader could not be told from a coin.",
     ]
