@@ -80,7 +80,8 @@ def draw(table: pd.DataFrame) -> None:
     _, axes = plt.subplots(len(panels), 1, figsize=(7, 2.5 * len(panels)), squeeze=False, layout="constrained")
     for ax, (on, metric, words) in zip(axes[:, 0], panels, strict=True):
         rows = table[(table.on == on) & (table.metric == metric)].rename(columns={"arm": "name"})
-        figures_evidence.forest(rows.reset_index(drop=True), ax=ax, xlabel=words)
+        none = 0.0 if metric == "spearman" else 0.5
+        figures_evidence.forest(rows.reset_index(drop=True), ax=ax, chance=none, xlabel=words)
     for suffix, metadata in ((".png", {}), (".svg", {"Date": None})):
         with appearing(OUT / f"ablations{suffix}") as path:
             ax.figure.savefig(path, bbox_inches="tight", metadata=metadata)
