@@ -12,7 +12,7 @@ import argparse
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.stress_report import with_block
+from benchmarks.stress_report import OUT, README, with_block
 from pcos_utils import config
 from pcos_utils.config import Study
 from pcos_utils.data import manifest
@@ -23,7 +23,7 @@ from pcos_utils.models.devices import engine_for
 from pcos_utils.models.recipes import recipe
 from pcos_utils.models.run import Job, execute
 
-NAME, OUT, README = "densenet121d", config.ROOT / "reports" / "benchmarks", config.ROOT / "README.md"
+NAME = "densenet121d"
 PAIRS = [(NAME, plan.REFERENCE), (counts.NAME, NAME)]
 
 

@@ -101,7 +101,7 @@ def table_of(study: Study, name: str) -> pd.DataFrame:
 
 
 def evaluate(study: Study) -> dict[str, pd.DataFrame]:
-    """The tables of a study: metrics, comparisons, gains, thresholds, answers, flips and two more; all are saved.
+    """The tables of a study: metrics, comparisons, gains and those named below; all are saved.
 
     ``metrics``: all readers under grouped folds by source; the networks also by image, and under the published
     protocol. ``comparisons``: the planned pairs; ``gains``: each network and the count against the simple reader that
@@ -122,9 +122,10 @@ def evaluate(study: Study) -> dict[str, pd.DataFrame]:
         rows.append(_marked(pooled, model, "grouped", "image"))
         test = report.predictions(study, model, "published")
         guards.as_split(study, model, test)
-        for protocol, table in (("grouped", images), ("published", metrics.by_image(test))):
+        copies = metrics.by_image(test)
+        for protocol, table in (("grouped", images), ("published", copies)):
             alike.append(clusters.repetition(table).assign(model=model, protocol=protocol))
-        for level, table in (("source", metrics.by_source(test)), ("image", metrics.by_image(test))):
+        for level, table in (("source", metrics.by_source(test)), ("image", copies)):
             rows.append(_marked(_at_half(table, study), model, "published", level).assign(crossing_sources=across))
     made = pd.concat(rows, ignore_index=True)
     sources = {name: calibration.by_source(table) for name, table in each.items()}
