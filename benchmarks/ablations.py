@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import spearmanr
 
-from benchmarks.stress_report import README, with_block
+from benchmarks.stress_report import README
 from pcos_utils import config
 from pcos_utils.data import images, manifest
 from pcos_utils.data import shards as shard_files
@@ -23,6 +23,7 @@ from pcos_utils.data.effects import Effects
 from pcos_utils.evaluation import figures, figures_evidence, readings, unfitted
 from pcos_utils.files import appearing, write_csv, write_text
 from pcos_utils.models import counts, devices, follicles, pretraining
+from pcos_utils.runner import with_block
 
 ARMS = {
     "3,000 phantoms": (1500, {}),

@@ -12,7 +12,7 @@ import argparse
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.stress_report import OUT, README, with_block
+from benchmarks.stress_report import OUT, README
 from pcos_utils import config
 from pcos_utils.config import Study
 from pcos_utils.data import manifest
@@ -22,6 +22,7 @@ from pcos_utils.models import counts, sweep
 from pcos_utils.models.devices import engine_for
 from pcos_utils.models.recipes import recipe
 from pcos_utils.models.run import Job, execute
+from pcos_utils.runner import with_block
 
 NAME = "densenet121d"
 PAIRS = [(NAME, plan.REFERENCE), (counts.NAME, NAME)]

@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
-from benchmarks.stress_report import README, with_block
+from benchmarks.stress_report import README
 from pcos_utils import config
 from pcos_utils.config import Study
 from pcos_utils.data import cache, images, manifest, phantom, splits
@@ -33,6 +33,7 @@ from pcos_utils.files import sha256, write_csv, write_json, write_text
 from pcos_utils.models import architectures, counts, devices, features, pretraining, training, weights
 from pcos_utils.models.recipes import EPOCHS_ON_CPU, RECIPES, Recipe
 from pcos_utils.models.run import images_of
+from pcos_utils.runner import with_block
 
 OUT = config.ROOT / "reports" / "benchmarks"
 SIDES = {"iustnet": 64, "densenet121d": 64, "densenet201": 96}  # px; bounded by the hours of two cores

@@ -11,6 +11,7 @@ from pcos_utils.evaluation import figures, figures_stress, relabelled, results, 
 from pcos_utils.evaluation import saliency_checks as checks
 from pcos_utils.files import alone_in, appearing, write_csv, write_json, write_text
 from pcos_utils.models import counts
+from pcos_utils.runner import with_block
 
 OUT, README = config.ROOT / "reports" / "benchmarks", config.ROOT / "README.md"
 TABLES = ("curves", "checks", "shares", "definitions", "flips")
@@ -66,13 +67,6 @@ def markdown(tables: dict[str, pd.DataFrame]) -> str:
     return "\n\n".join(parts)
 
 
-def with_block(text: str, block: str, name: str = "stress") -> str:
-    """The README with another text between the two marks of a script."""
-    before, rest = text.split(f"<!-- {name}:")
-    mark, after = rest.split("-->", 1)
-    return f"{before}<!-- {name}:{mark}-->\n{block}\n<!-- /{name} -->{after.split(f'<!-- /{name} -->')[1]}"
-
-
 def draw(tables: dict[str, pd.DataFrame], note: str) -> None:
     """Nothing; the figures are written as PNG and SVG."""
     matplotlib.use("agg")
@@ -100,5 +94,5 @@ def write(note: str) -> str:
     tables = read()
     draw(tables, note)
     block = markdown(tables)
-    write_text(README, with_block(README.read_text(), block))
+    write_text(README, with_block(README.read_text(), block, "stress"))
     return block

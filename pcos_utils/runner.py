@@ -101,16 +101,20 @@ def refresh_all(executed: Path) -> None:
     refresh_readme()
 
 
+def with_block(text: str, block: str, name: str) -> str:
+    """The README with another text between the two marks of a name; what the first mark says of itself stays."""
+    before, rest = text.split(f"<!-- {name}:")
+    mark, after = rest.split("-->", 1)
+    return f"{before}<!-- {name}:{mark}-->\n{block}\n<!-- /{name} -->{after.split(f'<!-- /{name} -->')[1]}"
+
+
 def refresh_readme() -> None:
     """Nothing; each answer in the README is that of the committed tables which ANSWERS names."""
     from pcos_utils.evaluation.unfitted import block
 
     text = (ROOT / "README.md").read_text()
     for place, name in ANSWERS.items():
-        before, rest = text.split(f"<!-- {place}:")
-        marker, after = rest.split("-->", 1)
-        after = after.split(f"<!-- /{place} -->")[1]
-        text = f"{before}<!-- {place}:{marker}-->\n{block(ROOT / 'reports' / name)}\n<!-- /{place} -->{after}"
+        text = with_block(text, block(ROOT / "reports" / name), place)
     write_text(ROOT / "README.md", text)
 
 
