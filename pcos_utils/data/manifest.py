@@ -70,9 +70,14 @@ def digest(pixels: np.ndarray) -> str:
     return hashlib.sha256(f"{pixels.shape}:".encode() + pixels.tobytes()).hexdigest()
 
 
-def outside(folder: Path, labels: Path | None = None) -> int:
-    """The number of files under the folder that are not read: outside class folders, hidden, or not in the table."""
-    return sum(1 for _ in _walk(folder)) - len(listing(folder, labels))
+def outside(folder: Path, labels: Path | None = None, own: Path | None = None) -> int:
+    """The number of files under the folder that are not read: outside class folders, hidden, or not in the table.
+
+    What a study keeps in its ``own`` data folder, the manifest and a cache that grows, is not counted.
+    """
+    written = {own / "manifest.csv", own / "cache"} if own else set()
+    found = [path for path in _walk(folder) if not written & {path, *path.parents}]
+    return len(found) - len(listing(folder, labels))
 
 
 def listing(folder: Path, labels: Path | None = None, every: bool = False) -> list[tuple[Path, str, int | None, str]]:

@@ -31,6 +31,18 @@ def test_layouts_class_names_and_splits(tmp_path):
     assert list(table.width) == [60] * 3 and manifest.outside(tmp_path) == 1
 
 
+def test_what_a_study_keeps_is_not_counted_as_outside(tmp_path):
+    picture(tmp_path / "pco" / "a.png", 1)
+    picture(tmp_path / "normal" / "b.png", 2)
+    (tmp_path / "truth.csv").touch()
+    before = manifest.outside(tmp_path, own=tmp_path)
+    (tmp_path / "manifest.csv").touch()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "64px.npy").touch()
+    assert before == manifest.outside(tmp_path, own=tmp_path) == 1
+    assert manifest.outside(tmp_path) == 3
+
+
 def test_bad_files_keep_a_row(tmp_path):
     picture(tmp_path / "pco" / "good.png")
     picture(tmp_path / "normal" / "good.png", 5)
