@@ -40,6 +40,8 @@ SETTINGS := --preset "$(PRESET)" --data "$(DATA)" --seed "$(SEED)" --weights "$(
 	$(if $(LABELS),--labels "$(LABELS)") $(if $(MODELS),--models "$(MODELS)") $(if $(EPOCHS),--epochs "$(EPOCHS)") $(if $(ALLOW_CPU),--allow-cpu)
 # Threads that wait must not spin while another notebook computes.
 export OMP_WAIT_POLICY := PASSIVE
+# One set of instructions in numpy, as pcos_utils/__init__.py says, also where numpy is imported before it.
+export NPY_DISABLE_CPU_FEATURES ?= X86_V4 AVX512_ICL AVX512_SPR
 INPUTS := runs/$(RUN)/inputs.txt
 
 # Two notebooks at a time in the demo: while one starts its kernel, another computes. The longest comes first.

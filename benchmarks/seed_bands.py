@@ -26,7 +26,6 @@ PLACE = config.ROOT / "runs" / "seed_bands"
 TABLES = (
     "metrics",
     "comparisons",
-    "gains",
     "flips",
     "thresholds",
     "published_rerun",

@@ -169,7 +169,8 @@ def _tables(name: str, old: pd.DataFrame, new: pd.DataFrame, known: pd.DataFrame
 
 def _band(known: pd.DataFrame, name: str, kind: str, metric: str, column: str) -> tuple[str, str]:
     of_rows = known[[row == "*" or f"{kind} ".startswith(f"{row} ") for row in known.rows]]
-    named = of_rows[of_rows.table == name]
+    # Gains are comparisons, too, each network with the best reader that is none; as columns, so bands.
+    named = of_rows[of_rows.table == ("comparisons" if name == "gains" else name)]
     known = named if len(named) else of_rows[of_rows.table == "*"]
     fits = known.metric.isin(["*", metric]) & known.column.isin(["*", column])
     if column in EXACT or not fits.any():
