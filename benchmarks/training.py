@@ -60,7 +60,7 @@ def make_images(place: Path, sizes: dict[str, int]) -> pd.DataFrame:
     return pd.Series(seconds)
 
 
-def measure_ours(name: str, place: Path, part: str) -> dict:
+def measure_ours(name: str, place: Path, part: str, precision: str) -> dict:
     """Seconds of a whole epoch as published, by our loop ("ours"); of what a schedule with cached features needs
     ("cached"); or the shares of a step's operations ("profile")."""
     import torch
@@ -68,7 +68,7 @@ def measure_ours(name: str, place: Path, part: str) -> dict:
     from pcos_utils.models import architectures, devices, features, training
     from pcos_utils.models.recipes import RECIPES
 
-    engine = devices.engine_for(config.study("full", allow_cpu=True))
+    engine = devices.engine_for(config.study("full", allow_cpu=True, precision=precision))
     copies = pd.read_csv(place / "copies.csv")
     prepare = partial(architectures.prepare, name)
     parts = {}
@@ -113,9 +113,10 @@ def measure_ours(name: str, place: Path, part: str) -> dict:
     return seconds | {"head_seconds": timed(lambda: head(seen, held, recipe=ours, change=features.pick))}
 
 
-def one(way: str, name: str, place: Path) -> tuple[dict, float]:
+def one(way: str, name: str, place: Path, precision: str) -> tuple[dict, float]:
     """What one measurement in a process of its own said, and the peak memory of it and its workers, in MiB."""
     command = [sys.executable, "-m", "benchmarks.training", "--child", way, name, "--place", str(place)]
+    command += ["--precision", precision]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=config.ROOT)
     with machine.peak_memory(child) as peak:
         said, _ = child.communicate()
@@ -124,14 +125,14 @@ def one(way: str, name: str, place: Path) -> tuple[dict, float]:
     return json.loads(said.splitlines()[-1]), peak()
 
 
-def pair(name: str, place: Path, sizes: dict[str, int]) -> list[dict]:
+def pair(name: str, place: Path, sizes: dict[str, int], precision: str) -> list[dict]:
     """A row of the plain way and one of ours, measured in turn."""
     rows = []
     for way in ("plain", "ours"):
-        said, peak = one(way, name, place)
+        said, peak = one(way, name, place, precision)
         row = {"model": name, "way": way, **said, "peak_mib": peak}
         if way == "ours" and name == "densenet201":
-            said, row["cached_peak_mib"] = one("cached", name, place)
+            said, row["cached_peak_mib"] = one("cached", name, place, precision)
             row |= said
         rows.append(row | {f"{part}_images": n for part, n in sizes.items()})
         print(json.dumps(rows[-1]), flush=True)
@@ -145,6 +146,9 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=192, help="images of an epoch; a multiple of 32")
     parser.add_argument("--validation", type=int, default=64)
     parser.add_argument("--models", nargs="+", default=list(config.MODELS))
+    parser.add_argument(
+        "--precision", choices=("auto", "float32"), default="auto", help="of ours; the plain is float32"
+    )
     parser.add_argument("--out", type=Path, default=HERE)
     parser.add_argument("--child", nargs=2)
     parser.add_argument("--place", type=Path)
@@ -154,7 +158,8 @@ def main() -> None:
 
         way, name = options.child
         plain = way == "plain"
-        made = plain_training.measure(name, options.place, SIDE) if plain else measure_ours(name, options.place, way)
+        ours = partial(measure_ours, name, options.place, way, options.precision)
+        made = plain_training.measure(name, options.place, SIDE) if plain else ours()
         print(json.dumps(made))
         return
     sizes, rows, profiles = {"train": options.train, "validation": options.validation}, [], []
@@ -163,9 +168,9 @@ def main() -> None:
         setup = make_images(place, sizes)
         for number in range(options.rounds):
             for name in options.models:
-                rows += [row | {"round": number} for row in pair(name, place, sizes)]
+                rows += [row | {"round": number} for row in pair(name, place, sizes, options.precision)]
         for name in options.models:
-            shares, _ = one("profile", name, place)
+            shares, _ = one("profile", name, place, options.precision)
             profiles += [{"model": name, "operation": part, "share": share} for part, share in shares.items()]
     measured, speeds = pd.DataFrame(rows), machine.ceiling()
     table = summary(measured, speeds)

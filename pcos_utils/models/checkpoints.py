@@ -130,6 +130,7 @@ class _Stream(io.BufferedWriter):
     error: OSError | None = None
 
     def write(self, data) -> int:
+        """The number of bytes written; the error, if there is one, is remembered and raised."""
         try:
             return super().write(data)
         except OSError as error:

@@ -66,6 +66,13 @@ class Engine:
             return pixels
         return pixels.to(self.device)
 
+    def at_once(self, wanted: int | None, images: int) -> int:
+        """How many of a batch's images to compute together: on a CPU in float32 those ``wanted``, twice as many in
+        bfloat16, which has half the bytes; all of them on a GPU or where None are wanted."""
+        if wanted is None or self.device.type != "cpu":
+            return images
+        return wanted * (2 if self.precision == "bfloat16" else 1)
+
     def compiled_or_not(self, model: nn.Module) -> nn.Module:
         """The model, behind torch.compile where that was asked for; both have the same weights."""
         return torch.compile(model) if self.compiled else model

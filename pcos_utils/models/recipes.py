@@ -28,6 +28,8 @@ class Recipe(BaseModel):
     weight_decay: float = 0.0
     momentum: float = 0.0  # of sgd
     batch: int = 32
+    # Images of a batch that a CPU computes together: fewer need less memory, and without batch norm sum to the same.
+    at_once: int | None = None
     one_cycle: bool = False  # warm-up, then cosine to nearly nothing
     select_epoch: bool = False  # keep the epoch of the lowest selection loss, else the last
     freeze_batch_norm: bool = False  # under frozen features
@@ -49,7 +51,7 @@ _OURS = dict(optimiser="adamw", weight_decay=0.01, batch=16, one_cycle=True, sel
 RECIPES = {
     ("densenet201", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15),
     ("densenet121d", "published"): Recipe(**_PUBLISHED, learning_rate=0.001, epochs=217),
-    ("iustnet", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15),
+    ("iustnet", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15, at_once=8),
     ("densenet201", "ours"): Recipe(**_OURS, learning_rate=0.003, epochs=30, freeze_batch_norm=True, feature_copies=2),
     ("densenet121d", "ours"): Recipe(**_OURS, learning_rate=0.002, epochs=60),
     ("iustnet", "ours"): Recipe(**_OURS, learning_rate=0.001, epochs=60, average=0.98),

@@ -234,11 +234,16 @@ def code_hash() -> str:
     digest = hashlib.sha256()
     files = [Path(__file__).parent / f"{name}.py" for name in CODE] + [Path(images.__file__), Path(offline.__file__)]
     for path in files:
-        tree = ast.parse(path.read_text())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            first = body[0] if isinstance(body, list) and body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                first.value.value = ""
-        digest.update(ast.dump(tree).encode())
+        digest.update(meaning(path.read_text()).encode())
     return digest.hexdigest()
+
+
+def meaning(code: str) -> str:
+    """What the code says, without its comments and docstrings."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body = body[1:]
+    return ast.dump(tree)

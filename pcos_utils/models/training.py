@@ -73,27 +73,30 @@ def fit(
         model.train()
         if recipe.freeze_batch_norm:
             _freeze_batch_norm(model)
-        losses, hits = [], []
+        losses, hits, sizes = [], [], []
         for batch in _order(train, recipe, generator).split(recipe.batch):
             pixels, labels = (part[batch.to(part.device)].to(engine.device) for part in (train.pixels, train.labels))
             pixels, labels = change(pixels, labels, generator)
-            logits = network(engine.batch(prepare(pixels))).squeeze(1)  # (n, 1) -> (n,); maps stay maps
-            cost = loss(logits, labels.float())
             stepper.zero_grad()
-            engine.fabric.backward(cost)
+            size = engine.at_once(recipe.at_once, len(labels))
+            for some, truth in zip(pixels.split(size), labels.split(size), strict=True):
+                logits = network(engine.batch(prepare(some))).squeeze(1)  # (n, 1) -> (n,); maps stay maps
+                cost = loss(logits, truth.float())
+                engine.fabric.backward(cost * (len(truth) / len(labels)))
+                # Kept on the device: to ask a GPU for a number after every step would make it wait.
+                losses.append(cost.detach())
+                hits.append(((logits > 0) == (truth > 0.5)).float().mean())
+                sizes.append(len(truth))
             stepper.step()
             if schedule:
                 schedule.step()
             if average:
                 average.update_parameters(model)
-            # Kept on the device: to ask a GPU for a number after every step would make it wait.
-            losses.append(cost.detach())
-            hits.append(((logits > 0) == (labels > 0.5)).float().mean())
         selection_loss, selection_accuracy = _judge(judged, prepare, selection, engine, loss)
         row = {
             "epoch": epoch,
-            "train_loss": _mean(losses, train, recipe),
-            "train_accuracy": _mean(hits, train, recipe),
+            "train_loss": _mean(losses, sizes),
+            "train_accuracy": _mean(hits, sizes),
             "selection_loss": selection_loss,
             "selection_accuracy": selection_accuracy,
         }
@@ -154,10 +157,9 @@ def _judge(model, prepare: Prepare, selection: Images, engine: Engine, loss: Los
     return loss(logits, labels).item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
 
 
-def _mean(values: list[Tensor], train: Images, recipe: Recipe) -> float:
-    """The mean over images of what is known per batch."""
-    sizes = [len(batch) for batch in torch.arange(len(train.labels)).split(recipe.batch)]
-    return sum(value * n for value, n in zip(torch.stack(values).tolist(), sizes, strict=True)) / len(train.labels)
+def _mean(values: list[Tensor], sizes: list[int]) -> float:
+    """The mean over images of what is known per part of so many."""
+    return sum(value * n for value, n in zip(torch.stack(values).tolist(), sizes, strict=True)) / sum(sizes)
 
 
 def _parts(model: nn.Module, recipe: Recipe, images: int) -> dict:

@@ -116,7 +116,10 @@ def test_a_full_study_on_a_cpu_is_smaller_where_it_is_trained_from_scratch():
 
 
 def test_the_code_hash_ignores_words_about_the_code():
-    assert run.code_hash() == run.code_hash() and len(run.code_hash()) == 64
+    bare = "def f(x):\n    return x + 1\n"
+    said = '"""A room."""\n\n\ndef f(x):\n    """One more."""\n    return x + 1  # why\n'
+    assert run.meaning(bare) == run.meaning(said) != run.meaning(bare.replace("1", "2"))
+    assert len(run.code_hash()) == 64
 
 
 def test_inner_folds_take_turns_to_select(ran):

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pcos_utils.models import training
+from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
 
 RECIPE = Recipe(optimiser="adamw", learning_rate=0.01, epochs=8, batch=8, select_epoch=True, balance=True)
@@ -40,6 +41,25 @@ def test_it_learns_what_can_be_learned_and_repeats():
         logits.append(training.predict(model, prepare, bright_or_dark(16, 2).pixels))
     assert ((logits[0] > 0) == (bright_or_dark(16, 2).labels > 0.5)).all()
     assert torch.equal(*logits) and len(history) == 8
+
+
+def test_a_batch_in_parts_is_the_batch_where_no_statistics_are_shared():
+    """A batch of 7 in parts of 3: 3, 3 and 1, each with its share; with batch norm in train mode it is another sum."""
+    recipe = RECIPE.model_copy(update={"optimiser": "sgd", "batch": 7, "balance": False, "epochs": 3})
+    for frozen, alike in ((True, True), (False, False)):
+        weights, histories = [], []
+        for at_once in (None, 3):
+            model = network()
+            how = recipe.model_copy(update={"at_once": at_once, "freeze_batch_norm": frozen})
+            histories.append(training.fit(model, prepare, bright_or_dark(30, 0), bright_or_dark(8, 1), how, seed=3))
+            weights.append(torch.cat([part.detach().flatten() for part in model.parameters()]))
+        assert torch.allclose(*weights, atol=1e-5) == alike
+        assert np.allclose(histories[0].train_loss, histories[1].train_loss, atol=1e-5) == alike
+
+
+def test_twice_as_many_images_at_once_in_half_the_bytes():
+    assert Engine().at_once(8, 32) == 8 and Engine(precision="bfloat16").at_once(8, 32) == 16
+    assert Engine().at_once(None, 32) == 32
 
 
 def test_the_kept_weights_are_those_of_the_lowest_selection_loss():
