@@ -98,6 +98,8 @@ def main(seeds: int) -> None:
     made, kept = moved(folders), check.bands()
     # The first row that fits counts, so that words, which no number bounds, come before the seeds.
     kept = kept[~kept.origin.str.startswith("seeds:")]
+    free = set(kept[kept.band == "free"][["table", "column"]].itertuples(index=False, name=None))
+    made = made[[pair not in free for pair in zip(made.table, made.column, strict=True)]]
     write_csv(check.BANDS, pd.concat([kept, made], ignore_index=True))
     print(made.to_string())
 

@@ -50,7 +50,7 @@ AUC = {"model": "follicles", "protocol": "grouped", "level": "source", "metric":
     ("name", "where", "column", "value", "words"),
     [
         ("metrics", AUC, "value", 0.79, "model=follicles protocol=grouped level=source metric=auc"),
-        ("metrics", AUC | {"model": "iustnet"}, "value", 0.66, "(seeds: "),
+        ("metrics", AUC | {"model": "iustnet"}, "value", 0.9, "(seeds: "),
         ("metrics", AUC | {"model": "iustnet"}, "sources", 299, "due: exact"),
         ("comparisons", {"first": "follicles", "second": "local_contrast"}, "verdict", "worse", "made worse"),
         ("audit", {"fact": "readable images"}, "count", 299, "fact=readable images"),
@@ -80,6 +80,17 @@ def test_what_a_seed_moves_passes_and_what_is_counted_does_not(made):
 def test_a_number_that_vanished_is_outside_any_band(made):
     change(made, "metrics", AUC | {"model": "iustnet"}, "low", np.nan)
     assert only(check.compare(DEMO, made)[0]).column == "low"
+
+
+def test_a_trained_interval_may_give_way_to_a_reason(made):
+    change(made, "metrics", AUC | {"model": "iustnet"}, "low", np.nan)
+    change(made, "metrics", AUC | {"model": "iustnet"}, "high", np.nan)
+    change(made, "metrics", AUC | {"model": "iustnet"}, "reason", "the statistic is the same in every resample")
+    assert check.compare(DEMO, made)[0].empty and check.compare(made, DEMO)[0].empty
+    for column in ("low", "high"):
+        change(made, "metrics", AUC | {"model": "local_contrast"}, column, np.nan)
+    change(made, "metrics", AUC | {"model": "local_contrast"}, "reason", "no reason is good enough where none trained")
+    assert set(check.compare(DEMO, made)[0].column) == {"low", "high", "reason"}
 
 
 @pytest.mark.parametrize("side", ["made", "committed"])
