@@ -86,6 +86,8 @@ $(INPUTS): FORCE | $(READY)
 	else rm .inputs.$$$$; exit 2; fi
 
 # The page and JupyterLab are opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
+# nbval runs every cell and compares what no training moves with what is stored; what training gives, which another
+# processor's rounding moves, is tagged nbval-ignore-output, and `make check` compares it inside bands.
 # JupyterLab comes last: it shows the demo that nbval has finished.
 test: $(READY) ## every test, a real browser's too, and the notebooks against their stored outputs
 	$(PYTHON) -m pytest tests --ignore=tests/browser/test_lab.py
