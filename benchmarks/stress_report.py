@@ -17,11 +17,13 @@ OUT, README = config.ROOT / "reports" / "benchmarks", config.ROOT / "README.md"
 TABLES = ("curves", "checks", "shares", "definitions", "flips")
 JUDGED = (
     "Each source is judged by what its own fold trained ([curves](reports/benchmarks/stress_curves.png)). Only some of "
-    "the demo's sources were changed, so these AUCs differ from those above:"
+    "the demo's sources were changed, so these AUCs differ from those of the first table; where that does not show a "
+    "reader to be better than chance, a fall here says little:"
 )
 MAPS = (
     '([Figure](reports/benchmarks/stress_saliency.png).) "Like" is the rank correlation with the map of another '
-    "network; a map tells of what was learnt where it is shown to be more like another fold's than like the other two."
+    "network; a map tells of what was learnt where it is shown to be more like another fold's than like the other two. "
+    "That says that folds agree, not that they agree on follicles."
 )
 
 

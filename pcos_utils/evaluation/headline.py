@@ -42,11 +42,13 @@ def gain_sentence(gained: pd.DataFrame) -> str:
     """How each network and the count do against the simple reader that came out best. ``gained``: of ``evaluate``."""
     rows = difference_rows(gained)
     words = [
-        f"{row.first} {number(row.difference)} [{number(row.low)}, {number(row.high)}]" for row in rows.itertuples()
+        f"{row.first} {number(row.difference)} [{number(row.low)}, {number(row.high)}], {row.verdict}"
+        for row in rows.itertuples()
     ]
+    best = f"{rows.second.iloc[0]} (AUC {number(rows.value_second.iloc[0])})"
     return (
-        f"Against the best simple reader, {rows.second.iloc[0]}, picked after all were scored, which favours it, the "
-        f"gains of AUC are: {'; '.join(words)}."
+        f"Against the best simple reader, {best}, picked after all were scored, which favours it, the gains of AUC "
+        f"are: {'; '.join(words)}."
     )
 
 

@@ -80,12 +80,16 @@ def control_sentence(table: pd.DataFrame) -> str:
 
 
 def block(folder: Path) -> str:
-    """What the README says of a study: the answer, the planned differences, the bare counts, and what pooling would do.
+    """What the README says of a study: the answer, the planned differences, those from the best simple reader where
+    the plan does not name it, the bare counts, and what pooling would do.
 
     ``folder``: the study's report folder.
     """
     tables = folder / "tables"
-    parts = [results.answer(folder), headline.sentence(pd.read_csv(tables / "comparisons.csv"))]
+    planned, gained = (pd.read_csv(tables / f"{name}.csv") for name in ("comparisons", "gains"))
+    parts = [results.answer(folder), headline.sentence(planned)]
+    if not set(gained.second) <= set(planned.second):
+        parts.append(headline.gain_sentence(gained))
     parts.append(sentence(pd.read_csv(tables / "unfitted.csv")))
     parts.append(control_sentence(pd.read_csv(tables / "metrics.csv")))
     return "\n\n".join(part for part in parts if part)
