@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from pcos_utils.config import CLASS_NAMES
 from pcos_utils.evaluation import bootstrap, clinical, comparison, uncertainty
@@ -96,8 +97,9 @@ def forest(rows: pd.DataFrame, *, ax: plt.Axes, chance: float = 0.5, xlabel: str
     """One line per named row: value and interval, drawn and in words. Columns: name, value, low, high, sources.
 
     ``group``, where there is such a column, colours the rows and heads their legend. A row without an interval shows
-    its value alone, as an open circle.
+    its value alone, as an open circle. Where all rows rest on as many sources, the axis says so once.
     """
+    apart = rows.sources.nunique() > 1
     groups = rows.group if "group" in rows else pd.Series("", rows.index)
     palette = dict(zip(groups.unique(), ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=False))
     seen = set()
@@ -105,21 +107,19 @@ def forest(rows: pd.DataFrame, *, ax: plt.Axes, chance: float = 0.5, xlabel: str
         there, colour = np.isfinite(row.low), palette.get(group, "0.3")
         if there:
             ax.plot([row.low, row.high], [height] * 2, color=colour, lw=2)
-        words = group if group and group not in seen else None
-        ax.plot(row.value, height, "o", color=colour, mfc=colour if there else "white", mew=1.5, label=words)
-        seen.add(group)
+        # The legend shows the group's usual mark: that of its first row with an interval, where there is one.
+        usual = np.isfinite(rows.low[groups == group])
+        first = group and group not in seen and there == usual.any()
+        mark = dict(color=colour, mfc=colour if there else "white", mew=1.5, label=group if first else None)
+        ax.plot(row.value, height, "o", **mark)
+        seen |= {group} if first else set()
         text = f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]" if there else f"{row.value:.2f} [no interval]"
-        ax.text(
-            1.02,
-            height,
-            f"{text}  n = {row.sources}",
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            fontsize="small",
-        )
+        text += f"  n = {row.sources}" if apart else ""
+        ax.text(1.02, height, text, transform=ax.get_yaxis_transform(), va="center", fontsize="small")
     ax.axvline(chance, color="k", ls=":", lw=1.2)
     ax.set_yticks(range(len(rows)), [MODEL_NAMES.get(name, name) for name in rows.name])
-    ax.set(xlabel=xlabel, xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
+    words = xlabel if apart else f"{xlabel}, n = {rows.sources.iloc[0]}"
+    ax.set(xlabel=words, xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
     ax.grid(axis="y", visible=False)
     if len(seen - {""}) > 1:
         ax.legend(fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(seen))
@@ -140,12 +140,13 @@ def differences(
         if there:
             ax.plot([row.low, row.high], [height] * 2, color=colour, lw=2)
         ax.plot(row.difference, height, "o", color=colour, mfc=colour if there else "white", mew=1.5)
-        words = f"{row.verdict}, p = {row.p_holm:.2g} (Holm)"
+        words = f"{row.verdict}, p " + ("< 0.001" if row.p_holm < 0.001 else f"= {row.p_holm:.2g}")
         ax.text(1.02, height, words, transform=ax.get_yaxis_transform(), va="center", fontsize="small", color=colour)
-    names = [f"{MODEL_NAMES.get(r.first, r.first)} − {MODEL_NAMES.get(r.second, r.second)}" for r in rows.itertuples()]
+    names = [f"{MODEL_NAMES.get(r.first, r.first)}\n− {MODEL_NAMES.get(r.second, r.second)}" for r in rows.itertuples()]
     ax.set_yticks(range(len(rows)), names)
     ends = rows[["low", "high", "difference"]].abs().max().max()
-    ax.set(xlabel=xlabel, xlim=(-1.1 * max(ends, 2 * margin), 1.1 * max(ends, 2 * margin)))
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set(xlabel=f"{xlabel}; p after Holm", xlim=(-1.1 * max(ends, 2 * margin), 1.1 * max(ends, 2 * margin)))
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.grid(axis="y", visible=False)
     ax.legend(fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1))

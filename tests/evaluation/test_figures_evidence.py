@@ -64,9 +64,18 @@ def test_a_row_of_the_forest_without_interval_says_so(ax):
     ).assign(sources=54, group=["networks", "baselines"])
     figures_evidence.forest(rows, ax=ax)
     words = [text.get_text() for text in ax.texts]
-    assert words == ["0.70 [0.60, 0.80]  n = 54", "0.50 [no interval]  n = 54"]
+    assert words == ["0.70 [0.60, 0.80]", "0.50 [no interval]"] and ax.get_xlabel() == "AUC over sources, n = 54"
     assert [label.get_text() for label in ax.get_yticklabels()] == ["IustNet", "always normal"]
     assert [line.get_mfc() for line in ax.lines if line.get_marker() == "o"][1] == "white"
+
+
+def test_a_forest_of_unlike_sources_says_each_and_its_legend_shows_the_usual_mark(ax):
+    rows = pd.DataFrame({"name": ["none", "some", "b"], "value": 0.6, "low": [np.nan, 0.5, 0.5], "high": 0.7})
+    figures_evidence.forest(rows.assign(sources=[54, 53, 54], group=["simple", "simple", "networks"]), ax=ax)
+    assert [text.get_text().split("n = ")[1] for text in ax.texts] == ["54", "53", "54"]
+    assert ax.get_xlabel() == "AUC over sources"
+    handles, labels = ax.get_legend_handles_labels()
+    assert labels == ["simple", "networks"] and "white" not in [handle.get_mfc() for handle in handles]
 
 
 def test_differences_show_their_verdicts(table, ax):
