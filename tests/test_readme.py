@@ -20,7 +20,8 @@ def committed(tmp_path):
     """The reports as committed: a run with a network, and so with ImageNet weights, may have replaced them."""
     for name in runner.ANSWERS.values():
         (tmp_path / name / "tables").mkdir(parents=True)
-        for part in ("plan.json", "tables/metrics.csv", "tables/comparisons.csv", "tables/unfitted.csv"):
+        tables = [f"tables/{table}.csv" for table in ("metrics", "comparisons", "gains", "unfitted")]
+        for part in ("plan.json", *tables):
             done = subprocess.run(["git", "show", f"HEAD:reports/{name}/{part}"], cwd=ROOT, capture_output=True)
             there = ROOT / "reports" / name / part
             (tmp_path / name / part).write_bytes(there.read_bytes() if done.returncode else done.stdout)
