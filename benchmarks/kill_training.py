@@ -52,11 +52,15 @@ def ended(pid: int) -> bool:
 
 
 def prepare(study: config.Study) -> None:
-    """Nothing; phantoms and their drawn table lie where the study looks for them."""
+    """Nothing; phantoms, their drawn table and the plan lie where the study looks for them."""
+    from pcos_utils.evaluation import plan
+
     write_csv(
         study.report_dir / "sources.csv",
         splits.draw(audit.find_sources(download.prepare(study), study.image_dir), study),
     )
+    if not study.plan_path.exists():
+        plan.write(study)
 
 
 def train(model: str, study: config.Study, log: Path, halt_at: str | None = None, told: int = -1) -> None:
