@@ -57,9 +57,17 @@ def densenet121d(memory_efficient: bool = False) -> DenseNet:
 
 
 def _densenet(blocks: tuple[int, ...], memory_efficient: bool) -> DenseNet:
-    return DenseNet(
+    model = DenseNet(
         growth_rate=32, block_config=blocks, num_init_features=64, num_classes=1, memory_efficient=memory_efficient
     )
+    for name, part in model.features.named_children():
+        if name.startswith("transition"):
+            # Published as convolution, then pooling. A weighted sum of means is the mean of weighted sums, so this
+            # order gives the same numbers, with a quarter of the convolution's work.
+            conv = part.conv
+            del part.conv
+            part.conv = conv
+    return model
 
 
 class IustNet(nn.Module):

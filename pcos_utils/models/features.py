@@ -26,7 +26,7 @@ from pcos_utils.models import architectures, training, weights
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
 
-BATCH = 32
+BATCH = 64
 STAND_INS = range(2_000_000_000, 2_000_000_032)  # seeds of phantoms, far from all others
 
 
@@ -107,13 +107,67 @@ def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=Non
 
 
 def _folded(features: nn.Module) -> nn.Module:
-    """A copy for answering alone, in which the batch norms that follow a convolution have become part of it."""
+    """A copy for answering alone, in which batch norms have become part of the convolutions beside them."""
     made = copy.deepcopy(features).eval()
-    for layer in made.modules():
-        if isinstance(getattr(layer, "norm2", None), nn.BatchNorm2d):
-            layer.conv1, layer.norm2 = fuse_conv_bn_eval(layer.conv1, layer.norm2), nn.Identity()
+    for name, part in list(made.named_children()):
+        if name.startswith("denseblock"):
+            setattr(made, name, _Block(part))
+        elif name.startswith("transition"):
+            setattr(made, name, nn.Sequential(_Cut(part.norm, part.conv), part.pool, part.conv))
     made.conv0, made.norm0 = fuse_conv_bn_eval(made.conv0, made.norm0), nn.Identity()
     return made
+
+
+class _Cut(nn.Module):
+    """Batch norm and ReLU before a 1 x 1 convolution, as the one step that cannot become part of it.
+
+    Where the scale is positive, relu(scale x + shift) is scale max(x, -shift / scale) + shift: the convolution takes
+    scale and shift over, and the cut is left. Where it is negative, the cut is from above; where it is 0, the
+    convolution's answer is constant.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, conv: nn.Conv2d):
+        super().__init__()
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        at = torch.where(scale == 0, 0, -shift / scale).view(1, -1, 1, 1)
+        high = torch.where(scale.view(at.shape) > 0, torch.inf, at) if (scale <= 0).any() else None
+        self.register_buffer("low", torch.where(scale.view(at.shape) < 0, -torch.inf, at).detach())
+        self.register_buffer("high", high if high is None else high.detach())
+        given = (conv.weight[:, :, 0, 0] @ torch.where(scale == 0, shift.relu(), shift)).detach()
+        conv.weight = nn.Parameter((conv.weight * scale.view(at.shape)).detach(), requires_grad=False)
+        conv.bias = nn.Parameter(given if conv.bias is None else conv.bias + given, requires_grad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The maps, cut; shape and type as they come."""
+        low = self.low.to(x)
+        return torch.maximum(x, low) if self.high is None else torch.clamp(x, low, self.high.to(x))
+
+
+class _Block(nn.Module):
+    """A dense block whose layers write their maps beside those that they read, where torchvision copies all anew."""
+
+    def __init__(self, block: nn.Module):
+        super().__init__()
+        layers = list(block.children())
+        fused = [fuse_conv_bn_eval(layer.conv1, layer.norm2) for layer in layers]
+        cuts = [_Cut(layer.norm1, conv) for layer, conv in zip(layers, fused, strict=True)]
+        self.layers = nn.ModuleList(
+            nn.Sequential(cut, conv, nn.ReLU(inplace=True), layer.conv2)
+            for cut, conv, layer in zip(cuts, fused, layers, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """All maps, (n, channels + growth * layers, h, w), of maps (n, channels, h, w)."""
+        filled, each = x.shape[1], self.layers[0][-1].out_channels
+        layout = torch.channels_last if x.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+        shape = (len(x), filled + each * len(self.layers), *x.shape[2:])
+        maps = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout)
+        maps[:, :filled] = x
+        for layer in self.layers:
+            maps[:, filled : filled + each] = layer(maps[:, :filled])
+            filled += each
+        return maps
 
 
 def pick(features: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

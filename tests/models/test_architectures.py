@@ -1,5 +1,8 @@
 """The three networks are the published ones, to the parameter."""
 
+import copy
+from collections import OrderedDict
+
 import pytest
 import timm
 import torch
@@ -70,3 +73,24 @@ def test_iustnets_order_of_pooling_changes_no_bit():
         logits.square().sum().backward()
         results.append([logits.detach(), *(parameter.grad.clone() for parameter in ours.parameters())])
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("name", ["densenet201", "densenet121d"])
+def test_the_densenets_order_of_pooling_changes_no_number(name):
+    torch.manual_seed(0)
+    ours = architectures.build(name, 64).double().requires_grad_(True)
+    as_published = copy.deepcopy(ours)
+    for number in (1, 2, 3):
+        part = getattr(as_published.features, f"transition{number}")
+        assert list(dict(part.named_children())) == ["norm", "relu", "pool", "conv"]
+        setattr(as_published.features, f"transition{number}", torch.nn.Sequential(
+            OrderedDict((step, getattr(part, step)) for step in ("norm", "relu", "conv", "pool"))
+        ))  # fmt: skip
+    assert list(as_published.state_dict()) == list(ours.state_dict())
+    x, results = torch.rand(3, 1, 64, 64).double(), []
+    for network in (ours, as_published):
+        logits = network.train()(x)
+        logits.square().sum().backward()
+        results.append([logits.detach(), *(parameter.grad for parameter in network.parameters())])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)

@@ -80,16 +80,21 @@ def test_bfloat16_only_where_the_processor_has_it(monkeypatch):
     assert devices.engine_for(config.study("demo")).precision == "float32"
 
 
-def test_cached_features_give_the_logits_of_the_whole_network():
+@pytest.mark.parametrize("scales", [(1.0, 1.0), (1.0, 0.7), (1.0, -0.5, 0.0, 2.0)])  # of batch norm, taking turns
+def test_cached_features_give_the_logits_of_the_whole_network(scales):
     torch.manual_seed(0)
     model = architectures.build("densenet201")
     prepare = lambda batch: architectures.prepare("densenet201", batch)  # noqa: E731
     pixels = images(5).pixels
+    for norm in (part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)):
+        norm.weight.data = torch.tensor(scales).repeat(norm.num_features)[: norm.num_features]
+        norm.bias.data.uniform_(-0.5, 0.5)
     training.calibrate_batch_norm(model, prepare, images(16, 3).pixels)  # statistics that do something
-    kept = features.extract(model, prepare, pixels, devices.Engine())
+    exactly = lambda batch: prepare(batch).double()  # noqa: E731
+    kept = features.extract(model.double(), exactly, pixels, devices.Engine())
     assert kept.shape == (5, 1, 1920) and not kept.requires_grad
-    whole = training.predict(model, prepare, pixels)
-    torch.testing.assert_close(model.classifier(features.only(kept)).squeeze(1).detach(), whole)
+    whole = training.predict(model, exactly, pixels)
+    torch.testing.assert_close(model.float().classifier(features.only(kept)).squeeze(1).detach(), whole)
     low = features.extract(model, prepare, pixels, devices.Engine(precision="bfloat16"))
     assert low.dtype == torch.float32 and (low - kept).abs().mean() < 0.15 * kept.abs().mean()
 
