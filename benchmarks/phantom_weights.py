@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from scipy.stats import spearmanr
 
+from benchmarks import equal_quality
 from benchmarks.stress_report import README
 from pcos_utils import config
 from pcos_utils.config import Study
@@ -30,7 +31,7 @@ from pcos_utils.evaluation import calibration, comparison, readings, results, wi
 from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.evaluation.readings import number
 from pcos_utils.files import sha256, write_csv, write_json, write_text
-from pcos_utils.models import architectures, counts, devices, features, pretraining, training, weights
+from pcos_utils.models import architectures, counts, devices, pretraining, training, weights
 from pcos_utils.models.recipes import EPOCHS_ON_CPU, RECIPES, Recipe
 from pcos_utils.models.run import images_of
 from pcos_utils.runner import with_block
@@ -68,22 +69,10 @@ def begin(model: str, seed: int, start: Path | None) -> torch.nn.Module:
     return network
 
 
-def fit(
-    model: str, network: torch.nn.Module, train: training.Images, selection: training.Images, how: Recipe, seed: int
-) -> None:
+def fit(model: str, network: torch.nn.Module, parts: list[training.Images], how: Recipe, seed: int) -> None:
     """Nothing; the network is trained by the recipe, of frozen features the head alone."""
-    engine, prepare = devices.fastest(), partial(architectures.prepare, model)
-    if not how.feature_copies:
-        training.fit(network, prepare, train, selection, how, seed=seed, engine=engine)
-        return
-    draws, changed = torch.Generator().manual_seed(seed), training.augmentation_of(how)
-    take = partial(features.extract, network, prepare)
-    copies = take(train.pixels, engine, lambda batch: changed(batch, None, draws)[0], how.feature_copies)
-    held = selection._replace(pixels=take(selection.pixels, engine.exact()))
-    training.fit(
-        network.classifier, features.only, train._replace(pixels=copies), held, how, seed=seed, engine=engine,
-        change=features.pick,
-    )  # fmt: skip
+    named = dict(zip(("train", "selection"), parts, strict=True))
+    equal_quality.fit(model, network, named, how, seed, devices.fastest(), cached=how.feature_copies > 0)
 
 
 def answers(model: str, network: torch.nn.Module, pixels: torch.Tensor) -> np.ndarray:
@@ -105,7 +94,7 @@ def taught(model: str) -> tuple[Path, dict]:
         cut = len(train.labels) - 300
         parts = [training.Images(*(part[where] for part in train)) for where in (slice(cut), slice(cut, None))]
         network = begin(model, SEED, None)
-        fit(model, network, *parts, how, SEED)
+        fit(model, network, parts, how, SEED)
         weights.save(network, path, {"model": model, "settings": settings})
     network = begin(model, SEED, path)
     scored = pd.DataFrame({"source": range(len(held.labels)), "label": held.labels.numpy().astype(int)})
@@ -133,8 +122,7 @@ def in_folds(model: str, study: Study, start: Path | None) -> pd.DataFrame:
         pixels = torch.from_numpy(frames(roles, study, SIDES[model]))
         seed = 1000 * SEED + 100 * repeat + fold
         network = begin(model, seed, start)
-        train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
-        fit(model, network, train, selection, how, seed)
+        fit(model, network, [images_of(roles, pixels, role) for role in ("train", "selection")], how, seed)
         made = roles.rename(columns={"path": "image"})[["image", "source", "label", "role"]]
         made = made.assign(repeat=repeat, fold=fold, logit=answers(model, network, pixels))
         parts.append(made[made.role != "train"])

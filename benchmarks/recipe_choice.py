@@ -25,6 +25,7 @@ CHANGES = {
     "no augmentation": dict(rotation=0, brightness=0, flip=0),
     "constant rate": dict(one_cycle=False),
 }
+EPOCHS = {"iustnet": 12, "densenet121d": 6, "densenet201": 8}
 FIRST_SEED = 20  # those below belong to other benchmarks
 
 
@@ -44,6 +45,7 @@ def main() -> None:
         parts["selection"] = stack(folder / f"selection{seed}", 40, 191 + seed, options.side)
         for model in options.models:
             for name, changed in CHANGES.items():
+                changed = {"epochs": EPOCHS[model]} | changed
                 rows.append((model, seed, name, score(model, seed, parts, options.side, **changed)))
                 print(*rows[-1], flush=True)
     table = pd.DataFrame(rows, columns=["model", "seed", "change", "auc"])

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.phantom_shortcuts import shortcuts
 from pcos_utils.data import anatomy, bmode, phantom
 from pcos_utils.data.effects import Effects
 
@@ -232,51 +233,6 @@ def test_the_table_agrees_with_masks_and_rule(many):
         image = cv2.imread(str(folder / row.image), cv2.IMREAD_UNCHANGED)
         assert image.shape == mask.shape == (200, 300)
         assert row.image.split("/")[0] == phantom.FOLDERS[row.label]
-
-
-def neighbours(image: np.ndarray, axis: int) -> float:
-    """Correlation of neighbouring pixels along an axis: the size of the grain."""
-    centred = np.moveaxis(image - image.mean(), axis, 0)
-    return float(np.mean(centred[1:] * centred[:-1]) / max(np.mean(centred**2), 1e-9))
-
-
-def spectrum_slope(image: np.ndarray) -> float:
-    """Slope of log power against log spatial frequency."""
-    rows, columns = image.shape
-    taper = np.outer(np.hanning(rows), np.hanning(columns))
-    power = np.abs(np.fft.rfft2((image - image.mean()) * taper)) ** 2
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None])
-    edges = np.geomspace(0.01, 0.5, 16)
-    ring = np.digitize(frequency, edges)
-    means = [power[ring == k].mean() for k in range(1, len(edges))]
-    return float(np.polyfit(np.log(np.sqrt(edges[1:] * edges[:-1])), np.log(means), 1)[0])
-
-
-def background(image: np.ndarray, follicles: np.ndarray) -> list[np.ndarray]:
-    """Patches of 32 by 32 pixels that keep four pixels away from every follicle."""
-    near = cv2.dilate((follicles > 0).astype(np.uint8), np.ones((9, 9)))
-    corners = [(y, x) for y in range(0, 169, 28) for x in range(0, 269, 33)]
-    return [image[y : y + 32, x : x + 32] for y, x in corners if not near[y : y + 32, x : x + 32].any()]
-
-
-def shortcuts(image: np.ndarray, follicles: np.ndarray) -> dict:
-    """What could tell the classes apart without a follicle being counted."""
-    patches = background(image.astype(float), follicles)
-    image = image.astype(float)
-    rim = np.ones(image.shape, bool)
-    rim[10:-10, 10:-10] = False
-    return {
-        "mean": image.mean(),
-        "sd": image.std(),
-        "black_fraction": np.mean(image < 8),
-        "border_fraction": np.mean(image[rim] < 8),
-        "grain_axial": neighbours(image, 0),
-        "grain_lateral": neighbours(image, 1),
-        "patch_grain_axial": np.median([neighbours(patch, 0) for patch in patches]) if patches else np.nan,
-        "patch_grain_lateral": np.median([neighbours(patch, 1) for patch in patches]) if patches else np.nan,
-        "patch_sd": np.median([patch.std() for patch in patches]) if patches else np.nan,
-        "spectrum_slope": spectrum_slope(image),
-    }
 
 
 def test_nothing_but_follicles_and_size_separates_the_classes(many):
