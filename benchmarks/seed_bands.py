@@ -91,8 +91,9 @@ def moved(folders: list[Path]) -> pd.DataFrame:
             # Of the network that moves most: pooled with those that hardly move it would leave its band by itself.
             each = variance.groupby([kind, metric, network(first)]).mean()
             for (rests, of), largest in each.groupby(level=[0, 1]).max().items():
-                if largest > 0:
-                    rows.append((name, rests, of, column, float(f"{SDS * np.sqrt(largest):.2g}"), origin))
+                band = SDS * np.sqrt(largest)
+                if band > check.ROUNDING:  # what moves less is held to that, as what nothing was trained for
+                    rows.append((name, rests, of, column, float(f"{band:.2g}"), origin))
     made = pd.DataFrame(rows, columns=list(check.COLUMNS))
     # A value and the ends of its interval move together: one band for the three.
     made["column"] = made.column.where((made.table != "metrics") | (made.column == "p"), "*")
