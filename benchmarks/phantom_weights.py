@@ -32,6 +32,7 @@ from pcos_utils.evaluation.figures import MODEL_NAMES
 from pcos_utils.evaluation.readings import number
 from pcos_utils.files import sha256, write_csv, write_json, write_text
 from pcos_utils.models import architectures, counts, devices, pretraining, training, weights
+from pcos_utils.models.code import code_hash
 from pcos_utils.models.recipes import EPOCHS_ON_CPU, RECIPES, Recipe
 from pcos_utils.models.run import images_of
 from pcos_utils.runner import with_block
@@ -85,7 +86,8 @@ def taught(model: str) -> tuple[Path, dict]:
     """The file of weights that phantoms taught, and the row that says how it ranks held-out phantoms."""
     held = phantoms(HELD_OUT, pretraining.HELD_OUT_SEED, SIDES[model])
     how = RECIPES[model, "ours"].model_copy(update={"epochs": EPOCHS[model], "side": SIDES[model]})
-    settings = json.dumps([PER_CLASS, SEED, phantom.VERSION, how.model_dump(), devices.fastest().precision])
+    settings = [code_hash(), PER_CLASS, SEED, phantom.VERSION, how.model_dump(), devices.fastest().precision]
+    settings = json.dumps(settings)
     name = hashlib.sha256(settings.encode()).hexdigest()[:12]  # weights of other settings have another name
     path = config.home() / "runs" / "phantom-weights" / f"{model}-{name}.safetensors"
     if not path.exists():

@@ -56,9 +56,23 @@ def validate_epoch(model: nn.Module, batches: DataLoader, loss_of) -> float:
     return time.perf_counter() - began
 
 
+def as_published(model: nn.Module) -> nn.Module:
+    """The network with its layers in the published order, where ours gives the same numbers with less work."""
+    for name, part in model.named_modules():
+        if "transition" in name and hasattr(part, "pool"):
+            pool = part.pool
+            del part.pool
+            part.pool = pool  # after the convolution
+    for name in ("block_1", "block_2"):
+        if hasattr(model, name):
+            first, relu, second, pool, _ = getattr(model, name)
+            setattr(model, name, nn.Sequential(first, relu, second, nn.ReLU(), pool))
+    return model
+
+
 def measure(name: str, place: Path, side: int) -> dict[str, float]:
     """Seconds of a whole epoch in training and in validation, after one short epoch to warm up."""
-    model = architectures.build(name, side)
+    model = as_published(architectures.build(name, side))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimiser, loss_of = torch.optim.SGD(trained, lr=RECIPES[name, "published"].learning_rate), nn.BCEWithLogitsLoss()
     train_epoch(model, loader(place / "warm", name, side), optimiser, loss_of)

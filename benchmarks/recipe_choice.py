@@ -1,4 +1,4 @@
-"""Which settings do our recipes take? Each change to the recipe against the recipe, on phantoms and seeds of its own.
+"""Which settings do our recipes take? Each change to the recipe against the recipe, on seeds of its own.
 
     python -m benchmarks.recipe_choice --models iustnet
 
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["iustnet"])
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
-    folder = config.home() / "data" / "equal-quality"
+    folder = config.home() / "data" / "recipe-choice"
     test = stack(folder / "test", 300, 90, options.side)
     rows = []
     for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):

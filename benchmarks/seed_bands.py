@@ -80,7 +80,10 @@ def moved(folders: list[Path]) -> pd.DataFrame:
     origin = f"seeds: {SDS} SD over {len(folders)} trainings, of the network that moves most"
     rows = []
     for name in TABLES:
-        tables = [check.keyed(name, pd.read_csv(folder / "tables" / f"{name}.csv")) for folder in folders]
+        tables = [pd.read_csv(folder / "tables" / f"{name}.csv") for folder in folders]
+        if name.startswith("runs"):  # their rows are named by the seed, too, which is what differs
+            tables = [table.assign(seed=tables[0].seed) for table in tables]
+        tables = [check.keyed(name, table) for table in tables]
         kind, first = check.kinds(name, tables[0]), tables[0]
         metric = first["metric"] if "metric" in first else pd.Series("*", index=first.index)
         for column in first.select_dtypes("number").columns.difference([*check.KEYS.get(name, []), *check.EXACT]):
@@ -91,8 +94,8 @@ def moved(folders: list[Path]) -> pd.DataFrame:
             # Of the network that moves most: pooled with those that hardly move it would leave its band by itself.
             each = variance.groupby([kind, metric, network(first)]).mean()
             for (rests, of), largest in each.groupby(level=[0, 1]).max().items():
-                band = SDS * np.sqrt(largest)
-                if band > check.ROUNDING:  # what moves less is held to that, as what nothing was trained for
+                if largest > 0:
+                    band = max(SDS * np.sqrt(largest), check.ROUNDING)
                     rows.append((name, rests, of, column, float(f"{band:.2g}"), origin))
     made = pd.DataFrame(rows, columns=list(check.COLUMNS))
     # A value and the ends of its interval move together: one band for the three.

@@ -104,7 +104,8 @@ def measure_ours(name: str, place: Path, part: str, precision: str) -> dict:
 
     def extract() -> None:
         """Nothing; the features of both parts are in ``made``."""
-        made["train"] = features.extract(model, prepare, train.pixels, engine, change, ours.feature_copies)
+        take = partial(features.extract, model, prepare, train.pixels, engine)
+        made["train"] = torch.cat([take(), take(change, ours.feature_copies)], dim=1)
         made["validation"] = features.extract(model, prepare, validation.pixels, engine)
 
     seconds = {"features_seconds": timed(extract)}

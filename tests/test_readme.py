@@ -7,7 +7,15 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks import ablations, audit_planted, densenet121d_folds, phantom_weights, stress_report, training_report
+from benchmarks import (
+    ablations,
+    audit_planted,
+    densenet121d_folds,
+    equal_quality,
+    phantom_weights,
+    stress_report,
+    training_report,
+)
 from pcos_utils import runner
 from pcos_utils.config import ROOT
 from pcos_utils.evaluation import unfitted
@@ -55,6 +63,12 @@ def test_the_training_ratios_are_those_of_its_table(name):
     table = pd.read_csv(ROOT / "reports" / "benchmarks" / f"{name}.csv")
     block = TEXT.split(f"<!-- {name}:")[1].split("-->", 1)[1].split(f"<!-- /{name} -->")[0]
     assert block.strip() == training_report.markdown(table) and training_report.name_of(table) == name
+
+
+def test_what_speed_costs_is_what_its_table_says():
+    table = pd.read_csv(ROOT / "reports" / "benchmarks" / "equal_quality.csv")
+    block = TEXT.split("<!-- equal-quality:")[1].split("-->", 1)[1].split("<!-- /equal-quality -->")[0]
+    assert block.strip() == equal_quality.block(table)
 
 
 def test_what_densenet121d_shows_is_what_its_tables_say():

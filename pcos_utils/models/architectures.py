@@ -62,8 +62,8 @@ def _densenet(blocks: tuple[int, ...], memory_efficient: bool) -> DenseNet:
     )
     for name, part in model.features.named_children():
         if name.startswith("transition"):
-            # Published as convolution, then pooling. A weighted sum of means is the mean of weighted sums, so this
-            # order gives the same numbers, with a quarter of the convolution's work.
+            # Published as convolution, then pooling. A weighted sum of means is the mean of weighted sums, so but for
+            # rounding this order gives the same numbers, with a quarter of the convolution's work.
             conv = part.conv
             del part.conv
             part.conv = conv

@@ -23,6 +23,7 @@ from pcos_utils.data import images as loader
 from pcos_utils.data import phantom
 from pcos_utils.files import alone_in, appearing
 from pcos_utils.models import architectures, training, weights
+from pcos_utils.models.code import code_hash
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
 
@@ -56,7 +57,8 @@ def shared(
     network, _ = start(name, study)
     state = hashlib.sha256(b"".join(part.numpy().tobytes() for part in network.state_dict().values())).hexdigest()
     change = (recipe.feature_copies, recipe.rotation, recipe.brightness, recipe.flip)
-    facts = [list(rows.sha256), study.image_side, study.seed, engine.precision, engine.device.type, state, change]
+    facts = [code_hash(), list(rows.sha256), study.image_side, study.seed, engine.precision, engine.device.type, state]
+    facts += [change]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
     folder = study.runs_dir / name / "features"
     path, behind = folder / f"{key}.npy", folder / f"{key}.safetensors"
@@ -107,7 +109,7 @@ def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=Non
 
 
 def _folded(features: nn.Module) -> nn.Module:
-    """A copy for answering alone, in which batch norms have become part of the convolutions beside them."""
+    """A copy for answering alone, in which all batch norms but the last are part of the convolutions beside them."""
     made = copy.deepcopy(features).eval()
     for name, part in list(made.named_children()):
         if name.startswith("denseblock"):
@@ -119,23 +121,25 @@ def _folded(features: nn.Module) -> nn.Module:
 
 
 class _Cut(nn.Module):
-    """Batch norm and ReLU before a 1 x 1 convolution, as the one step that cannot become part of it.
+    """Batch norm and ReLU before a 1 x 1 convolution: what remains when the convolution has taken over all it can.
 
-    Where the scale is positive, relu(scale x + shift) is scale max(x, -shift / scale) + shift: the convolution takes
-    scale and shift over, and the cut is left. Where it is negative, the cut is from above; where it is 0, the
-    convolution's answer is constant.
+    Where a channel's scale is positive, relu(scale x + shift) is scale max(x, -shift / scale) + shift: scale and shift
+    become the convolution's, and the cut is left. Where the scale is negative, the cut is from above; where it is 0,
+    the channel adds a constant.
     """
 
+    @torch.no_grad()
     def __init__(self, norm: nn.BatchNorm2d, conv: nn.Conv2d):
         super().__init__()
         scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        scale = torch.where(scale.abs() < torch.finfo(scale.dtype).tiny, 0, scale)  # or a shift over it is infinite
         shift = norm.bias - norm.running_mean * scale
         at = torch.where(scale == 0, 0, -shift / scale).view(1, -1, 1, 1)
         high = torch.where(scale.view(at.shape) > 0, torch.inf, at) if (scale <= 0).any() else None
-        self.register_buffer("low", torch.where(scale.view(at.shape) < 0, -torch.inf, at).detach())
-        self.register_buffer("high", high if high is None else high.detach())
-        given = (conv.weight[:, :, 0, 0] @ torch.where(scale == 0, shift.relu(), shift)).detach()
-        conv.weight = nn.Parameter((conv.weight * scale.view(at.shape)).detach(), requires_grad=False)
+        self.register_buffer("low", torch.where(scale.view(at.shape) < 0, -torch.inf, at))
+        self.register_buffer("high", high)
+        given = conv.weight[:, :, 0, 0] @ torch.where(scale == 0, shift.relu(), shift)
+        conv.weight = nn.Parameter(conv.weight * scale.view(at.shape), requires_grad=False)
         conv.bias = nn.Parameter(given if conv.bias is None else conv.bias + given, requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:

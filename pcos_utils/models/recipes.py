@@ -39,7 +39,9 @@ class Recipe(BaseModel):
     flip: float = 0.5  # probability, left-right
     copies: tuple[int, int] = (1, 1)  # of each normal and each polycystic image, changed before training and kept
     average: float = 0.0  # decay of an exponential moving average of the weights, which is then judged and kept
-    feature_copies: int = 0  # frozen features of so many changes of an image serve all epochs; 0: computed each time
+    # Frozen features of an image and of so many changes of it serve all epochs (benchmarks/feature_copies.py); 0: they
+    # are computed each time.
+    feature_copies: int = 0
     seed: int | None = None  # None: from the study
     side: int | None = None  # px of the square that an image becomes; None: the study's
 
@@ -52,7 +54,7 @@ RECIPES = {
     ("densenet201", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15),
     ("densenet121d", "published"): Recipe(**_PUBLISHED, learning_rate=0.001, epochs=217),
     ("iustnet", "published"): Recipe(**_PUBLISHED, learning_rate=0.01, epochs=15, at_once=8),
-    ("densenet201", "ours"): Recipe(**_OURS, learning_rate=0.003, epochs=30, freeze_batch_norm=True, feature_copies=2),
+    ("densenet201", "ours"): Recipe(**_OURS, learning_rate=0.003, epochs=30, freeze_batch_norm=True, feature_copies=1),
     ("densenet121d", "ours"): Recipe(**_OURS, learning_rate=0.002, epochs=60),
     ("iustnet", "ours"): Recipe(**_OURS, learning_rate=0.001, epochs=60, average=0.98),
 }

@@ -5,8 +5,6 @@ last: a folder without it is unfinished. What is unfinished goes on after the la
 holds, and ends as if it had never stopped: on a CPU with as many threads, to the bit.
 """
 
-import ast
-import functools
 import hashlib
 import json
 from collections.abc import Iterator
@@ -22,10 +20,11 @@ import torch
 from torch import nn
 
 from pcos_utils.config import Study, StudyError
-from pcos_utils.data import cache, images, offline, splits
+from pcos_utils.data import cache, offline, splits
 from pcos_utils.files import alone_in, in_a_sentence, sha256, write_csv, write_json
 from pcos_utils.models import architectures, features, training, weights
 from pcos_utils.models.checkpoints import Checkpoint
+from pcos_utils.models.code import code_hash
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe, recipe
 
@@ -33,8 +32,6 @@ from pcos_utils.models.recipes import Recipe, recipe
 SHARE_OF_WRITING = {"cpu": None, "cuda": 0.02}
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow")
-# The modules that decide a run's numbers.
-CODE = ("architectures", "augmentation", "checkpoints", "devices", "features", "training", "weights", "run", "sweep")
 
 
 class Job(NamedTuple):
@@ -138,7 +135,7 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
         base, origin = features.start(job.model, study)
         values, behind = features.shared(job.model, study, how, roles, pixels, job.engine)
         network, prepare, facts["features"] = nn.Linear(base.classifier.in_features, 1), features.only, behind.name
-        train, selection = images_of(roles, values[:, 1:], "train"), images_of(roles, values[:, :1], "selection")
+        train, selection = images_of(roles, values, "train"), images_of(roles, values[:, :1], "selection")
         history, pixels = fit(network, prepare, train, selection, change=features.pick), values[:, :1]
     else:
         prepare = partial(architectures.prepare, job.model)
@@ -226,24 +223,3 @@ def _predictions(network, prepare, roles: pd.DataFrame, pixels: torch.Tensor, jo
             "probability": 1 / (1 + np.exp(-logits.astype(np.float64))),
         }
     )
-
-
-@functools.cache
-def code_hash() -> str:
-    """SHA-256 of the code that decides a run's numbers; comments and docstrings do not count."""
-    digest = hashlib.sha256()
-    files = [Path(__file__).parent / f"{name}.py" for name in CODE] + [Path(images.__file__), Path(offline.__file__)]
-    for path in files:
-        digest.update(meaning(path.read_text()).encode())
-    return digest.hexdigest()
-
-
-def meaning(code: str) -> str:
-    """What the code says, without its comments and docstrings."""
-    tree = ast.parse(code)
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            node.body = body[1:]
-    return ast.dump(tree)

@@ -112,7 +112,7 @@ def _trained(model: str, study: Study, used: pd.DataFrame, how) -> nn.Module:
         network, _ = features.start(model, study)
         values, _ = features.shared(model, study, how, rows, pixels, engine)
         network.classifier = nn.Linear(network.classifier.in_features, 1)
-        seen = images_of(rows, values[:, 1:], "train")
+        seen = images_of(rows, values, "train")
         fit(network.classifier, features.only, seen, none._replace(pixels=values[:0]), change=features.pick)
     else:
         network = architectures.build(model, side)

@@ -76,7 +76,7 @@ def test_iustnets_order_of_pooling_changes_no_bit():
 
 
 @pytest.mark.parametrize("name", ["densenet201", "densenet121d"])
-def test_the_densenets_order_of_pooling_changes_no_number(name):
+def test_the_densenets_order_of_pooling_changes_rounding_alone(name):
     torch.manual_seed(0)
     ours = architectures.build(name, 64).double().requires_grad_(True)
     as_published = copy.deepcopy(ours)

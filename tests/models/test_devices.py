@@ -95,8 +95,15 @@ def test_cached_features_give_the_logits_of_the_whole_network(scales):
     assert kept.shape == (5, 1, 1920) and not kept.requires_grad
     whole = training.predict(model, exactly, pixels)
     torch.testing.assert_close(model.float().classifier(features.only(kept)).squeeze(1).detach(), whole)
-    low = features.extract(model, prepare, pixels, devices.Engine(precision="bfloat16"))
-    assert low.dtype == torch.float32 and (low - kept).abs().mean() < 0.15 * kept.abs().mean()
+    close = features.extract(model, prepare, pixels, devices.Engine())
+    torch.testing.assert_close(close, kept, rtol=1e-3, atol=1e-4)
+    # In bfloat16 they are about as near as those of the network as it is.
+    engine = devices.Engine(precision="bfloat16")
+    low = features.extract(model, prepare, pixels, engine)
+    with torch.no_grad(), engine.fabric.autocast():
+        maps = model.features(prepare(pixels)).relu().mean((2, 3)).float()
+    usual = (maps - features.only(kept)).abs().mean()
+    assert low.dtype == torch.float32 and 0 < (low - kept).abs().mean() < 1.5 * usual
 
 
 def test_every_copy_is_another_change_and_all_are_picked():

@@ -8,6 +8,7 @@ import sys
 import pytest
 import timm
 import torch
+import torchvision
 from safetensors import safe_open
 from torch import nn
 
@@ -121,7 +122,9 @@ def lively(network: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("name", ["densenet201", "densenet121d"])
 def test_a_densenet_answers_as_the_pickled_one_did_with_the_sign_turned(tmp_path, name):
     if name == "densenet201":
-        theirs = lively(architectures.densenet201())
+        theirs = torchvision.models.densenet201(num_classes=1)
+        theirs.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        theirs = lively(theirs)
     else:
         theirs = lively(timm.create_model("densenet121", stem_type="deep", in_chans=1, num_classes=1))
     torch.save(theirs, tmp_path / "theirs.pth")

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from pcos_utils import config, files
 from pcos_utils.data import images
 from pcos_utils.files import write_csv
-from pcos_utils.models import architectures, devices, features, recipes, run, sweep
+from pcos_utils.models import architectures, code, devices, features, recipes, sweep
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,8 @@ def test_a_full_study_on_a_cpu_is_smaller_where_it_is_trained_from_scratch():
 def test_the_code_hash_ignores_words_about_the_code():
     bare = "def f(x):\n    return x + 1\n"
     said = '"""A room."""\n\n\ndef f(x):\n    """One more."""\n    return x + 1  # why\n'
-    assert run.meaning(bare) == run.meaning(said) != run.meaning(bare.replace("1", "2"))
-    assert len(run.code_hash()) == 64
+    assert code.meaning(bare) == code.meaning(said) != code.meaning(bare.replace("1", "2"))
+    assert len(code.code_hash()) == 64
 
 
 def test_inner_folds_take_turns_to_select(ran):
