@@ -5,7 +5,7 @@
 
 Phantoms, sources and folds stay those of the committed demo; the weights that a network starts from, its order of
 images, its augmentation and its selection sources are drawn anew. A band is SDS standard deviations of a number over
-the trainings, the committed one included, of the network that moves most. Runs lie in runs/seed_bands; finished
+the trainings, the committed one included, of the network, pair or run that moves most. Runs lie in runs/seed_bands; finished
 ones are read again. Writes the rows of ``pcos_utils/evaluation/bands.csv`` that come from seeds, and leaves the others.
 """
 
@@ -70,14 +70,14 @@ def _train(study: config.Study, seed: int) -> None:
 
 
 def network(table: pd.DataFrame) -> pd.Series:
-    """Which network, or pair of readers, each row is of."""
+    """Which network, or pair of readers, each row is of; in a table of one network's runs, which run."""
     names = [table[column].astype(str) for column in ("model", "first", "second") if column in table]
-    return names[0].str.cat(names[1:], sep=" ") if names else pd.Series("", index=table.index)
+    return names[0].str.cat(names[1:], sep=" ") if names else pd.Series(range(len(table)), table.index)
 
 
 def moved(folders: list[Path]) -> pd.DataFrame:
     """How far each kind of number moves: table, rows, metric, column, band, origin."""
-    origin = f"seeds: {SDS} SD over {len(folders)} trainings, of the network that moves most"
+    origin = f"seeds: {SDS} SD over {len(folders)} trainings, of what moves most"
     rows = []
     for name in TABLES:
         tables = [pd.read_csv(folder / "tables" / f"{name}.csv") for folder in folders]
