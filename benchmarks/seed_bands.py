@@ -5,8 +5,9 @@
 
 Phantoms, sources and folds stay those of the committed demo; the weights that a network starts from, its order of
 images, its augmentation and its selection sources are drawn anew. A band is SDS standard deviations of a number over
-the trainings, the committed one included, of the network, pair or run that moves most. Runs lie in runs/seed_bands; finished
-ones are read again. Writes the rows of ``pcos_utils/evaluation/bands.csv`` that come from seeds, and leaves the others.
+the trainings, the committed one included, of the network, pair or run that moves most. Runs lie in runs/seed_bands;
+finished ones are read again, whatever code made them. Writes the rows of ``pcos_utils/evaluation/bands.csv`` that come
+from seeds, and leaves the others.
 """
 
 import argparse
