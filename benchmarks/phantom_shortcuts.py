@@ -5,7 +5,8 @@
 Over all phantoms, and among those alike in volume, pairs of the same twentieth. The label is a rule of volume and
 follicles: what ranks the classes overall and no longer among ovaries of one size had followed the size, which is a
 criterion and no shortcut. Follicles cannot be held equal in the same way: among ovaries with as many of them, those
-called polycystic are so for their size, and all that follows size ranks them the better. Nothing is chosen here.
+called polycystic are so for their size, and all that follows size ranks them the better. From 10 mL on all are
+polycystic, so pairs alike in volume are of smaller ovaries. Intervals are uncorrected. Nothing is chosen here.
 """
 
 import argparse
