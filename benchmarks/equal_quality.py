@@ -53,12 +53,8 @@ def fit(
     if not cached:
         learn(network, prepare, train, selection)
         return
-    draws, changed = torch.Generator().manual_seed(seed), training.augmentation_of(how)
-    take = partial(features.extract, network, prepare)
-    change = lambda batch: changed(batch, None, draws)[0]  # noqa: E731
-    own = take(train.pixels, engine.exact())
-    copies = torch.cat([own, take(train.pixels, engine, change, how.feature_copies)], dim=1)
-    held = selection._replace(pixels=take(selection.pixels, engine.exact()))
+    copies = features.copies(network, prepare, train.pixels, engine, how, torch.Generator().manual_seed(seed))
+    held = selection._replace(pixels=features.extract(network, prepare, selection.pixels, engine.exact()))
     learn(network.classifier, features.only, train._replace(pixels=copies), held, change=features.pick)
 
 

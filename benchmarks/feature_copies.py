@@ -24,6 +24,7 @@ from pcos_utils.models.recipes import RECIPES
 
 OUT = config.ROOT / "reports" / "benchmarks" / "feature_copies.csv"
 MODEL, SIDE, EPOCHS = "densenet201", 64, (8, 30)
+HELD = ("selection", "test")
 WAYS = {"the image": [0], "1 change": [1], "2 changes": [1, 2], "the image and 1 change": [0, 1],
         "the image and 2 changes": [0, 1, 2], "the image and 4 changes": range(5)}  # fmt: skip
 
@@ -34,13 +35,10 @@ def scores(seed: int, parts: dict[str, training.Images]) -> list[dict]:
     network, prepare = architectures.build(MODEL, SIDE), partial(architectures.prepare, MODEL)
     training.calibrate_batch_norm(network, prepare, parts["train"].pixels)
     start = {name: value.clone() for name, value in network.classifier.state_dict().items()}
-    engine, draws = devices.fastest(), torch.Generator().manual_seed(seed)
-    change = training.augmentation_of(RECIPES[MODEL, "ours"])
-    own = {role: features.extract(network, prepare, part.pixels, engine.exact()) for role, part in parts.items()}
-    changed = features.extract(
-        network, prepare, parts["train"].pixels, engine, lambda batch: change(batch, None, draws)[0], 4
-    )
-    made, rows = torch.cat([own["train"], changed], dim=1), []
+    engine, draws, rows = devices.fastest(), torch.Generator().manual_seed(seed), []
+    most = RECIPES[MODEL, "ours"].model_copy(update={"feature_copies": 4})
+    made = features.copies(network, prepare, parts["train"].pixels, engine, most, draws)
+    own = {role: features.extract(network, prepare, parts[role].pixels, engine.exact()) for role in HELD}
     for epochs, (way, chosen) in product(EPOCHS, WAYS.items()):
         network.classifier.load_state_dict(start)
         training.fit(

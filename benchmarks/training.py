@@ -100,13 +100,11 @@ def measure_ours(name: str, place: Path, part: str, precision: str) -> dict:
             "precision": engine.precision,
         }
     ours, made = RECIPES[name, "ours"].model_copy(update={"epochs": 15}), {}
-    change = lambda batch: training.augmentation_of(ours)(batch, None, torch.Generator())[0]  # noqa: E731
 
     def extract() -> None:
         """Nothing; the features of both parts are in ``made``."""
-        take = partial(features.extract, model, prepare, train.pixels, engine)
-        made["train"] = torch.cat([take(), take(change, ours.feature_copies)], dim=1)
-        made["validation"] = features.extract(model, prepare, validation.pixels, engine)
+        made["train"] = features.copies(model, prepare, train.pixels, engine, ours, torch.Generator())
+        made["validation"] = features.extract(model, prepare, validation.pixels, engine.exact())
 
     seconds = {"features_seconds": timed(extract)}
     held, seen = (one._replace(pixels=made[side]) for one, side in ((validation, "validation"), (train, "train")))

@@ -64,13 +64,11 @@ def shared(
     path, behind = folder / f"{key}.npy", folder / f"{key}.safetensors"
     with alone_in(folder, lambda: None):
         if not path.exists():
-            draws, changed = torch.Generator().manual_seed(study.seed), training.augmentation_of(recipe)
-            take = functools.partial(extract, network, functools.partial(architectures.prepare, name), pixels)
-            own = take(engine.exact())
-            others = take(engine, lambda batch: changed(batch, None, draws)[0], recipe.feature_copies)
+            draws = torch.Generator().manual_seed(study.seed)
+            made = copies(network, functools.partial(architectures.prepare, name), pixels, engine, recipe, draws)
             weights.save(network, behind, {"model": name})
             with appearing(path) as temporary:
-                np.save(temporary, torch.cat([own, others], dim=1).cpu().numpy())
+                np.save(temporary, made.cpu().numpy())
     return torch.from_numpy(np.load(path)), behind
 
 
@@ -86,6 +84,15 @@ def trained(name: str, study: Study, folder: Path) -> nn.Module:
     else:
         weights.load(network, path)
     return network
+
+
+def copies(model: DenseNet, prepare, pixels: Tensor, engine: Engine, recipe: Recipe, draws: torch.Generator) -> Tensor:
+    """What a head learns from, float32 on the device, shape (n, 1 + feature_copies, channels): features of each image
+    itself, in float32 because it is judged by them too, and of the recipe's changes of it. ``pixels`` as of extract."""
+    changed = training.augmentation_of(recipe)
+    own = extract(model, prepare, pixels, engine.exact())
+    change = lambda batch: changed(batch, None, draws)[0]  # noqa: E731
+    return torch.cat([own, extract(model, prepare, pixels, engine, change, recipe.feature_copies)], dim=1)
 
 
 @torch.no_grad()  # and not inference_mode, whose results cannot be trained on

@@ -1,12 +1,12 @@
 """The three networks are the published ones, to the parameter."""
 
 import copy
-from collections import OrderedDict
 
 import pytest
 import timm
 import torch
 
+from benchmarks import plain_training
 from pcos_utils.models import architectures
 
 
@@ -61,17 +61,13 @@ def test_the_summed_convolution_answers_as_the_rgb_one_to_grey():
 def test_iustnets_order_of_pooling_changes_no_bit():
     torch.manual_seed(0)
     ours = architectures.IustNet(32)
-    blocks = [ours.block_1, ours.block_2]
-    as_published = torch.nn.Sequential(
-        *[torch.nn.Sequential(b[0], torch.nn.ReLU(), b[2], torch.nn.ReLU(), torch.nn.MaxPool2d(2)) for b in blocks],
-        ours.classifier,
-    )
+    as_published = plain_training.as_published(copy.deepcopy(ours))
+    assert [type(part).__name__ for part in as_published.block_2][-2:] == ["ReLU", "MaxPool2d"]
     x, results = torch.rand(4, 3, 32, 32), []
     for network in (ours, as_published):
-        ours.zero_grad()
         logits = network(x)
         logits.square().sum().backward()
-        results.append([logits.detach(), *(parameter.grad.clone() for parameter in ours.parameters())])
+        results.append([logits.detach(), *(parameter.grad for parameter in network.parameters())])
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
@@ -79,13 +75,9 @@ def test_iustnets_order_of_pooling_changes_no_bit():
 def test_the_densenets_order_of_pooling_changes_rounding_alone(name):
     torch.manual_seed(0)
     ours = architectures.build(name, 64).double().requires_grad_(True)
-    as_published = copy.deepcopy(ours)
-    for number in (1, 2, 3):
-        part = getattr(as_published.features, f"transition{number}")
-        assert list(dict(part.named_children())) == ["norm", "relu", "pool", "conv"]
-        setattr(as_published.features, f"transition{number}", torch.nn.Sequential(
-            OrderedDict((step, getattr(part, step)) for step in ("norm", "relu", "conv", "pool"))
-        ))  # fmt: skip
+    as_published = plain_training.as_published(copy.deepcopy(ours))
+    for network, steps in ((ours, ["norm", "relu", "pool", "conv"]), (as_published, ["norm", "relu", "conv", "pool"])):
+        assert all(list(dict(getattr(network.features, f"transition{n}").named_children())) == steps for n in (1, 2, 3))
     assert list(as_published.state_dict()) == list(ours.state_dict())
     x, results = torch.rand(3, 1, 64, 64).double(), []
     for network in (ours, as_published):
