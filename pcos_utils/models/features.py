@@ -34,15 +34,26 @@ STAND_INS = range(2_000_000_000, 2_000_000_032)  # seeds of phantoms, far from a
 @functools.lru_cache(maxsize=1)
 def start(name: str, study: Study) -> tuple[DenseNet, str]:
     """The network whose features all runs of a study share, and what it starts from, as ``weights.start`` says it."""
-    torch.manual_seed(study.seed)
-    network = architectures.build(name, study.image_side, memory_efficient=study.memory_efficient)
-    origin = weights.start(network, name, study.weights, must_fetch=study.preset == "full")
+    # The caller's draws go on as if nothing had been drawn here: else the first run of a process would have a head of
+    # its own, and a sweep that was stopped between two runs would end otherwise than one that was not.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(study.seed)
+        network = architectures.build(name, study.image_side, memory_efficient=study.memory_efficient)
+        origin = weights.start(network, name, study.weights, must_fetch=study.preset == "full")
     if origin.startswith("random"):
         # Random weights have no statistics yet. They come from phantoms, so that no frame of the study is in them.
         drawn = [phantom.simulate(seed, seed % 2).image for seed in STAND_INS]
         grey = [loader.resize(np.repeat(image[..., None], 3, axis=2), study.image_side) for image in drawn]
         prepare = functools.partial(architectures.prepare, name)
         training.calibrate_batch_norm(network, prepare, torch.from_numpy(np.stack(grey)))
+    return network, origin
+
+
+def with_new_head(name: str, study: Study) -> tuple[DenseNet, str]:
+    """A copy of ``start``'s network whose head is drawn anew from torch's generator, and what the rest starts from."""
+    base, origin = start(name, study)
+    network = copy.deepcopy(base)
+    network.classifier = nn.Linear(base.classifier.in_features, base.classifier.out_features)
     return network, origin
 
 
@@ -95,24 +106,35 @@ def copies(model: DenseNet, prepare, pixels: Tensor, engine: Engine, recipe: Rec
     return torch.cat([own, extract(model, prepare, pixels, engine, change, recipe.feature_copies)], dim=1)
 
 
-@torch.no_grad()  # and not inference_mode, whose results cannot be trained on
 def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=None, copies: int = 1) -> Tensor:
     """Features, float32 on the device, shape (n, copies, channels): of each image, or of so many changes of it.
 
     ``pixels``: uint8 (n, H, W, 3). ``change`` gives a changed batch for a batch; without it all copies are the same.
     """
-    network = engine.place(_folded(model.features))
+    compute = computing(model, prepare, engine)
     made = []
     for _ in range(copies):
-        parts = []
-        for part in pixels.split(BATCH):
-            x = part.to(engine.device)
-            x = engine.batch(prepare(change(x) if change else x))
-            with engine.fabric.autocast():
-                x = F.adaptive_avg_pool2d(F.relu(network(x)), 1).flatten(1)
-            parts.append(x.float())
-        made.append(torch.cat(parts))
+        batches = (part.to(engine.device) for part in pixels.split(BATCH))
+        made.append(torch.cat([compute(change(batch) if change else batch) for batch in batches]))
     return torch.stack(made, dim=1)
+
+
+def computing(model: DenseNet, prepare, engine: Engine) -> training.Prepare:
+    """What gives the features of a batch of images (n, H, W, 3) on the device: float32 (n, channels), no gradient.
+
+    ``extract`` asks it once; a head that is to see new changes in every epoch is trained with it in place of
+    ``prepare``. The model's own batch norms and convolutions are as they were.
+    """
+    network = engine.place(_folded(model.features))
+
+    @torch.no_grad()  # and not inference_mode, whose results cannot be trained on
+    def compute(images: Tensor) -> Tensor:
+        x = engine.batch(prepare(images))
+        with engine.fabric.autocast():
+            x = F.adaptive_avg_pool2d(F.relu(network(x)), 1).flatten(1)
+        return x.float()
+
+    return compute
 
 
 def _folded(features: nn.Module) -> nn.Module:

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
 
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import cache, offline, splits
@@ -132,20 +131,22 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
     torch.manual_seed(seed)
     facts = {"model": job.model, "settings_sha256": settings_hash}
     if how.feature_copies:
-        base, origin = features.start(job.model, study)
+        whole, origin = features.with_new_head(job.model, study)
         values, behind = features.shared(job.model, study, how, roles, pixels, job.engine)
-        network, prepare, facts["features"] = nn.Linear(base.classifier.in_features, 1), features.only, behind.name
+        network, prepare, facts["features"] = whole.classifier, features.only, behind.name
         train, selection = images_of(roles, values, "train"), images_of(roles, values[:, :1], "selection")
         history, pixels = fit(network, prepare, train, selection, change=features.pick), values[:, :1]
     else:
         prepare = partial(architectures.prepare, job.model)
-        network = architectures.build(job.model, how.side, memory_efficient=study.memory_efficient)
-        origin = weights.start(network, job.model, study.weights, must_fetch=study.preset == "full")
         train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
         train = train._replace(pixels=job.engine.hold(train.pixels))
-        if how.freeze_batch_norm and origin.startswith("random"):
-            training.calibrate_batch_norm(network, prepare, train.pixels.cpu())
-        history = fit(network, prepare, train, selection)
+        if how.freeze_batch_norm:
+            network, origin = features.with_new_head(job.model, study)
+            history = fit(network.classifier, features.computing(network, prepare, job.engine), train, selection)
+        else:
+            network = architectures.build(job.model, how.side, memory_efficient=study.memory_efficient)
+            origin = weights.start(network, job.model, study.weights, must_fetch=study.preset == "full")
+            history = fit(network, prepare, train, selection)
     predictions = _predictions(network, prepare, roles, pixels, job)
     seconds = keep.seconds
     chosen = history[history.chosen].iloc[0]

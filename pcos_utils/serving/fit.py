@@ -108,16 +108,20 @@ def _trained(model: str, study: Study, used: pd.DataFrame, how) -> nn.Module:
     none = training.Images(pixels[:0], torch.zeros(0), torch.zeros(0))
     fit = partial(training.fit, recipe=how, seed=seed, engine=engine)
     torch.manual_seed(seed)
-    if how.feature_copies:
-        network, _ = features.start(model, study)
-        values, _ = features.shared(model, study, how, rows, pixels, engine)
-        network.classifier = nn.Linear(network.classifier.in_features, 1)
-        seen = images_of(rows, values, "train")
-        fit(network.classifier, features.only, seen, none._replace(pixels=values[:0]), change=features.pick)
+    prepare = partial(architectures.prepare, model)
+    if how.freeze_batch_norm:
+        network, _ = features.with_new_head(model, study)
     else:
         network = architectures.build(model, side)
         weights.start(network, model, study.weights, must_fetch=study.preset == "full")
-        fit(network, partial(architectures.prepare, model), images_of(rows, pixels, "train"), none)
+    if how.feature_copies:
+        values, _ = features.shared(model, study, how, rows, pixels, engine)
+        seen = images_of(rows, values, "train")
+        fit(network.classifier, features.only, seen, none._replace(pixels=values[:0]), change=features.pick)
+    elif how.freeze_batch_norm:
+        fit(network.classifier, features.computing(network, prepare, engine), images_of(rows, pixels, "train"), none)
+    else:
+        fit(network, prepare, images_of(rows, pixels, "train"), none)
     return network.float().cpu().eval()
 
 

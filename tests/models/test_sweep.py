@@ -1,7 +1,9 @@
 """Runs are executed once, guarded, and leave the four files that later rooms read."""
 
 import json
+import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -10,7 +12,7 @@ from safetensors.torch import load_file
 from pcos_utils import config, files
 from pcos_utils.data import images
 from pcos_utils.files import write_csv
-from pcos_utils.models import architectures, code, devices, features, recipes, sweep
+from pcos_utils.models import architectures, code, devices, features, recipes, run, sweep
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +154,44 @@ def test_frozen_features_are_computed_once_for_all_runs(ran, monkeypatch):
     with torch.inference_mode():
         logits = network(architectures.prepare("densenet201", torch.from_numpy(pixels))).squeeze(1)
     assert logits.tolist() == pytest.approx(rows.logit.tolist(), abs=1e-4)
+
+
+def test_a_head_starts_the_same_whichever_run_a_process_begins_with(ran):
+    study, _, _ = ran
+    study = study.model_copy(update={"epochs": 1})
+    first, second = (
+        study.run_dir("densenet201", one) for one in sweep.plan("densenet201", study).iloc[1:].itertuples()
+    )
+
+    def contents() -> dict:
+        """The digests of the second run's files; its record holds seconds."""
+        sweep.run("densenet201", study)
+        return {path.name: files.sha256(path) for path in second.iterdir() if path.name != "run.json"}
+
+    for folder in (first, second):
+        shutil.rmtree(folder, ignore_errors=True)
+    features.start.cache_clear()
+    after_another = contents()
+    shutil.rmtree(second)
+    features.start.cache_clear()
+    assert contents() == after_another and first.exists()
+
+
+def test_features_computed_anew_train_the_same_head(ran, monkeypatch):
+    study, _, _ = ran
+    # One epoch without changes: later ones would meet the images in another order, because copies are drawn, too.
+    still = {"rotation": 0, "brightness": 0, "flip": 0, "epochs": 1, "side": study.image_side}
+    one = next(one for one in sweep.plan("densenet201", study).itertuples() if one.arm == "ours")
+    folder, logits = study.run_dir("densenet201", one), []
+    for copies in (1, 0):
+        how = recipes.RECIPES["densenet201", "ours"].model_copy(update=still | {"feature_copies": copies})
+        monkeypatch.setattr(run, "recipe", lambda *_, how=how: how)
+        shutil.rmtree(folder, ignore_errors=True)
+        sweep.run("densenet201", study)
+        logits.append(pd.read_csv(folder / "predictions.csv").logit)
+        assert (len(load_file(folder / "weights.safetensors")) == 2) == bool(copies)  # the head alone, or all
+    assert np.allclose(*logits, rtol=1e-4, atol=1e-4) and logits[0].std() > 0.01
+    base, _ = features.start("densenet201", study)
+    network = features.trained("densenet201", study, folder)
+    assert torch.equal(network.features.conv0.weight, base.features.conv0.weight)
+    assert not torch.equal(network.classifier.weight, base.classifier.weight)
