@@ -43,6 +43,8 @@ class Engine:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         if keep_memory and device == "cpu":
             keep_freed_memory()
+        if device == "cuda":
+            torch.backends.cudnn.allow_tf32 = False  # else convolutions "in float32" keep 10 of its 23 bits
         self.precision, self.compiled = precision, compiled
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])

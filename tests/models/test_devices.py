@@ -80,6 +80,15 @@ def test_bfloat16_only_where_the_processor_has_it(monkeypatch):
     assert devices.engine_for(config.study("demo")).precision == "float32"
 
 
+def test_float32_is_float32_on_a_gpu_too(monkeypatch):
+    monkeypatch.setattr("lightning_fabric.Fabric", lambda **_: None)  # which looks for the GPU
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    devices.Engine()
+    assert torch.backends.cudnn.allow_tf32
+    devices.Engine("cuda")
+    assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+
+
 @pytest.mark.parametrize("scales", [(1.0, 1.0), (1.0, 0.7), (1.0, -0.5, 0.0, 2.0)])  # of batch norm, taking turns
 def test_cached_features_give_the_logits_of_the_whole_network(scales):
     torch.manual_seed(0)
