@@ -3,9 +3,9 @@
     python -m benchmarks.kill_training                         25 kills of DenseNet121d, 96 pixels, 12 epochs
     python -m benchmarks.kill_training --model iustnet --kills 5 --side 32 --epochs 5
 
-One run trains undisturbed. Then the same run is started, killed (SIGKILL) and started again: every other kill
-at a random moment, the others inside the write of a checkpoint, in turn half written, before its renaming and after
-it. In the end two processes train the same run at once. Exit code 1: something differs.
+The runs of two folds train undisturbed, one after the other. Then the same is started, killed (SIGKILL) and started
+again: every other kill at a random moment, the others inside the write of a checkpoint, in turn half written, before
+its renaming and after it. In the end two processes train the same at once. Exit code 1: something differs.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def prepare(study: config.Study) -> None:
 
 
 def train(model: str, study: config.Study, log: Path, halt_at: str | None = None, told: int = -1) -> None:
-    """Nothing; the first grouped run is finished. At a stage of a write it stops for good, after a byte to ``told``."""
+    """Nothing; all grouped runs are finished. At a stage of a write it stops for good, after a byte to ``told``."""
     from pcos_utils.models import checkpoints, sweep
 
     def halt(stage: str) -> None:
@@ -86,14 +86,14 @@ def train(model: str, study: config.Study, log: Path, halt_at: str | None = None
 
     def slow_write(stream, data):
         """As the stream's own write, which stops in the middle of a checkpoint."""
-        if stream.tell() > 100_000:
+        if stream.tell() > 10_000:
             stream.flush()
             halt("half")
         return write(stream, data)
 
     os.replace, checkpoints._Stream.write = slow_rename, slow_write
     whole = sweep.plan
-    sweep.plan = lambda *of: whole(*of).query("arm == 'ours'").head(1)
+    sweep.plan = lambda *of: whole(*of).query("arm == 'ours'")
     os.environ["PCOS_PLAIN"] = "1"
     with open(log, "a") as sys.stdout:
         sweep.run(model, study)
@@ -115,10 +115,15 @@ def attempt(work, rng: random.Random, longest: float, stage: str | None) -> bool
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file of a run; run.json without its seconds."""
-    found = {path.name: sha256(path)[:16] for path in sorted(folder.iterdir())}
-    record = json.loads((folder / "run.json").read_text())
-    found["run.json"] = {key: value for key, value in record.items() if key not in ("seconds", "images_per_second")}
+    """SHA-256 of each file of all runs, and of the features that they share; run.json without its seconds."""
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = str(path.relative_to(folder))
+        if path.name == "run.json":
+            record = json.loads(path.read_text())
+            found[name] = {key: value for key, value in record.items() if key not in ("seconds", "images_per_second")}
+        else:
+            found[name] = sha256(path)[:16]
     return found
 
 
@@ -142,20 +147,19 @@ def main() -> None:
         )
         log = place / "log.txt"
         ended(forked(lambda: prepare(study)))
-        from pcos_utils.models import sweep
+        from pcos_utils.models import sweep  # noqa: F401  # imported here, it is imported in every process to come
 
         begun = time.perf_counter()
         ended(forked(lambda: train(options.model, study, log)))
         seconds = time.perf_counter() - begun
-        one = next(sweep.plan(options.model, study).query("arm == 'ours'").itertuples())
-        folder = study.run_dir(options.model, one)
+        folder = study.runs_dir / options.model
         expected = digests(folder)
         shutil.rmtree(study.runs_dir)
         log.unlink()
-        longest = 1.2 * seconds / options.epochs
+        longest = 0.8 * seconds  # late enough that some kills fall into the second run
 
         kills = {"random": 0} | dict.fromkeys(STAGES, 0)
-        ends = []  # of whole runs: one, or more where the kills came too late to keep the first from its end
+        ends = []  # of whole sweeps: one, or more where the kills came too late to keep the first from its end
         for turn in range(options.kills):
             stage = STAGES[turn // 2 % 3] if turn % 2 else None
             for _ in range(5):
@@ -175,12 +179,12 @@ def main() -> None:
             ended(pid)
         waited = log.read_text().count("waiting for it to end")
         together = digests(folder) == expected
-    print(f"{options.model}: undisturbed {seconds:.1f} s for {options.epochs} epochs")
+    print(f"{options.model}: undisturbed {seconds:.1f} s for two runs of {options.epochs} epochs")
     print(f"kills: {sum(kills.values())} {kills}")
     print(f"went on {len(resumed)} times, after epochs {resumed}")
     for name, digest in expected.items():
-        print(f"  {name:22} {digest if name != 'run.json' else 'compared without its seconds'}")
-    print(f"killed, {len(ends)} whole run(s): " + ("the same" if all(ends) else "DIFFERENT"))
+        print(f"  {name:40} {digest if isinstance(digest, str) else 'compared without its seconds'}")
+    print(f"killed, {len(ends)} whole sweep(s): " + ("the same" if all(ends) else "DIFFERENT"))
     print(f"two at once ({waited} waited): " + ("the same" if together else "DIFFERENT"))
     raise SystemExit(0 if all(ends) and together else 1)
 

@@ -66,7 +66,7 @@ def test_killed_at_random_and_while_it_writes(place):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "kills: 8 {'random': 4, 'half': 2, 'before': 1, 'after': 1}" in done.stdout
     # Whether the second process came in time to wait is the system's affair; that it waits, tests/test_files.py shows.
-    assert "whole run(s): the same" in done.stdout and re.search(r"two at once \(. waited\): the same", done.stdout)
+    assert "whole sweep(s): the same" in done.stdout and re.search(r"two at once \(. waited\): the same", done.stdout)
 
 
 def test_an_interrupted_run_goes_on_and_leaves_the_four_files(small, place, monkeypatch, capsys):
