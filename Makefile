@@ -106,7 +106,7 @@ check: $(READY) ## the demo made again elsewhere, its tables compared with the c
 pdf: $(READY) ## report.pdf beside report.html, where Chromium is there
 	$(PYTHON) -m pcos_utils.cli pdf "reports/$(RUN)"
 
-bench: $(READY) ## training and answering beside plain ways, on a machine that does nothing else: about 10 minutes
+bench: $(READY) ## training and answering beside plain ways, on a machine that does nothing else: about 15 minutes
 	$(PYTHON) -m benchmarks.training
 	$(PYTHON) -m benchmarks.answering
 
