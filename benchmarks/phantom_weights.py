@@ -33,8 +33,8 @@ from pcos_utils.evaluation.readings import number
 from pcos_utils.files import sha256, write_csv, write_json, write_text
 from pcos_utils.models import architectures, counts, devices, pretraining, training, weights
 from pcos_utils.models.code import code_hash
+from pcos_utils.models.lessons import images_of
 from pcos_utils.models.recipes import EPOCHS_ON_CPU, RECIPES, Recipe
-from pcos_utils.models.run import images_of
 from pcos_utils.runner import with_block
 
 OUT = config.ROOT / "reports" / "benchmarks"

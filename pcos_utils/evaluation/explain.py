@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pcos_utils.config import Study
 from pcos_utils.data.images import load, resize, stack
 from pcos_utils.evaluation.metrics import THRESHOLD
-from pcos_utils.models import architectures, features, run, training
+from pcos_utils.models import architectures, features, lessons, training
 from pcos_utils.models.recipes import recipe
 
 # The last block whose map still has four cells a side at the demo's 72 pixels; the very last has two.
@@ -101,7 +101,7 @@ def on_dealt_labels(model: str, study: Study, roles: pd.DataFrame, seed: int = 0
     pixels = torch.from_numpy(stack([study.image_dir / name for name in seen.path], how.side))
     torch.manual_seed(seed)
     network = architectures.build(model, how.side)
-    train, selection = (run.images_of(seen, pixels, role) for role in ("train", "selection"))
+    train, selection = (lessons.images_of(seen, pixels, role) for role in ("train", "selection"))
     prepare = partial(architectures.prepare, model)
     training.fit(network, prepare, train, selection, how, seed=seed)
     return network.eval()

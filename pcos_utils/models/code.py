@@ -8,7 +8,8 @@ from pathlib import Path
 from pcos_utils.data import images, offline
 
 # The modules that decide a run's numbers.
-CODE = ("architectures", "augmentation", "checkpoints", "devices", "features", "training", "weights", "run", "sweep")
+CODE = ("architectures", "augmentation", "checkpoints", "devices", "features", "lessons", "training", "weights")
+CODE += ("run", "sweep")
 
 
 @functools.cache

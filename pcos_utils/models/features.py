@@ -129,6 +129,7 @@ def computing(model: DenseNet, prepare, engine: Engine) -> training.Prepare:
 
     @torch.no_grad()  # and not inference_mode, whose results cannot be trained on
     def compute(images: Tensor) -> Tensor:
+        """Features, float32 (n, channels), of images (n, H, W, 3) in [0, 255] on the device."""
         x = engine.batch(prepare(images))
         with engine.fabric.autocast():
             x = F.adaptive_avg_pool2d(F.relu(network(x)), 1).flatten(1)
@@ -211,5 +212,5 @@ def pick(features: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[
 
 
 def only(features: Tensor) -> Tensor:
-    """The single copy of each image, shape (n, channels); what was picked already stays as it is."""
+    """Of each image's copies the first, its own features, shape (n, channels); what was picked stays as it is."""
     return features[:, 0] if features.ndim == 3 else features

@@ -21,10 +21,11 @@ import torch
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import cache, offline, splits
 from pcos_utils.files import alone_in, in_a_sentence, sha256, write_csv, write_json
-from pcos_utils.models import architectures, features, training, weights
+from pcos_utils.models import architectures, training, weights
 from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.code import code_hash
 from pcos_utils.models.devices import Engine
+from pcos_utils.models.lessons import images_of, lesson
 from pcos_utils.models.recipes import Recipe, recipe
 
 # On a GPU an epoch of few images can be shorter than a write; then some epochs are not kept, to lose seconds at most.
@@ -129,25 +130,17 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
     on_epoch = lambda row: bar.update()  # noqa: E731
     fit = partial(training.fit, recipe=how, seed=seed, engine=job.engine, on_epoch=on_epoch, keep=keep)
     torch.manual_seed(seed)
+    what = lesson(job.model, study, how, roles, pixels, job.engine)
+    train, selection = (images_of(roles, what.pixels, role) for role in ("train", "selection"))
+    train = train._replace(pixels=job.engine.hold(train.pixels))
+    history = fit(what.learner, what.prepare, train, selection, change=what.change)
     facts = {"model": job.model, "settings_sha256": settings_hash}
-    if how.feature_copies:
-        whole, origin = features.with_new_head(job.model, study)
-        values, behind = features.shared(job.model, study, how, roles, pixels, job.engine)
-        network, prepare, facts["features"] = whole.classifier, features.only, behind.name
-        train, selection = images_of(roles, values, "train"), images_of(roles, values[:, :1], "selection")
-        history, pixels = fit(network, prepare, train, selection, change=features.pick), values[:, :1]
+    if what.behind:  # the head is kept and judged alone, beside the network that all runs share
+        facts["features"], network = what.behind.name, what.learner
+        predictions = _predictions(network, what.prepare, roles, what.pixels, job)
     else:
-        prepare = partial(architectures.prepare, job.model)
-        train, selection = (images_of(roles, pixels, role) for role in ("train", "selection"))
-        train = train._replace(pixels=job.engine.hold(train.pixels))
-        if how.freeze_batch_norm:
-            network, origin = features.with_new_head(job.model, study)
-            history = fit(network.classifier, features.computing(network, prepare, job.engine), train, selection)
-        else:
-            network = architectures.build(job.model, how.side, memory_efficient=study.memory_efficient)
-            origin = weights.start(network, job.model, study.weights, must_fetch=study.preset == "full")
-            history = fit(network, prepare, train, selection)
-    predictions = _predictions(network, prepare, roles, pixels, job)
+        network = what.network
+        predictions = _predictions(network, partial(architectures.prepare, job.model), roles, pixels, job)
     seconds = keep.seconds
     chosen = history[history.chosen].iloc[0]
     weights.save(network, job.folder / "weights.safetensors", facts)
@@ -157,7 +150,7 @@ def _train(job: Job, roles: pd.DataFrame, bar, keep: Checkpoint, settings_hash: 
     return {
         "settings_sha256": settings_hash,
         "predictions_sha256": digest,
-        "start": origin,
+        "start": what.origin,
         "note": getattr(network, "note", ""),
         "chosen_epoch": int(chosen.epoch),
         "selection_loss": round(float(chosen.selection_loss), 6) if len(selection.labels) else None,
@@ -190,19 +183,6 @@ def _enough_memory(job: Job) -> Iterator[None]:
             f"images of {side} x {side} pixels; lower 'batch' of this recipe in pcos_utils/models/recipes.py, or "
             "'image_side' of the preset in pcos_utils/config.py, or end what else fills the memory."
         ) from error
-
-
-def images_of(roles: pd.DataFrame, pixels: torch.Tensor, role: str) -> training.Images:
-    """The images of one role. Each class has one share, each source in it an equal part, each image of it an equal
-    part of that."""
-    rows = roles[roles.role == role]
-    of_source = rows.groupby("source").path.transform("size")
-    of_class = rows.groupby("label").source.transform("nunique")
-    return training.Images(
-        pixels[rows.index.to_numpy(copy=True)],
-        torch.tensor(rows.label.to_numpy(np.float32)),
-        torch.tensor((1 / of_source / of_class).to_numpy(np.float64)),
-    )
 
 
 def _predictions(network, prepare, roles: pd.DataFrame, pixels: torch.Tensor, job: Job) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from functools import partial
 from statistics import median
 from typing import NamedTuple
 
@@ -13,9 +12,9 @@ from torch import nn
 from pcos_utils.config import Study, StudyError
 from pcos_utils.data import cache, images, offline
 from pcos_utils.evaluation import report
-from pcos_utils.models import architectures, counts, devices, features, pretraining, training, weights
+from pcos_utils.models import architectures, counts, devices, pretraining, training
+from pcos_utils.models.lessons import images_of, lesson
 from pcos_utils.models.recipes import recipe
-from pcos_utils.models.run import images_of
 
 ARM = "ours"
 BLOCK = 16  # channels that onnxruntime's blocked layout takes together, with AVX-512; with AVX2 eight
@@ -101,28 +100,16 @@ def best(study: Study) -> str:
 
 
 def _trained(model: str, study: Study, used: pd.DataFrame, how) -> nn.Module:
-    engine, seed = devices.engine_for(study), study.seed
+    engine = devices.engine_for(study)
     rows = offline.expand(used.assign(role="train"), {0: 1, 1: 1})
     side = how.side
     pixels = torch.from_numpy(cache.stack(rows, study.image_dir, side, study.data_dir / "cache"))
-    none = training.Images(pixels[:0], torch.zeros(0), torch.zeros(0))
-    fit = partial(training.fit, recipe=how, seed=seed, engine=engine)
-    torch.manual_seed(seed)
-    prepare = partial(architectures.prepare, model)
-    if how.freeze_batch_norm:
-        network, _ = features.with_new_head(model, study)
-    else:
-        network = architectures.build(model, side)
-        weights.start(network, model, study.weights, must_fetch=study.preset == "full")
-    if how.feature_copies:
-        values, _ = features.shared(model, study, how, rows, pixels, engine)
-        seen = images_of(rows, values, "train")
-        fit(network.classifier, features.only, seen, none._replace(pixels=values[:0]), change=features.pick)
-    elif how.freeze_batch_norm:
-        fit(network.classifier, features.computing(network, prepare, engine), images_of(rows, pixels, "train"), none)
-    else:
-        fit(network, prepare, images_of(rows, pixels, "train"), none)
-    return network.float().cpu().eval()
+    torch.manual_seed(study.seed)
+    what = lesson(model, study, how, rows, pixels, engine)
+    train = images_of(rows, what.pixels, "train")
+    none = training.Images(what.pixels[:0], torch.zeros(0), torch.zeros(0))
+    training.fit(what.learner, what.prepare, train, none, how, seed=study.seed, engine=engine, change=what.change)
+    return what.network.float().cpu().eval()
 
 
 def _counted(used: pd.DataFrame, study: Study) -> pd.DataFrame:
