@@ -1,31 +1,25 @@
-"""The command ``pcos``. Heavy libraries are imported by the subcommand that needs them."""
+"""Run a reproducible study of polycystic ovaries in ultrasound images, audit image folders, and serve the models."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pcos_utils import progress
 from pcos_utils.config import StudyError, home, study
-from pcos_utils.evaluation import command as evidence
-from pcos_utils.serving import command
+from pcos_utils.files import fingerprint, need_writable, write_text
+from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
+from pcos_utils.serving import commands
 
+# Each command imports its own heavy libraries, so that the command line starts at once.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
-Preset = Annotated[str, typer.Option(help="demo (CPU, minutes) or full (GPU)")]
-Data = Annotated[str, typer.Option(help="a registered data set, or a folder of class folders")]
-Labels = Annotated[str | None, typer.Option(help="a table (.csv, .xlsx) of image and label, for a folder without them")]
-Models = Annotated[str | None, typer.Option(help="some of densenet201,densenet121d,iustnet,follicles")]
-Seed = Annotated[int, typer.Option(min=0)]
-Epochs = Annotated[int | None, typer.Option(help="instead of the recipe's")]
-Weights = Annotated[str, typer.Option(help="imagenet, none or a .safetensors file")]
 NetworkClass = Annotated[list[str] | None, typer.Option(help="a class that the network's authors wrote themselves")]
-AllowCpu = Annotated[bool, typer.Option("--allow-cpu/--no-allow-cpu", help="run the full preset without a GPU")]
 
 
 @app.command()
-def check(
+def preflight(
     preset: Preset = "demo",
     data: Data = "phantom",
     labels: Labels = None,
@@ -34,21 +28,33 @@ def check(
     epochs: Epochs = None,
     weights: Weights = "imagenet",
     allow_cpu: AllowCpu = False,
+    inputs: Annotated[Path | None, typer.Option(help="a file that is rewritten when settings or inputs change")] = None,
 ) -> None:
-    """Whether a study can start: its settings, folder, table of labels, device and the place for its results."""
-    given = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-    made = study(preset, data, **given)
-    if made.labels_path is not None:
+    """Check before a run whether it can start: settings, images, labels, device and the places for its results."""
+    settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+    cfg = study(preset, data, **settings)
+    text = fingerprint(cfg)
+    if inputs and inputs.is_file() and inputs.read_text(encoding="utf-8") == text:
+        return
+    if cfg.labels_path is not None:
         from pcos_utils.data.manifest import listing
 
-        listing(made.folder, made.labels_path)
-    for folder in (made.data_dir, made.runs_dir, made.report_dir):
-        _must_be_writable(folder)
-    if made.preset == "full":
+        listing(cfg.folder, cfg.labels_path)
+    for folder in (cfg.data_dir, cfg.runs_dir, cfg.report_dir):
+        need_writable(folder)
+    if cfg.preset == "full":
         from pcos_utils.models.devices import choose_device
 
-        choose_device(made)
-    typer.echo(f"study {made.name}: {made.folds} folds x {made.repeats}, {made.image_side} pixels, seed {made.seed}")
+        choose_device(cfg)
+    typer.echo(f"study {cfg.name}: {cfg.folds} folds x {cfg.repeats}, {cfg.image_side} pixels, seed {cfg.seed}")
+    if inputs:
+        write_text(inputs, text)
+
+
+@app.command()
+def name(preset: Preset = "demo", data: Data = "phantom") -> None:
+    """Print the study's name in folders: <data>-<preset>."""
+    typer.echo(study(preset, data).name)
 
 
 @app.command()
@@ -58,21 +64,17 @@ def pretrain(
     seed: Seed = 0,
     keep: Annotated[bool, typer.Option("--keep", help="put the float16 weights where the code reads them")] = False,
 ) -> None:
-    """The network that outlines follicles, trained on phantoms alone: about ten minutes on two cores."""
-    from tqdm.auto import tqdm
-
+    """Train the network that outlines follicles, on phantoms alone (about ten minutes on two cores)."""
+    from pcos_utils.follicles import pretrain
     from pcos_utils.models.devices import fastest
-    from pcos_utils.models.pretraining import pretrain
     from pcos_utils.models.recipes import FOLLICLES
 
     out = out or home() / "runs" / "follicles" / f"s{seed}"
-    with tqdm(total=FOLLICLES.epochs, desc="follicle_unet") as bar:
-        told = pretrain(out, phantoms, seed, fastest(), on_epoch=lambda row: bar.update())
-    typer.echo("\n".join(f"{name} {told[name]}" for name in told if name.startswith(("dice_", "count_"))))
+    with progress.bar(name="follicle_unet", total=FOLLICLES.epochs) as bar:
+        record = pretrain.pretrain(out, phantoms, seed, fastest(), on_epoch=lambda row: bar.update())
+    typer.echo("\n".join(f"{name} {record[name]}" for name in record if name.startswith(("dice_", "count_"))))
     if keep:
-        from pcos_utils.models import counts
-
-        typer.echo(f"kept: {counts.keep(out)}")
+        typer.echo(f"kept: {pretrain.keep(out)}")
 
 
 @app.command()
@@ -88,11 +90,15 @@ def run(
     weights: Weights = "imagenet",
     allow_cpu: AllowCpu = False,
 ) -> None:
-    """One notebook of a study, executed by papermill."""
-    from pcos_utils.runner import run_notebook
+    """Execute one notebook of a study with papermill; after the last one, build the report."""
+    from pcos_utils.notebooks import run_notebook
 
-    given = dict(preset=preset, data=data, labels=labels, models=models, seed=seed, epochs=epochs, weights=weights)
-    run_notebook(notebook, target, given | {"allow_cpu": allow_cpu})
+    settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+    run_notebook(notebook, target, {"preset": preset, "data": data, **settings})
+    if notebook.stem.startswith("06"):
+        from pcos_utils.reporting import page
+
+        page.build(study(preset, data, **settings), target.parent)
 
 
 @app.command()
@@ -101,8 +107,10 @@ def download(
     to: Annotated[Path | None, typer.Option(help="folder to put it under, instead of PCOS_DATA_DIR or data/")] = None,
     show: Annotated[bool, typer.Option("--list", help="every entry: address, counts, licence, known problems")] = False,
 ) -> None:
-    """One registered data set or file of weights, fetched or, where it lies already, verified; PCOS_MIRROR=http://...
-    takes it from another place."""
+    """Fetch a registered data set or file of weights, or verify it if it is already there.
+
+    Set PCOS_MIRROR=http://... to fetch from another place.
+    """
     if show:
         from pcos_utils.data.datasets import listing
 
@@ -119,34 +127,23 @@ def audit(
     out: Annotated[Path, typer.Option(help="where sources.csv, audit.json and the contact sheet go")],
     labels: Labels = None,
 ) -> None:
-    """The source pictures behind the images of any folder: copies, leaks, two labels, shortcuts.
+    """Find the source pictures behind the images of any folder, and report copies, leaks, double labels and shortcuts.
 
-    Exit code 0: nothing found; 3: a picture stands in train and test, in two folders, or carries both labels; 2: the
-    input cannot be used. Class and split are read from folder names where these carry them.
+    Exit code 0: nothing found; 2: the input cannot be used; 3: a source lies in train and test or in two folders, or
+    carries both labels. Class and split are read from folder names where these give them.
     """
-    import pandas as pd
+    from pcos_utils.reporting.audit import run
 
-    from pcos_utils.data import manifest
-    from pcos_utils.data.audit import find_sources
-    from pcos_utils.evaluation import audit_report
-
-    if labels and len(folders) > 1:
-        raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
     for folder in folders:
         if not folder.is_dir():
             raise StudyError(f"{folder} is no folder; name folders of images.")
         if out.resolve().is_relative_to(folder.resolve()):
-            # The contact sheet would be read as an image of the set, one that shows every picture of it.
+            # A later scan of the folder would read the contact sheet as one of its images.
             raise StudyError(f"{out} lies inside {folder}, which is audited; name another place with --out.")
-    _must_be_writable(out)
-    names = audit_report.short_names(folders)
-    table = Path(labels) if labels else None
-    tables = [manifest.scan(folder, table, every=True).assign(dataset=name) for name, folder in names.items()]
-    joined = pd.concat(tables, ignore_index=True)
-    if len(folders) == 1:
-        joined = joined.drop(columns="dataset")
-    sources = find_sources(joined, names if len(folders) > 1 else folders[0])
-    content = audit_report.write(sources, names, out)
+    if labels and len(folders) > 1:
+        raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
+    need_writable(out)
+    content = run(folders, out, Path(labels) if labels else None)
     for fact, count in content["summary"].items():
         typer.echo(f"{count:>9,}  {fact}")
     typer.echo("\n" + "\n".join([content["verdict"], *content["reading"]]).replace("**", ""))
@@ -162,11 +159,11 @@ def convert(
     out: Annotated[Path, typer.Option(help="the .safetensors file to write")],
     network_class: NetworkClass = None,
 ) -> None:
-    """A published network's pickled file as weights of ours; nothing in it is run, and the logit's sign is turned."""
-    from pcos_utils.models.admitted import OWN
-    from pcos_utils.models.published import convert
+    """Convert a published network's pickled file into our weights. Nothing in it is run; the logit's sign is turned."""
+    from pcos_utils.published.conversion import convert
+    from pcos_utils.published.reader import OWN
 
-    _must_be_writable(out.parent)
+    need_writable(out.parent)
     for fact, value in convert(file, model, out, [*OWN, *(network_class or [])]).items():
         typer.echo(f"{fact:>14}  {value}")
 
@@ -179,58 +176,61 @@ def published(
     labels: Labels = None,
     network_class: NetworkClass = None,
 ) -> None:
-    """The published networks' probability for every readable image of a folder, and how far they are right."""
+    """Predict every readable image of a folder with the published networks, and measure how often they are right."""
+    from pcos_utils.audit.sources import find_sources
     from pcos_utils.data import manifest
-    from pcos_utils.data.audit import find_sources
-    from pcos_utils.evaluation import replay as tables
-    from pcos_utils.evaluation.readings import interval
-    from pcos_utils.models import replay
-    from pcos_utils.models.admitted import OWN
+    from pcos_utils.evaluation import published as tables
+    from pcos_utils.files import write_csv
+    from pcos_utils.published import answers
+    from pcos_utils.published.reader import OWN
+    from pcos_utils.reporting.text import interval
 
     if not folder.is_dir():
         raise StudyError(f"{folder} is no folder; name a folder of images.")
-    _must_be_writable(out)
-    places = replay.gather(weights, out / "weights", [*OWN, *(network_class or [])])
+    need_writable(out)
+    places = answers.gather(weights, out / "weights", [*OWN, *(network_class or [])])
     scanned = manifest.scan(folder, Path(labels) if labels else None, every=True)
-    made = tables.write(replay.predict(find_sources(scanned, folder), folder, places), out)
-    for row in made[made.metric.isin(["auc", "recall", "specificity"])].itertuples():
-        where = f"{row.model}, {row.folder_split or 'all'} images, by {row.level}"
-        typer.echo(f"{where:<45} {row.metric:<12} {interval(row)}  n = {row.sources} sources")
+    predictions = answers.predict(find_sources(scanned, folder), folder, places)
+    metrics = tables.of_folder(predictions)
+    write_csv(out / "predictions.csv", predictions)
+    write_csv(out / "metrics.csv", metrics)
+    for row in metrics[metrics.metric.isin(["auc", "recall", "specificity"])].to_dict("records"):
+        where = f"{row['model']}, {row['folder_split'] or 'all'} images"
+        typer.echo(f"{where:<35} {row['metric']:<12} {interval(row)}  n = {row['sources']} sources")
     typer.echo(f"{tables.CAVEAT}\nwritten to {out}: predictions.csv, metrics.csv")
 
 
 @app.command()
 def refresh(executed: Annotated[Path, typer.Argument(help="folder of the demo's executed notebooks")]) -> None:
-    """The committed notebooks and the README's answer, from the demo's outputs."""
-    from pcos_utils.runner import refresh_all
+    """Update the committed notebooks and the README's answer from the demo's outputs."""
+    from pcos_utils.reporting.readme import refresh_all
 
     refresh_all(executed)
 
 
-for _name, _elsewhere in {
-    "check-tables": evidence.check_tables,
-    "pdf": evidence.pdf,
-    "predict": command.predict,
-    "export": command.export,
-    "app": command.page,
-}.items():
-    app.command(_name)(_elsewhere)
+@app.command("check-tables")
+def check_tables(
+    committed: Annotated[Path, typer.Argument(help="a report's folder, such as reports/phantom-demo")],
+    again: Annotated[Path, typer.Argument(help="the folder of the same report, made again elsewhere")],
+) -> None:
+    """List every cell of two reports' tables that differs by more than its band. Exit code 0: none; 1: some."""
+    from pcos_utils.evaluation import compare_reports
+
+    differences, cells = compare_reports.compare(committed, again)
+    for sentence in compare_reports.sentences(differences):
+        typer.echo(sentence)
+    typer.echo(compare_reports.verdict(differences, cells))
+    if len(differences):
+        raise typer.Exit(1)
 
 
-def _must_be_writable(folder: Path) -> None:
-    place = folder
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise StudyError(f"{place} is a file, and results go to a folder; name another place.")
-    if not os.access(place, os.W_OK):
-        raise StudyError(
-            f"{place} is not writable; give yourself permission there, or set PCOS_HOME to another folder."
-        )
+app.command()(commands.predict)
+app.command()(commands.export)
+app.command("app")(commands.page)
 
 
 def main() -> None:
-    """The command line, where a StudyError is one sentence and exit code 2."""
+    """Run the command line; a StudyError is printed as one sentence, with exit code 2."""
     try:
         app()
     except StudyError as error:

@@ -1,20 +1,26 @@
-"""The settings of one study, as one frozen and validated object; every folder follows from it.
+"""Define the settings of a study: one frozen and validated object, from which every folder follows.
 
-The positive class is stated here and nowhere else: polycystic morphology = 1, positive logit, probability near 1.
+The positive class is defined here and nowhere else: polycystic morphology = 1, positive logit, probability near 1.
 """
 
+import hashlib
 import os
 import re
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 ROOT = Path(__file__).resolve().parents[1]
 CLASS_NAMES = {0: "normal", 1: "polycystic"}
 MODELS = ("densenet201", "densenet121d", "iustnet")  # the networks of the published study
-JUDGED = (*MODELS, "follicles")  # and the count of follicles, by a network that phantoms taught
+COUNT = "follicles"  # the count of follicles, by a network that phantoms trained
+JUDGED = (*MODELS, COUNT)
 DATASETS = ("phantom", "dataset-b", "dataset-b-modified", "dataset-a")
+# Each training arm is evaluated under its own protocol: the published split once, or grouped folds.
+PROTOCOL_OF_ARM = {"published": "published", "ours": "grouped"}
 CAVEAT = "Research only, not a diagnostic device; morphology (PCOM) is not the syndrome (PCOS)."
 
 PRESETS = {
@@ -26,46 +32,58 @@ PRESETS = {
         inners=1,
         sources_per_class=60,  # at most, from folders with very many images
         images_per_source=4,  # at most
-        resamples=1000,
         precision="float32",
     ),
     "full": dict(
         image_side=224,
         phantoms_per_class=400,
-        folds=7,  # two polycystic sources of dataset B in each
+        folds=7,  # leaves two polycystic sources of dataset B in each fold
         repeats=10,
-        inners=3,  # so that each training source selects once: two polycystic ones cannot set a threshold
+        inners=3,  # so that each training source is used for selection once: two polycystic ones cannot set a threshold
         sources_per_class=None,
         images_per_source=None,
-        resamples=5000,
         precision="auto",
     ),
 }
 
+# Settings that do not change the result of a run, such as the other models of the study and where files lie.
+GIVEN = {"models", "allow_cpu", "data", "labels", "weights"}
+
 
 class StudyError(Exception):
-    """One sentence for a person: what is wrong, with which thing, and the remedy. It never carries a traceback."""
+    """An error told in one sentence: what is wrong, with what, and how to fix it. It is shown without a traceback."""
 
     def _render_traceback_(self):
-        # Jupyter asks the exception itself how to show it; a reader needs the sentence, not our call stack.
+        # Jupyter calls this method to show the exception. The user needs the sentence, not our call stack.
         return [f"\x1b[31mThe study stopped:\x1b[0m {self}"]
 
 
 class TooFewSources(StudyError):
-    """Why a study ends with its description: too few source pictures to judge any model on. Not a failure."""
+    """The end of a study after its data description: too few sources to evaluate any model. Not a failure."""
 
     def _render_traceback_(self):
         return [f"\x1b[33mThe study ends here, as it should:\x1b[0m {self}"]
 
 
+class Run(NamedTuple):
+    """One training run of a network: its arm and protocol, and its seed, repeat, fold and inner part."""
+
+    arm: str
+    protocol: str
+    seed: int
+    repeat: int
+    fold: int
+    inner: int
+
+
 class Study(BaseModel):
-    """One study: which images, how much compute, judged how. Frozen; unknown settings are errors."""
+    """One study: which images, how much compute, and how models are evaluated. Frozen; unknown settings are errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     preset: Literal["demo", "full"] = "demo"
     data: str = "phantom"  # a registered name, or a folder of class folders
-    labels: str | None = None  # a table of image and label, for a folder whose folders do not carry the class
+    labels: str | None = None  # a table of image and label, for a folder that is not sorted into class folders
     models: tuple[Literal["densenet201", "densenet121d", "iustnet", "follicles"], ...] = JUDGED
     seed: int = Field(0, ge=0)
     weights: str = "imagenet"  # where DenseNet201 starts: "imagenet", "none" or a .safetensors file
@@ -77,114 +95,142 @@ class Study(BaseModel):
     phantoms_per_class: int = Field(ge=1)
     folds: int = Field(ge=2)
     repeats: int = Field(ge=1)
-    inners: int = Field(ge=1)  # parts of a fold's training sources that take turns to select
+    inners: int = Field(ge=1)  # parts of a fold's training sources; each in turn is used for selection
     sources_per_class: int | None = Field(ge=2)
     images_per_source: int | None = Field(ge=1)
-    resamples: int = Field(ge=100)
 
-    # How the same sums are done faster. Each can be turned off; a test holds the two ways side by side.
+    # Ways to compute the same results faster. Each can be turned off; a test compares both ways.
     precision: Literal["auto", "bfloat16", "float32"]  # auto: bfloat16 where the processor or the GPU has it
     channels_last: bool = True
-    keep_memory: bool = True  # a process keeps what it frees, instead of asking the system for it again
-    compiled: bool = False  # torch.compile: on a GPU it may pay after minutes
-    memory_efficient: bool = False  # DenseNets compute again on the way back what they would have kept
+
+    @property
+    def settings(self) -> dict:
+        """Return the settings that decide a network's results; where images and starting weights lie is left out."""
+        return self.model_dump(exclude=GIVEN)
+
+    def recorded(self) -> dict:
+        """Return what the record of a run says of its study."""
+        return {"study": self.settings, "given": self.model_dump(include=GIVEN)}
 
     @property
     def folder(self) -> Path | None:
-        """The folder of images that the user named, or None for registered data."""
-        if self.data in DATASETS:
-            return None
-        return _from_root(self.data)
+        """Return the folder of images that the user named, or None for registered data."""
+        return None if self.data in DATASETS else from_root(self.data)
 
     @property
     def labels_path(self) -> Path | None:
-        """The table of labels that goes with the folder, or None where class folders carry the labels."""
-        return None if self.labels is None else _from_root(self.labels)
+        """Return the table of labels for the user's folder, or None where class folders give the labels."""
+        return None if self.labels is None else from_root(self.labels)
 
     @property
     def data_name(self) -> str:
-        """The data's name in file names: the registered one, or ``local-<folder>``."""
+        """Return the data's name in file names: the registered one, or ``local-<folder>-<digest of its path>``.
+
+        The digest tells two folders of the same name apart. Letters of any script are kept.
+        """
         if self.folder is None:
             return self.data
-        return "local-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", self.folder.resolve().name)
+        folder = self.folder.resolve()
+        word = re.sub(r"[^\w.-]+", "-", folder.name).strip("-.") or "folder"
+        return f"local-{word}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:4]}"
 
     @property
     def name(self) -> str:
-        """The study's name, ``<data>-<preset>``: no preset or data set overwrites another."""
+        """Return the study's name, ``<data>-<preset>``, which keeps apart the folders of presets and data sets."""
         return f"{self.data_name}-{self.preset}"
 
     @property
     def synthetic(self) -> bool:
-        """Whether the images are phantoms, which may be shown and committed."""
+        """Return whether the images are phantoms, which may be shown and committed."""
         return self.data == "phantom"
 
     @property
     def data_dir(self) -> Path:
-        """Where the manifest lies, and the images too unless the user named a folder of their own."""
-        # Only phantoms depend on the preset: the demo's 150 a class must not replace the full study's 400.
+        """Return the folder of the manifest, and of the images unless they lie in a folder that the user named."""
+        # Only phantoms depend on the preset: the demo's 150 per class must not replace the full study's 400.
         return home() / "data" / (self.name if self.synthetic else self.data_name)
 
     @property
     def image_dir(self) -> Path:
-        """The folder that holds the class folders."""
+        """Return the folder that holds the class folders."""
         if self.folder is not None:
             return self.folder
-        given = os.environ.get("PCOS_DATA_DIR")
-        return self.data_dir if self.synthetic or not given else Path(given) / self.data_name
+        elsewhere = os.environ.get("PCOS_DATA_DIR")
+        return Path(elsewhere) / self.data_name if elsewhere and not self.synthetic else self.data_dir
 
     @property
     def runs_dir(self) -> Path:
-        """Where trained runs lie."""
+        """Return the folder of trained runs."""
         return home() / "runs" / self.name
 
-    def run_dir(self, model: str, one) -> Path:
-        """The folder of one run of a network's plan, which has arm, protocol, seed, repeat, fold and inner."""
-        turn = f"i{one.inner}" if self.inners > 1 and one.protocol == "grouped" else ""
-        return self.runs_dir / model / one.arm / one.protocol / f"s{one.seed}r{one.repeat}f{one.fold}{turn}"
+    @property
+    def cache_dir(self) -> Path:
+        """Return the folder of what can be computed again: decoded pixels and measures of images."""
+        return home() / "cache" / (self.name if self.synthetic else self.data_name)
+
+    def runs(self, arm: str, protocol: str) -> Iterator[Run]:
+        """Yield each run of one arm: the published split once, or every repeat, fold and inner part."""
+        counts = (1, 1, 1) if protocol == "published" else (self.repeats, self.folds, self.inners)
+        yield from (Run(arm, protocol, self.seed, *numbers) for numbers in product(*map(range, counts)))
+
+    def run_dir(self, model: str, run: Run) -> Path:
+        """Return the folder of one run of a network."""
+        inner = f"i{run.inner}" if self.inners > 1 and run.protocol == "grouped" else ""
+        return self.runs_dir / model / run.arm / run.protocol / f"s{run.seed}r{run.repeat}f{run.fold}{inner}"
+
+    @property
+    def served_dir(self) -> Path:
+        """Return the folder of the study's served model."""
+        return home() / "runs" / "served" / self.name
 
     @property
     def report_dir(self) -> Path:
-        """Where tables, figures and the report lie."""
+        """Return the folder of tables, figures and the report."""
         return home() / "reports" / self.name
 
     @property
     def plan_path(self) -> Path:
-        """The plan, which is written before anything is trained."""
+        """Return the path of the plan, which is written before any training."""
         return self.report_dir / "plan.json"
 
 
 def home() -> Path:
-    """The folder under which data, runs and reports are written: the repository, or ``PCOS_HOME``."""
-    return Path(os.environ.get("PCOS_HOME", ROOT))
+    """Return the folder for data, runs and reports: ``PCOS_HOME``, or else the repository."""
+    return from_root(os.environ.get("PCOS_HOME") or ".")
 
 
 def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
-    """A study with the preset's values, except where settings are given. Raises StudyError with one sentence."""
+    """Return a study with the preset's values and other settings; None stands for the default of a setting.
+
+    ``models``: names, also as one string with commas. Raises StudyError with one sentence.
+    """
     if preset not in PRESETS:
         raise StudyError(f"PRESET={preset} is unknown; use one of: {', '.join(PRESETS)}.")
-    given = {key: value for key, value in settings.items() if not (key in PRESETS[preset] and value is None)}
-    if isinstance(given.get("models"), str):
-        given["models"] = tuple(name for name in re.split(r"[,\s]+", given["models"]) if name)
-    if not given.get("models", True):
-        del given["models"]
+    settings = PRESETS[preset] | {name: value for name, value in settings.items() if value is not None}
+    if isinstance(settings.get("models"), str):
+        settings["models"] = tuple(re.findall(r"[^,\s]+", settings["models"]))
+    if not settings.get("models", True):
+        del settings["models"]
+    if settings.get("weights", "imagenet") not in ("imagenet", "none"):
+        settings["weights"] = str(from_root(settings["weights"]))
     try:
-        made = Study(preset=preset, data=str(data), **(PRESETS[preset] | given))
+        cfg = Study(preset=preset, data=str(data), **settings)
     except ValidationError as error:
         raise StudyError(_sentence(error.errors()[0])) from None
-    if made.folder is not None and not made.folder.is_dir():
+    if cfg.folder is not None and not cfg.folder.is_dir():
         raise StudyError(
             f"DATA={data} is neither registered nor a folder; use one of {', '.join(DATASETS)}, "
             f"or the path of a folder of class folders."
         )
-    if made.labels is not None and made.folder is None:
-        raise StudyError(f"LABELS={made.labels} needs a folder of yours: {data} has its own labels; add DATA=FOLDER.")
-    if made.labels is not None and not made.labels_path.is_file():
-        raise StudyError(f"LABELS={made.labels} is no file; give the path of a .csv or .xlsx with image and label.")
-    return made
+    if cfg.labels is not None and cfg.folder is None:
+        raise StudyError(f"LABELS={cfg.labels} needs a folder of yours: {data} has its own labels; add DATA=FOLDER.")
+    if cfg.labels is not None and not cfg.labels_path.is_file():
+        raise StudyError(f"LABELS={cfg.labels} is no file; give the path of a .csv or .xlsx with image and label.")
+    return cfg
 
 
-def _from_root(name: str) -> Path:
-    # A relative name counts from the repository root, not from where a notebook happens to run.
+def from_root(name: str) -> Path:
+    """Return a path; a relative name starts at the repository root, wherever a notebook runs."""
     return ROOT / Path(name).expanduser()
 
 

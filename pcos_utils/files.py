@@ -1,6 +1,8 @@
-"""Files that appear whole or not at all: every result is written under a temporary name and renamed."""
+"""Write files that appear complete or not at all, and records that say whether a folder is finished."""
 
+import ast
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -9,23 +11,28 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pcos_utils.config import StudyError
+from filelock import FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from pcos_utils.config import Study, StudyError
+
+PACKAGE = Path(__file__).parent
+RECORD = "run.json"  # of a folder: what it was made from, and the digest of each file; written last
+CHECKPOINT = "checkpoint.pt"  # beside a folder's files, but not part of its result
+LEFT_OVER = re.compile(r"\.[\w-]+\.\d+\.\w+")  # the temporary names of ``appearing``
+DENIED = (errno.EACCES, errno.EPERM)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 @contextmanager
 def appearing(path: Path) -> Iterator[Path]:
-    """A temporary path beside ``path``, renamed to it when the block ends well and removed when it does not.
+    """Yield a temporary path beside ``path``; rename it to ``path`` if the block succeeds, else remove it.
 
-    The bytes are on the disk before the name is: a power cut, too, leaves the old file or the new one. Raises
-    StudyError where the folder cannot be written.
+    The content is flushed to the disk before the renaming, so that even a power cut leaves either the old file or the
+    new one. Raises StudyError where the folder cannot be written.
     """
-    # The process number keeps two studies that write the same name apart; the suffix stays last because savers
-    # such as matplotlib choose the format by it.
+    # The process number keeps apart two studies that write the same file. The suffix stays last because savers such
+    # as matplotlib choose the format by it.
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with in_a_sentence(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -40,99 +47,171 @@ def appearing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def alone_in(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
-    """Nothing, while no other process is in such a block for the same folder, which is made where it is missing.
+    """Hold a lock on a folder while the block runs; the folder is created where it is missing.
 
-    A process that comes second calls ``waiting`` and waits; the system ends a lock with the process that holds it,
-    however it dies, and what such a process left half written is removed. Where there are no such locks (Windows,
-    some network drives) nobody waits: two processes then do the same work, and every file of theirs is still whole.
-    Raises StudyError where the folder cannot be made.
+    A second process calls ``waiting`` and waits. The system releases the lock when the process that holds it ends,
+    however it dies, and the temporary files that it left are removed. Raises StudyError where the folder cannot be
+    made.
     """
     with in_a_sentence(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _lock(folder, waiting)
+    lock = FileLock(folder / ".lock")
     try:
-        if handle is not None:
-            for path in folder.glob(".*"):
-                if LEFT_OVER.fullmatch(path.name):
-                    with suppress(OSError):
-                        path.unlink()
+        lock.acquire(timeout=0)
+    except Timeout:
+        waiting()
+        lock.acquire()
+    except (OSError, NotImplementedError):  # this file system has no locks; each file is still complete
+        yield
+        return
+    try:
+        for path in folder.glob(".*"):
+            if LEFT_OVER.fullmatch(path.name):
+                with suppress(OSError):
+                    path.unlink()
         yield
     finally:
-        if handle is not None:
-            os.close(handle)
-
-
-LEFT_OVER = re.compile(r"\.[\w-]+\.\d+\.\w+")  # the temporary names of ``appearing``
-
-
-def _lock(folder: Path, waiting: Callable[[], None]) -> int | None:
-    if fcntl is None:
-        return None
-    handle = os.open(folder, os.O_RDONLY)  # the folder itself is the lock: nothing is left behind
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError:  # this file system has no locks
-        os.close(handle)
-        return None
-    except BaseException:  # interrupted while it waited
-        os.close(handle)
-        raise
-    return handle
-
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+        lock.release()
 
 
 @contextmanager
 def in_a_sentence(path: Path) -> Iterator[None]:
-    """Nothing; what the system says against writing ``path`` becomes a StudyError."""
+    """Turn the system's error about writing ``path`` into a StudyError."""
     try:
         yield
     except StudyError:
         raise
     except Exception as error:
-        # Savers written in Rust have exceptions of their own, which carry the system's number in their text.
-        told = re.search(r"\(os error (\d+)\)", str(error))
-        number = error.errno if isinstance(error, OSError) else int(told[1]) if told else None
-        if number in (errno.EACCES, errno.EPERM):
-            raise StudyError(
-                f"Cannot write {path.name}: the folder {path.parent} is not writable; "
-                "give yourself write permission there, or set PCOS_HOME to another folder."
-            ) from error
-        if number in NO_ROOM:
-            reason = os.strerror(number).lower()
-            raise StudyError(f"Cannot write {path}: {reason}; make room or set PCOS_HOME.") from error
-        if number in IN_THE_WAY:
-            raise StudyError(
-                f"Cannot write {path}: a file stands where a folder should be, or a folder where the file should "
-                "be; move it away or set PCOS_HOME to another folder."
-            ) from error
-        raise
+        # Savers written in Rust raise exceptions of their own, with the system's error number in the text.
+        number_in_text = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(number_in_text[1]) if number_in_text else getattr(error, "errno", None)
+        if number in DENIED:
+            problem = "its folder is not writable; give yourself write permission there"
+        elif number in NO_ROOM:
+            problem = f"{os.strerror(number).lower()}; make room"
+        elif number in IN_THE_WAY:
+            problem = "a file stands where a folder should be, or a folder where the file should be; move it away"
+        else:
+            raise
+        raise StudyError(f"Cannot write {path}: {problem}, or set PCOS_HOME to another folder.") from error
 
 
 def write_text(path: Path, text: str) -> None:
-    """The text, in a file that appears whole."""
+    """Write the text to a file that appears complete or not at all."""
     with appearing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(path: Path, value: object) -> None:
-    """The value as indented JSON, in a file that appears whole."""
+    """Write the value as indented JSON to a file that appears complete or not at all."""
     write_text(path, json.dumps(value, indent=2, default=str) + "\n")
 
 
+def csv_text(table) -> str:
+    """Return the table as CSV without its index, at six significant digits."""
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
 def write_csv(path: Path, table) -> None:
-    """The table without its index, numbers at six significant digits, in a file that appears whole."""
-    with appearing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    """Write ``csv_text`` of the table to a file that appears complete or not at all."""
+    write_text(path, csv_text(table))
+
+
+def fingerprint(study: Study) -> str:
+    """Return the study's settings and the state of its files as text. Equal texts mean: nothing new to compute.
+
+    The table of labels and the starting weights count by digest, images by size and time. Links are followed.
+    """
+    lines = [study.model_dump_json()]
+    for path in (study.labels_path, Path(study.weights)):
+        if path and path.is_file():
+            lines.append(f"{path} {sha256(path)}")
+    for path in sorted(files_below(study.folder)) if study.folder else []:
+        with suppress(OSError):
+            state = path.stat()
+            lines.append(f"{path} {state.st_size} {state.st_mtime_ns}")
+    return "\n".join(lines) + "\n"
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder. Links to folders are followed, and each folder is read once."""
+    seen = set()
+    for root, subfolders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(root) in seen:  # a link back to a folder that was read
+            subfolders.clear()
+            continue
+        seen.add(os.path.realpath(root))
+        yield from (Path(root, name) for name in names)
 
 
 def sha256(path: Path) -> str:
-    """SHA-256 of the file's bytes, hexadecimal."""
+    """Return the SHA-256 of the file's bytes, in hexadecimal."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def cached(
+    folder: Path, facts: dict, make: Callable[[], dict], *, waiting: Callable[[], None] = lambda: None
+) -> tuple[dict, bool]:
+    """Make the content of a folder unless it is finished; return the folder's record, and whether it was made now.
+
+    This is the one place that decides whether a folder is finished: its record holds the same ``facts`` (plain values
+    that determine the content), and every file still has its recorded digest. Otherwise the record is removed first,
+    so that a half-made folder never passes for a finished one; then ``make`` writes the files and returns what else to
+    record. ``waiting`` is called if another process is working on the folder. Raises StudyError where nothing can be
+    written.
+    """
+    facts = json.loads(json.dumps(facts, default=str))
+    wanted = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    with alone_in(folder, waiting):
+        record = read_record(folder)
+        if record.get("facts_sha256") == wanted and record["files"] == _digests(folder):
+            return record, False
+        with in_a_sentence(folder / RECORD):
+            (folder / RECORD).unlink(missing_ok=True)
+        record = facts | make() | {"facts_sha256": wanted, "files": _digests(folder)}
+        write_json(folder / RECORD, record)
+    return json.loads(json.dumps(record, default=str)), True
+
+
+def read_record(folder: Path) -> dict:
+    """Return the record of a folder that ``cached`` made, or an empty dict where none can be read."""
+    try:
+        record = json.loads((folder / RECORD).read_text())
+        return record if isinstance(record, dict) and isinstance(record.get("files"), dict) else {}
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith("."))
+    return {path.name: sha256(path) for path in files if path.name not in (RECORD, CHECKPOINT)}
+
+
+@functools.cache
+def code(*modules: str) -> str:
+    """Return a digest of modules' code, without comments and docstrings. ``modules``: paths below the package."""
+    text = "".join(meaning((PACKAGE / module).read_text(encoding="utf-8")) for module in modules)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def meaning(text: str) -> str:
+    """Return a module's syntax tree as text, without its comments and docstrings."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        first = body[0] if isinstance(body, list) and body else None
+        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+            node.body = body[1:]
+    return ast.dump(tree).replace(", type_params=[]", "")  # Python 3.12 names them, 3.11 does not
+
+
+def need_writable(folder: Path) -> None:
+    """Raise StudyError where nothing can be written under a folder, which need not exist yet."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise StudyError(f"{existing} is a file, and results go to a folder; name another place.")
+    if not os.access(existing, os.W_OK):
+        raise StudyError(
+            f"{existing} is not writable; give yourself permission there, or set PCOS_HOME to another folder."
+        )

@@ -9,88 +9,87 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pcos_utils import config
 from pcos_utils.config import ROOT
-from pcos_utils.data import phantom
+from pcos_utils.phantom import simulator
 
 
 def pcos(*words, home, **environment) -> subprocess.CompletedProcess:
-    """The finished command, run from another folder than the repository."""
+    """Return the finished command, run from another folder than the repository."""
     return subprocess.run(
         [sys.executable, "-m", "pcos_utils.cli", *words],
         cwd=home, capture_output=True, text=True, env=os.environ | {"PCOS_HOME": str(home)} | environment,
     )  # fmt: skip
 
 
+def refused(done: subprocess.CompletedProcess, words: str) -> bool:
+    """Return whether a command ended with exit code 2 and one sentence that holds these words."""
+    return done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["--preset", "huge"], "PRESET=huge"),
-        (["--data", "nowhere"], "DATA=nowhere"),
-        (["--models", "resnet"], "MODELS=resnet"),
-        (["--epochs", "0"], "epochs=0"),
-    ],
+    ("option", "value", "words"),
+    [("--data", "nowhere", "DATA=nowhere"), ("--epochs", "0", "epochs=0"), ("--preset", "full", "CUDA GPU")],
 )
-def test_check_refuses_with_one_sentence(home, words, named):
-    done = pcos("check", *words, home=home)
-    assert done.returncode == 2 and named in done.stderr and done.stderr.count("\n") == 1
+def test_preflight_refuses_with_one_sentence(home, option, value, words):
+    assert refused(pcos("preflight", option, value, home=home, CUDA_VISIBLE_DEVICES=""), words)
     assert list(home.iterdir()) == []
-
-
-def test_full_without_a_gpu(home):
-    done = pcos("check", "--preset", "full", "--data", "dataset-b", home=home, CUDA_VISIBLE_DEVICES="")
-    assert done.returncode == 2 and "CUDA GPU" in done.stderr and done.stderr.count("\n") == 1
 
 
 def test_a_place_for_results_that_cannot_be_written(home):
     # A file where the folder should be refuses everybody; permissions alone would not stop root.
     (home / "reports").write_text("in the way")
-    done = pcos("check", home=home)
-    assert done.returncode == 2 and "is a file" in done.stderr and done.stderr.count("\n") == 1
+    assert refused(pcos("preflight", home=home), "is a file")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write into a read-only folder; the test above stands in")
 def test_a_read_only_place_for_results(home):
     home.chmod(0o555)
-    done = pcos("check", home=home)
+    done = pcos("preflight", home=home)
     home.chmod(0o755)
     assert done.returncode == 2 and "not writable" in done.stderr
 
 
 def test_a_good_study_is_named(home):
-    done = pcos("check", home=home)
+    done = pcos("preflight", home=home)
     assert done.returncode == 0 and "phantom-demo" in done.stdout and list(home.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("files", "named"),
+    ("files", "words"),
     [
         ({}, "no class folders"),
         ({"pco/a.png": True}, "one class only"),
         ({"pco/a.png": False, "normal/b.png": False}, "is a readable image"),
     ],
 )
-def test_a_folder_that_cannot_be_studied_stops_its_notebook(home, files, named):
+def test_a_folder_that_cannot_be_studied_stops_its_notebook(home, files, words):
     folder = home / "scans"
     folder.mkdir()
     for i, (name, good) in enumerate(files.items()):
         (folder / name).parent.mkdir()
         noise = np.random.default_rng(i).integers(0, 255, (30, 30), dtype=np.uint8)
         Image.fromarray(noise).save(folder / name) if good else (folder / name).write_text("no image")
-    done = None
     for notebook in ("01_download", "02_explore"):
         target = home / "out" / f"{notebook}.ipynb"
         done = pcos("run", str(ROOT / "notebooks" / f"{notebook}.ipynb"), str(target), "--data", str(folder), home=home)
         if done.returncode:
             break
-    said = [line for line in done.stderr.splitlines() if line.startswith("pcos: ")]
-    assert done.returncode == 2 and len(said) == 1 and named in said[0]
+    sentences = [line for line in done.stderr.splitlines() if line.startswith("pcos: ")]
+    assert done.returncode == 2 and len(sentences) == 1 and words in sentences[0]
     assert not target.exists() and target.with_suffix(".failed.ipynb").exists()
-    assert not (home / "reports" / "local-scans-demo" / "sources.csv").exists()
+    assert not list((home / "reports").rglob("sources.csv"))
+
+
+def name_of(folder) -> str:
+    """Return the name of the demo study of a folder."""
+    return config.study(data=str(folder)).name
 
 
 @pytest.fixture
 def scans(home):
-    """A folder of two pictures in no class folder, and the table of their labels beside it."""
+    """Make a folder of two pictures without class folders, and a table of labels; return the options that name them."""
     (home / "scans").mkdir()
     for name in ("a", "b"):
         Image.new("L", (30, 30)).save(home / "scans" / f"{name}.png")
@@ -98,45 +97,47 @@ def scans(home):
     return ["--data", str(home / "scans"), "--labels", str(home / "labels.csv")]
 
 
-def test_check_matches_the_table_of_labels_with_the_folder(home, scans):
-    done = pcos("check", *scans, home=home)
-    assert done.returncode == 0 and "local-scans-demo" in done.stdout
+def test_preflight_matches_the_table_of_labels_with_the_folder(home, scans):
+    done = pcos("preflight", *scans, home=home)
+    assert done.returncode == 0 and name_of(scans[1]) in done.stdout
     (home / "labels.csv").write_text("image,label\na,1\nc,0\n")
-    done = pcos("check", *scans, home=home)
-    assert done.returncode == 2 and "Row 3 of labels.csv names 'c'" in done.stderr and done.stderr.count("\n") == 1
+    assert refused(pcos("preflight", *scans, home=home), "Row 3 of labels.csv names 'c'")
 
 
+@pytest.mark.slow
 def test_a_changed_table_of_labels_makes_the_study_run_again(home, scans):
     shutil.copy(ROOT / "Makefile", home)
     (home / "pyproject.toml").touch()
-    inputs = home / "runs" / "local-scans-demo" / "inputs.txt"
-    given = [f"DATA={scans[1]}", f"LABELS={scans[3]}", f"PYTHON={sys.executable}"]
+    inputs = home / "runs" / name_of(scans[1]) / "inputs.txt"
+    variables = [f"DATA={scans[1]}", f"LABELS={scans[3]}", f"PYTHON={sys.executable}", f"RUN={name_of(scans[1])}"]
     environment = os.environ | {"CONDA_DEFAULT_ENV": "test", "PYTHONPATH": str(ROOT), "PCOS_HOME": str(home)}
     stamps = []
     for labels in ("image,label\na,1\nb,0\n", "image,label\na,1\nb,0\n", "image,label\na,0\nb,1\n"):
         (home / "labels.csv").write_text(labels)
-        command = ["make", "-C", home, inputs.relative_to(home), *given]
+        command = ["make", "-C", home, inputs, *variables]
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
         assert done.returncode == 0, done.stderr
         stamps.append((inputs.stat().st_mtime_ns, inputs.read_text()))
-    assert stamps[0] == stamps[1] != stamps[2] and "--labels" in stamps[0][1]
+    assert stamps[0] == stamps[1] != stamps[2] and "labels.csv" in stamps[0][1]
 
 
+@pytest.mark.slow
 def test_a_folder_of_two_pictures_is_described_and_nothing_is_trained(home):
     for number, name in enumerate(("pco", "normal")):
         (home / "scans" / name).mkdir(parents=True)
-        Image.fromarray(phantom.simulate(number, number).image).save(home / "scans" / name / "a.png")
+        Image.fromarray(simulator.simulate(number, number).image).save(home / "scans" / name / "a.png")
     for notebook in ("01_download", "02_explore", "05_train_iustnet", "06_compare"):
         target = home / "out" / f"{notebook}.ipynb"
         source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
         done = pcos("run", source, str(target), "--data", str(home / "scans"), home=home)
         assert done.returncode == 0, done.stderr
         assert ("The study ends here, as it should" in target.read_text()) == (notebook > "03")
-    page = (home / "reports" / "local-scans-demo" / "report.html").read_text()
+    page = (home / "reports" / name_of(home / "scans") / "report.html").read_text()
     assert "2 readable images show 2 pictures" in page and "a test set needs 6 of each class" in page
     assert not list((home / "runs").rglob("run.json"))
 
 
+@pytest.mark.slow
 def test_pretrain_leaves_weights_and_says_how_good_they_are(home):
     done = pcos("pretrain", "--phantoms", "2", home=home)
     assert done.returncode == 0 and "dice_follicle" in done.stdout, done.stderr
@@ -145,12 +146,10 @@ def test_pretrain_leaves_weights_and_says_how_good_they_are(home):
 
 def test_check_tables_names_what_differs_and_exits_with_1(home):
     demo = ROOT / "reports" / "phantom-demo"
-    assert pcos("check-tables", str(demo), str(demo), home=home).returncode == 0
     shutil.copytree(demo / "tables", home / "tables")
     shutil.copyfile(demo / "plan.json", home / "plan.json")
     text = (home / "tables" / "audit.csv").read_text()
     (home / "tables" / "audit.csv").write_text(text.replace("readable images,300", "readable images,301"))
     done = pcos("check-tables", str(demo), str(home), home=home)
     assert done.returncode == 1 and "audit.csv, row fact=readable images, column count: committed 300" in done.stdout
-    done = pcos("check-tables", str(demo), str(home / "nowhere"), home=home)
-    assert done.returncode == 2 and "holds no tables" in done.stderr
+    assert refused(pcos("check-tables", str(demo), str(home / "nowhere"), home=home), "holds no tables")

@@ -6,24 +6,17 @@ import threading
 import pytest
 
 from pcos_utils import files
-from pcos_utils.files import alone_in, appearing, write_text
+from pcos_utils.files import alone_in, appearing, cached, meaning, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    target = tmp_path / "table.csv"
+    target = tmp_path / "new" / "table.csv"
+    write_text(target, "older")
     write_text(target, "old")
     with pytest.raises(RuntimeError), appearing(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
-    assert target.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
-
-
-def test_a_good_write_replaces(tmp_path):
-    target = tmp_path / "new" / "table.csv"
-    write_text(target, "a")
-    write_text(target, "b")
-    assert target.read_text() == "b" and len(list(target.parent.iterdir())) == 1
+    assert target.read_text() == "old" and len(list(target.parent.iterdir())) == 1
 
 
 def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
@@ -35,7 +28,6 @@ def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     assert done == [4, "renamed"]
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="this system has no such locks")
 def test_the_second_waits_until_the_first_has_left(tmp_path):
     told, done = threading.Event(), []
 
@@ -49,25 +41,50 @@ def test_the_second_waits_until_the_first_has_left(tmp_path):
         assert told.wait(30)
         done.append("first")
     thread.join(30)
-    assert done == ["first", "second"] and list((tmp_path / "run").iterdir()) == []
+    assert done == ["first", "second"] and {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="this system has no such locks")
 def test_without_locks_on_the_file_system_nobody_waits_and_nothing_is_removed(tmp_path, monkeypatch):
     left = tmp_path / ".table.12.csv"
     left.write_text("perhaps another process is writing it")
 
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError(files.errno.ENOLCK, "no locks here")
 
-    monkeypatch.setattr(files.fcntl, "flock", refuse)
+    monkeypatch.setattr(files.FileLock, "acquire", refuse)
     with alone_in(tmp_path, lambda: pytest.fail("waited")):
         assert left.exists()
 
 
-@pytest.mark.skipif(files.fcntl is None, reason="this system has no such locks")
 def test_what_a_killed_process_left_is_removed_and_other_hidden_files_stay(tmp_path):
     for name in (".weights.12.safetensors", ".run.12.json", ".gitkeep", ".hidden.txt", "table.12.csv"):
         (tmp_path / name).write_text("x")
     with alone_in(tmp_path, lambda: None):
-        assert sorted(path.name for path in tmp_path.iterdir()) == [".gitkeep", ".hidden.txt", "table.12.csv"]
+        left = {path.name for path in tmp_path.iterdir()} - {".lock"}
+        assert left == {".gitkeep", ".hidden.txt", "table.12.csv"}
+
+
+def test_a_folder_is_made_again_when_a_fact_or_a_file_changes_and_what_fails_leaves_no_record(tmp_path):
+    folder, calls = tmp_path / "run", []
+
+    def make() -> dict:
+        calls.append(1)
+        write_text(folder / "table.csv", f"{len(calls)}")
+        return {"number": len(calls)}
+
+    assert cached(folder, {"seed": 0}, make)[1] and not cached(folder, {"seed": 0}, make)[1]
+    record, now = cached(folder, {"seed": 1}, make)
+    assert now and record["number"] == 2 and record["seed"] == 1
+    for name, text in (("table.csv", "edited"), ("table.csv", None), ("run.json", "{"), ("run.json", "[]")):
+        (folder / name).unlink() if text is None else write_text(folder / name, text)
+        assert cached(folder, {"seed": 1}, make)[1]
+    assert cached(folder, {"seed": 1, "effects": "none"}, make)[1] and cached(folder, {"seed": 1}, make)[1]
+    with pytest.raises(ZeroDivisionError):
+        cached(folder, {"seed": 0}, lambda: 1 / 0)
+    assert not (folder / files.RECORD).exists()
+
+
+def test_words_about_the_code_do_not_change_what_it_says():
+    bare = "def f(x):\n    return x + 1\n"
+    said = '"""A room."""\n\n\ndef f(x):\n    """One more."""\n    return x + 1  # why\n'
+    assert meaning(bare) == meaning(said) != meaning(bare.replace("1", "2"))

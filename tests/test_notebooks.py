@@ -1,13 +1,20 @@
-"""The form of the notebooks: short cells, half prose, one kernel, all outputs or none, parameters as the Makefile's."""
+"""The notebooks: short cells, half prose, parameters as the Makefile's, all outputs or none; and every cell runs."""
 
 import ast
+import re
+from pathlib import Path
 
+import matplotlib
+import matplotlib.pyplot as plt
 import nbformat
 import papermill
 import pytest
+from IPython.display import display
 
+from pcos_utils import config
 from pcos_utils.config import ROOT
 from pcos_utils.models.recipes import RECIPES
+from pcos_utils.reporting import page
 
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PARAMETERS = {"preset", "data", "labels", "models", "seed", "epochs", "weights", "allow_cpu"}  # what `pcos run` passes
@@ -24,18 +31,56 @@ def code(notebook) -> list:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
+@pytest.fixture
+def tiny(home, monkeypatch) -> Path:
+    """A home in which the demo is tiny."""
+    small = dict(image_side=32, phantoms_per_class=8, folds=2)
+    monkeypatch.setitem(config.PRESETS, "demo", config.PRESETS["demo"] | small)
+    for name in ("PCOS_OFFLINE", "PCOS_PLAIN"):
+        monkeypatch.setenv(name, "1")
+    matplotlib.use("agg")
+    return home
+
+
+def run_all(paths: list[Path], **parameters) -> dict:
+    """Run every code cell of the notebooks with one epoch and the parameters; return the last one's variables."""
+    for path in paths:
+        variables = {"display": display}  # which Jupyter provides
+        for number, cell in enumerate(code(nbformat.read(path, as_version=4))):
+            exec(compile(cell.source, f"{path.name}, code cell {number}", "exec"), variables)
+            if "parameters" in cell.metadata.get("tags", []):
+                variables |= {"epochs": 1} | parameters
+        plt.close("all")
+    return variables
+
+
+def test_the_count_alone_is_a_study(tiny):
+    tables = run_all([PATHS[0], PATHS[1], PATHS[5]], models="follicles")["made"]
+    assert set(tables["answers"].model) == {"follicles"} and tables["published_rerun"].empty
+
+
+@pytest.mark.slow
+def test_another_seed_after_the_first_is_a_study_of_its_own(tiny):
+    paths = [path for path in PATHS if path.name[:2] not in ("03", "04")]
+    metrics = [run_all(paths, models="iustnet", seed=seed)["made"]["metrics"] for seed in (0, 1, 0)]
+    assert not metrics[1].value.equals(metrics[0].value) and metrics[2].value.equals(metrics[0].value)
+
+
+def test_every_cell_runs_in_a_tiny_study_and_its_asserts_hold(tiny):
+    variables = run_all(PATHS)
+    report = page.build(variables["cfg"], ROOT / "notebooks").read_text(encoding="utf-8")
+    assert set(re.findall(r'href="#([^"]+)"', report)) <= set(re.findall(r'id="([^"]+)"', report))
+
+
 def test_there_are_six():
     assert [path.name[:2] for path in PATHS] == ["01", "02", "03", "04", "05", "06"]
     assert all((ROOT / "notebooks").glob(f"0?_*{model}.ipynb") for model, _ in RECIPES)
 
 
-def test_cells_are_few_and_short(notebook):
+def test_cells_are_few_and_short_and_half_of_it_is_prose(notebook):
     assert len(notebook.cells) <= 25
     lengths = sorted(len(cell.source.splitlines()) for cell in code(notebook))
     assert lengths[-1] <= 20 and lengths[len(lengths) // 2] <= 7
-
-
-def test_half_of_it_is_prose(notebook):
     words = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
     assert words >= 0.5 * sum(len(cell.source) for cell in notebook.cells)
 
@@ -56,17 +101,12 @@ def test_the_opening_is_a_question_with_needs_makes_takes_next(notebook):
     assert "synthetic" in first and "not a diagnostic device" in first
 
 
-def test_parameters_are_the_makefiles_and_literals(notebook):
-    cell = notebook.cells[1]
-    assert cell.metadata.tags == ["parameters"]
-    for node in ast.parse(cell.source).body:
-        assert isinstance(node.value, ast.Constant)
-    assert all("  # " in line for line in cell.source.splitlines())
-
-
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
-def test_papermill_knows_the_same_parameters(path):
-    assert set(papermill.inspect_notebook(str(path))) == PARAMETERS
+def test_parameters_are_the_makefiles_and_literals(path):
+    cell = nbformat.read(path, as_version=4).cells[1]
+    assert cell.metadata.tags == ["parameters"] and set(papermill.inspect_notebook(str(path))) == PARAMETERS
+    assert all(isinstance(node.value, ast.Constant) for node in ast.parse(cell.source).body)
+    assert all("  # " in line for line in cell.source.splitlines())
 
 
 def test_outputs_are_stored_for_all_cells_without_errors_or_machines(notebook):
@@ -87,7 +127,7 @@ def test_what_must_hold_is_asserted_before_the_end(notebook):
 
 def test_a_reading_follows_every_figure(notebook):
     for cell in code(notebook):
-        if "plt.subplots" in cell.source or "_sheet(" in cell.source:
+        if "store.show(" in cell.source:
             kinds = [output.output_type for output in cell.outputs]
             texts = [output.data.get("text/markdown", "") for output in cell.outputs if "data" in output]
             assert "display_data" in kinds and any(len(text) > 30 for text in texts)

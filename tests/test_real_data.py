@@ -3,7 +3,9 @@
 import pytest
 
 from pcos_utils import config
-from pcos_utils.data import audit, manifest, splits
+from pcos_utils.audit import summary
+from pcos_utils.audit.sources import find_sources
+from pcos_utils.data import manifest, splits
 
 SHARED = config.ROOT.parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real images (../shared/data) are not on this machine")
@@ -11,26 +13,27 @@ pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real images (..
 
 def test_dataset_b_holds_42_pictures_and_one_has_two_labels():
     folder = SHARED / "dataset-b"
-    table = audit.find_sources(manifest.scan(folder), folder)
+    table = find_sources(manifest.scan(folder), folder)
     assert table.groupby("label").size().to_dict() == {0: 32, 1: 13} and table.status.eq("ok").all()
     families = table.groupby("source").path.apply(lambda paths: sorted(path.split("/")[1] for path in paths))
     assert sorted(family for family in families if len(family) > 1) == [
         ["normal_23.jpg", "normal_29.jpg", "normal_40.jpg"],
         ["normal_28.jpg", "pco_12.jpg"],
     ]
-    assert audit.against_names(table).to_dict() == {"images": 45, "frames": 45, "joined": 2, "parted": 0}
+    assert summary.against_names(table).to_dict() == {"images": 45, "frames": 45, "joined": 2, "parted": 0}
     drawn = splits.draw(table, config.study(data=str(folder)))
     assert (drawn.used == "two labels").sum() == 2
     for fold in range(3):
         assert splits.guard(splits.roles(drawn, "grouped", 0, fold, 0), "grouped") == 0
 
 
+@pytest.mark.slow
 def test_dataset_a_names_its_four_empty_files_and_shows_eight_pictures_in_both_folders():
     folder = SHARED / "dataset-a"
-    table = audit.find_sources(manifest.scan(folder), folder)
+    table = find_sources(manifest.scan(folder), folder)
     empty = table[table.status == "empty"]
     assert len(table) == 3850 and len(empty) == 4 and empty.path.str.startswith("test/notinfected/").all()
-    count = audit.summary(table).set_index("fact")["count"]
-    assert count[audit.SOURCES] == count[audit.CROSSING] == 8 and count[audit.NEW_SOURCES] == 0
-    assert count[audit.COPIED_BYTES] == 1922 and count[audit.BOTH_LABELS] == 0
+    count = summary.totals(table).set_index("fact")["count"]
+    assert count[summary.SOURCES] == count[summary.CROSSING] == 8 and count[summary.NEW_SOURCES] == 0
+    assert count[summary.COPIED_BYTES] == 1922 and count[summary.BOTH_LABELS] == 0
     assert not splits.enough(splits.draw(table, config.study(data=str(folder))), config.study(data=str(folder)))

@@ -1,7 +1,7 @@
-"""The facts about each data set, as data: where it lies, what it should hold, and what is known to be wrong with it.
+"""Register each data set: where it is, how many images it should hold, and what is known to be wrong with it.
 
-Facts follow the published study's README and notebooks (github.com/haidary99/PCOS_classification, read as a paper)
-and, for PCOSGen, the README of github.com/elucidator8918/Benchmarking-Codes-of-the-PCOSGen.
+The facts come from the published study's README and notebooks (github.com/haidary99/PCOS_classification, read as a
+paper) and, for PCOSGen, from the README of github.com/elucidator8918/Benchmarking-Codes-of-the-PCOSGen.
 """
 
 from collections import Counter
@@ -13,25 +13,25 @@ DRIVE_FOLDER = "https://drive.google.com/drive/folders/"
 DRIVE_FILE = "https://drive.google.com/file/d/"
 ZENODO_RECORD = "https://zenodo.org/records/"
 
-# Folder names that carry a class, compared without regard to case.
+# Names of class folders, compared without regard to case.
 LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"), 1) | dict.fromkeys(
     ("notinfected", "normal", "healthy", "control"), 0
 )
-# Folder names that carry a split, and the split they mean.
+# Names of split folders; validation folders count as test.
 SPLIT_OF_FOLDER = {"train": "train", "val": "test", "validation": "test", "test": "test"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
 class Dataset(NamedTuple):
-    """Facts about one registered entry; an entry without class folders can be downloaded but not studied as it is."""
+    """The facts about one data set; one without class folders can be downloaded but not studied as it is."""
 
     title: str
-    address: str | None  # the page where its authors put it: a Drive folder, a Drive file or a Zenodo record
-    images: int | None  # published count of image files
-    folders: dict[str, int]  # class folder -> published count of image files in it
-    licence: str
-    citation: str
-    known_problems: str
+    address: str | None = None  # the authors' page: a Drive folder, a Drive file or a Zenodo record
+    images: int | None = None  # published number of image files
+    folders: dict[str, int] = {}  # class folder -> published number of image files in it
+    licence: str = "unknown: do not redistribute"
+    citation: str = "as its owner states"
+    known_problems: str = "Nothing is known beyond what the audit finds."
 
 
 TELKOM = "Telkom University Dataverse, doi:10.34820/FK2/QVCP6V"
@@ -51,9 +51,6 @@ def _weights(network: str, drive_id: str) -> Dataset:
     return Dataset(
         title=f"The published study's trained {network}",
         address=f"{DRIVE_FILE}{drive_id}/view",
-        images=None,
-        folders={},
-        licence="unknown: do not redistribute",
         citation="Alsibai & Heydari 2023; github.com/haidary99/PCOS_classification",
         known_problems=PICKLE_PROBLEMS,
     )
@@ -64,7 +61,6 @@ def _pcosgen(part: str, number: str, images: int) -> Dataset:
         title=f"PCOSGen, the {part} frames of the Auto-PCOS challenge",
         address=ZENODO_RECORD + number,
         images=images,
-        folders={},
         licence="CC BY-NC, as its authors state; the frames come from YouTube, ultrasoundcases.info and Kaggle",
         citation=PCOSGEN + number,
         known_problems=PCOSGEN_PROBLEMS,
@@ -74,11 +70,8 @@ def _pcosgen(part: str, number: str, images: int) -> Dataset:
 REGISTRY = {
     "phantom": Dataset(
         title="Synthetic B-mode phantoms with known truth",
-        address=None,
-        images=None,
-        folders={},
         licence="MIT, like the code that makes them",
-        citation="pcos_utils/data/phantom.py",
+        citation="pcos_utils/phantom/simulator.py",
         known_problems="Synthetic: it tests the method and supports no clinical number.",
     ),
     "dataset-a": Dataset(
@@ -86,7 +79,6 @@ REGISTRY = {
         address=DRIVE_FOLDER + "1qPZkE1gftaioks28DPixCuQZ-lqCjMEJ",
         images=781 + 1143 + 787 + 1145,
         folders={"train/infected": 781, "train/notinfected": 1143, "test/infected": 787, "test/notinfected": 1145},
-        licence="unknown: do not redistribute",
         citation="kaggle.com/datasets/anaghachoudhari/pcos-detection-using-ultrasound-images",
         known_problems="Erroneous and misleading, say the authors of the published study, who used it. Our audit finds "
         "eight pictures behind all of it, four a class, each in both folders: no model can be evaluated on it.",
@@ -119,25 +111,14 @@ REGISTRY = {
 
 
 def facts(name: str) -> Dataset:
-    """The facts about the named data set; for a folder of the user's own, facts that admit to knowing nothing."""
-    return REGISTRY.get(
-        name,
-        Dataset(
-            title=f"The folder {name.removeprefix('local-')}",
-            address=None,
-            images=None,
-            folders={},
-            licence="unknown: do not redistribute",
-            citation="as its owner states",
-            known_problems="Nothing is known beyond what the audit finds.",
-        ),
-    )
+    """Return the facts about the named data set; for a user's own folder they say that nothing is known."""
+    return REGISTRY.get(name, Dataset(f"The folder {name.removeprefix('local-')}"))
 
 
 def class_counts(paths: Iterable[str]) -> Counter[tuple[str, int]]:
-    """Number of files per (split, label): split is train, test or empty, label 0 or 1. Paths are relative, POSIX.
+    """Count the files by (split, label), where split is train, test or empty and label is 0 or 1.
 
-    Files in no class folder, and hidden ones, are not counted.
+    Paths are relative, with forward slashes. Hidden files and files outside class folders are not counted.
     """
     counts = Counter()
     for path in map(PurePosixPath, paths):
@@ -150,37 +131,33 @@ def class_counts(paths: Iterable[str]) -> Counter[tuple[str, int]]:
 
 
 def differences(name: str, paths: Iterable[str]) -> list[str]:
-    """Clauses such as "normal: 32 files, 40 published", one per class folder whose count differs; paths as above.
+    """Return clauses such as "normal: 32 files, 40 published", one per class folder whose count differs.
 
-    Empty where all agree, and where nothing was published.
+    ``paths`` are as in ``class_counts``. The list is empty if all counts agree or none was published.
     """
-    paths, entry = list(paths), facts(name)
+    entry = facts(name)
     if not entry.folders:
-        shown = [path for path in map(PurePosixPath, paths) if not path.name.startswith(".")]
-        images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in shown)
-        agree = entry.images in (None, images)
-        return [] if agree else [f"images: {images:,} files, {entry.images:,} published"]
-    found = class_counts(paths)
-    keys = {folder: next(iter(class_counts([f"{folder}/x"]))) for folder in entry.folders}
-    clauses = [
-        f"{folder}: {found[key]:,} files, {entry.folders[folder]:,} published"
-        for folder, key in keys.items()
-        if found[key] != entry.folders[folder]
-    ]
-    beyond = sum(found[key] for key in found.keys() - set(keys.values()))
-    return clauses + ([f"other class folders: {beyond:,} files, none published"] if beyond else [])
+        visible = (path for path in map(PurePosixPath, paths) if not path.name.startswith("."))
+        images = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in visible)
+        return [] if entry.images in (None, images) else [f"images: {images:,} files, {entry.images:,} published"]
+    counts, clauses = class_counts(paths), []
+    for folder, published in entry.folders.items():
+        files = counts.pop(next(iter(class_counts([f"{folder}/x"]))), 0)
+        if files != published:
+            clauses.append(f"{folder}: {files:,} files, {published:,} published")
+    return clauses + ([f"other class folders: {counts.total():,} files, none published"] if counts else [])
 
 
 def listing() -> str:
-    """A list for people of every registered entry: its name, and every known fact on a line of its own."""
+    """Return readable text that lists every entry, with each known fact on a line of its own."""
     lines = []
     for name, entry in REGISTRY.items():
         folders = ", ".join(f"{folder} {count:,}" for folder, count in entry.folders.items())
-        count = f"{entry.images:,}" if entry.images else "no published count"
+        images = f"{entry.images:,}" if entry.images else "no published count"
         lines += [
             f"{name}: {entry.title}",
             f"  address    {entry.address or 'made on this machine, nothing to download'}",
-            f"  images     {count}" + (f" ({folders})" if folders else ""),
+            f"  images     {images}" + (f" ({folders})" if folders else ""),
             f"  licence    {entry.licence}",
             f"  citation   {entry.citation}",
             f"  problems   {entry.known_problems}",

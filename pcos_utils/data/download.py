@@ -1,52 +1,60 @@
-"""The images of a study, on disk: phantoms are made, registered sets fetched, a user's own folder used as it is.
+"""Bring the images of a study to the disk: make phantoms, fetch a registered set, or use a user's folder as it is.
 
 Beside the folder of a fetched entry lies ``<name>.sha256``, the digests of its files as ``sha256sum`` writes them.
-With PCOS_MIRROR=http://host/place every entry comes from that place, laid out in the same way: whoever serves a
-data folder (``python -m http.server -d data``) is a mirror.
+With PCOS_MIRROR=http://host/place every entry comes from that place, laid out in the same way: whoever serves a data
+folder (``python -m http.server -d data``) is a mirror. A later process goes on with the files that arrived whole.
 """
 
-import hashlib
+import json
 import os
+import re
 import shutil
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import tempfile
 from pathlib import Path
+from urllib.parse import quote
 
+import gdown
 import pandas as pd
+import pooch
 import requests
+from gdown.exceptions import DownloadError, FileURLRetrievalError
 
 from pcos_utils.config import Study, StudyError, home
-from pcos_utils.data import datasets, manifest, phantom, remote, unpack
-from pcos_utils.data.transfer import TransferError, bar
-from pcos_utils.files import alone_in, sha256, write_csv
+from pcos_utils.data import datasets, manifest, unpack
+from pcos_utils.data.unpack import ARCHIVE_NAME, UnpackError
+from pcos_utils.files import alone_in, sha256, write_csv, write_text
+from pcos_utils.phantom import simulator
+from pcos_utils.progress import bar, plain
+
+ZENODO_API = "https://zenodo.org/api/records/"
+RETRIES, DRIVE = 3, dict(use_cookies=False, timeout=30)  # seconds without a byte; pooch's default too
 
 
 def prepare(study: Study) -> pd.DataFrame:
-    """The manifest of the study's images, which lie under ``study.image_dir`` afterwards; also written as CSV.
+    """Return the manifest of the study's images, which lie under ``study.image_dir`` afterwards; write it as CSV too.
 
-    Raises StudyError with the manual steps when a registered data set cannot be fetched, and with the names of the
+    Raise StudyError with the manual steps when a registered data set cannot be fetched, and with the names of the
     files when those on the disk are no longer the ones that were fetched.
     """
     folder = study.image_dir
     if study.synthetic:
-        phantom.generate(folder, study.phantoms_per_class, seed=study.seed)
+        simulator.generate(folder, study.phantoms_per_class, seed=study.seed)
     elif study.folder is None and not _files(folder):
         fetch(study.data, folder)
     table = manifest.scan(folder, study.labels_path)
     if study.folder is None and record(folder).is_file():
         scanned = dict(zip(table.path, table.sha256.fillna(""), strict=True))
-        recorded = _recorded(folder).items()
+        recorded = _digests(record(folder)).items()
         # Files outside the class folders are not in the manifest, and matter only if they are gone.
-        _same(folder, {p: d for p, d in recorded if p in scanned or not (folder / p).exists()}, scanned)
+        _need_same(folder, {p: d for p, d in recorded if p in scanned or not (folder / p).exists()}, scanned)
     write_csv(study.data_dir / "manifest.csv", table)
     return table
 
 
 def place(name: str, folder: Path | None = None) -> Path:
-    """Where the entry lies: under the folder given, else under PCOS_DATA_DIR, else under the study's own data/.
+    """Return where a data set lies: under ``folder``, else under PCOS_DATA_DIR, else under the study's data folder.
 
-    Raises StudyError for a name that is not registered or has nothing to download.
+    Raise StudyError for a name that is not registered or has nothing to download.
     """
     known = [entry for entry, facts in datasets.REGISTRY.items() if facts.address]
     if name not in known:
@@ -55,46 +63,45 @@ def place(name: str, folder: Path | None = None) -> Path:
 
 
 def record(folder: Path) -> Path:
-    """The list of digests that belongs to a folder: beside it, so that it outlives the folder's removal."""
+    """Return the path of a folder's list of digests: beside the folder, so that it outlives the folder's removal."""
     return folder.with_name(folder.name + ".sha256")
 
 
-def fetch(name: str, target: Path, *, sleep: Callable[[float], None] = time.sleep) -> str:
-    """One sentence on the entry's files, which lie under ``target`` afterwards: how many, and what differs from the
-    published counts.
+def fetch(name: str, target: Path) -> str:
+    """Fetch a data set to ``target``, and return a sentence: how many files, and what differs from the published ones.
 
-    Files that lie there already are verified and never fetched again. New ones are gathered in
-    ``<target>.partial``, which stays after a failure so that the next call goes on, and is renamed when all have
-    arrived and agree with the digests recorded earlier. Raises StudyError; ``target`` is then as it was.
+    Files that lie there are verified and never fetched again. New ones are gathered in ``<target>.partial``, which the
+    next call continues after a failure, and renamed when all have come and agree with the digests recorded earlier.
+    Raise StudyError; ``target`` is then as it was.
     """
+    staging = target.with_name(target.name + ".partial")
+
+    def busy() -> None:
+        """Refuse at once, because two processes would write the same files."""
+        raise StudyError(f"Another process is writing {staging}; wait until it has ended.")
+
     try:
         if _files(target):
-            _adopt(target)
+            _verify(target, target)
         else:
-            with _alone(target.with_name(target.name + ".partial")) as staging:
-                _gather(name, staging, sleep)
+            with alone_in(staging, busy):
+                _gather(name, staging)
                 _land(staging, target)
-    except (TransferError, unpack.UnpackError) as error:
-        raise StudyError(manual_steps(name, target, str(error))) from error
+    except UnpackError as error:
+        raise StudyError(_manual_steps(name, target, str(error))) from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise StudyError(f"Cannot write {target}: {reason}; make room there, or set PCOS_DATA_DIR.") from error
-    return summary(name, target)
-
-
-def summary(name: str, target: Path) -> str:
-    """One sentence on the entry's files on the disk: how many there are, and what differs from what was published."""
     files = _files(target)
-    said = [f"{name}: {len(files):,} files in {target}, their digests in {record(target).name}"]
+    clauses = [f"{name}: {len(files):,} files in {target}, their digests in {record(target).name}"]
     if wrong := datasets.differences(name, files):
-        said.append("the counts differ from the published ones (" + "; ".join(wrong) + ")")
+        clauses.append("the counts differ from the published ones (" + "; ".join(wrong) + ")")
     if empty := [path for path in files if (target / path).stat().st_size == 0]:
-        said.append(f"{len(empty):,} files are empty ({_some(empty)})")
-    return "; ".join(said) + "."
+        clauses.append(f"{len(empty):,} files are empty (such as {', '.join(empty[:5])})")
+    return "; ".join(clauses) + "."
 
 
-def manual_steps(name: str, target: Path, reason: str) -> str:
-    """One sentence with the reason and the numbered steps that put the data in place by hand."""
+def _manual_steps(name: str, target: Path, reason: str) -> str:
     entry = datasets.REGISTRY[name]
     if entry.address.startswith(datasets.DRIVE_FILE):
         steps = f"(2) choose 'Download', (3) move the file to {target / name.removeprefix('weights-')}.pth"
@@ -111,115 +118,129 @@ def manual_steps(name: str, target: Path, reason: str) -> str:
     )
 
 
-def _gather(name: str, staging: Path, sleep: Callable[[float], None]) -> None:
-    # Every file of the entry under staging/files, archives unpacked there too.
-    files, archives, parts = staging / "files", staging / "archives", staging / "parts"
-    files.mkdir(exist_ok=True)
-    session = requests.Session()
-    remotes = remote.listing(name, session, parts, sleep)
-    unpacked = {r.path: unpack.ARCHIVE_NAME.sub("", r.path) for r in remotes if unpack.ARCHIVE_NAME.search(r.path)}
-    plain = {r.path for r in remotes} - set(unpacked)
-    for path in _files(files):
-        if path not in plain and not any(path.startswith(folder + "/") for folder in unpacked.values()):
-            (files / path).unlink()  # no longer in the list
-    with bar(len(remotes), name, silent=len(remotes) == 1, unit=" files") as shown:
-        for one in remotes:
-            spot = unpack.safe(archives if one.path in unpacked else files, one.path)
-            if not _arrived(spot, one.digest):
-                scratch = parts / hashlib.sha256(one.path.encode()).hexdigest()[:16]
-                remote.bring(one, spot, scratch, session, silent=len(remotes) > 1, sleep=sleep)
-                if one.path in unpacked:
-                    shutil.rmtree(files / unpacked[one.path], ignore_errors=True)
-            if one.path in unpacked and not (files / unpacked[one.path]).exists():
-                _unpacked(spot, files / unpacked[one.path])
-            shown.update()
-
-
-def _unpacked(archive: Path, folder: Path) -> None:
+def _gather(name: str, staging: Path) -> None:
+    """Bring every file of a data set to staging/files, and unpack archives there."""
+    files, archives = staging / "files", staging / "archives"
+    pooch.get_logger().setLevel("WARNING")  # it says a line for every file
     try:
-        unpack.unpack(archive, folder)
-    except unpack.UnpackError as error:
-        archive.unlink()
-        raise unpack.UnpackError(f"{archive.name} is refused: {error}") from error
+        listed = _listing(name, staging)
+        folders = {path: files / ARCHIVE_NAME.sub("", path) for path in listed if ARCHIVE_NAME.search(path)}
+        for path in set(_files(files)) - (listed.keys() - folders.keys()):
+            (files / path).unlink()  # no longer in the list, begun by a process that was killed, or unpacked anew below
+        for path in bar(listed, name, hidden=len(listed) == 1):
+            _bring(archives if path in folders else files, path, *listed[path], shown=len(listed) == 1)
+    except FileURLRetrievalError as error:
+        raise UnpackError("Google Drive refuses it: too many downloads today, or no longer shared") from error
+    except (LookupError, TypeError, AssertionError, json.JSONDecodeError) as error:
+        raise UnpackError("what came is neither the list of its files nor one of them") from error
+    except (requests.HTTPError, DownloadError, ValueError) as error:  # ValueError: no address, or another digest
+        raise UnpackError(re.split(r"\.\s|\n", str(error))[0]) from error
+    except requests.RequestException as error:
+        raise UnpackError(f"the connection was refused or broke off ({type(error).__name__})") from error
+    for path, folder in folders.items():
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            unpack.unpack(archives / path, folder)
+        except UnpackError as error:
+            (archives / path).unlink()
+            raise UnpackError(f"{path} is refused: {error}") from error
 
 
-def _arrived(path: Path, digest: str | None) -> bool:
-    if not path.is_file():
-        return False
-    method, published = (digest or ":").split(":")
-    if not published:
-        return True  # it got its name only after it was verified
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, method).hexdigest() == published
+def _listing(name: str, staging: Path) -> dict[str, tuple[str, str | None]]:
+    """Return the address and the published digest ("sha256:...", "md5:...") of every file by its checked path."""
+    address, mirror, listed = datasets.REGISTRY[name].address, os.environ.get("PCOS_MIRROR", "").rstrip("/"), {}
+    if "PCOS_OFFLINE" in os.environ:
+        raise UnpackError("PCOS_OFFLINE is set")
+    with tempfile.TemporaryDirectory(dir=staging) as scratch:
+        if mirror:
+            digests = _digests(_bring(Path(scratch), f"{name}.sha256", f"{mirror}/{name}.sha256"), mirror)
+            listed = {path: (f"{mirror}/{name}/{quote(path)}", f"sha256:{digests[path]}") for path in digests}
+        elif address.startswith(datasets.ZENODO_RECORD):
+            api = ZENODO_API + address.removeprefix(datasets.ZENODO_RECORD)
+            files = json.loads(_bring(Path(scratch), "the list of its files", api).read_bytes())["files"]
+            listed = {f["key"]: (f"{api}/files/{quote(f['key'])}/content", str(f["checksum"])) for f in files}
+        elif address.startswith(datasets.DRIVE_FOLDER):
+            for file in gdown.download_folder(url=address, skip_download=True, quiet=True, **DRIVE):
+                path = Path(file.path)
+                # Drive allows two files of one name in a folder.
+                path = path.with_stem(f"{path.stem}-{file.id}") if path.as_posix() in listed else path
+                listed[path.as_posix()] = (f"{datasets.DRIVE_FILE}{file.id}/view", None)
+        else:
+            listed = {name.removeprefix("weights-") + ".pth": (address, None)}
+    unpack.check(ARCHIVE_NAME.sub("", path) for path in listed)
+    if not listed:
+        raise UnpackError("the list of its files is empty")
+    return listed
+
+
+def _bring(folder: Path, path: str, url: str, digest: str | None = None, *, shown: bool = False) -> Path:
+    """Download one file to folder/path, and return that place; ``shown`` shows its progress."""
+
+    def receive(url: str, temporary: str, _: pooch.Pooch) -> None:
+        """Bring one file to a temporary place, from Google Drive or by HTTP, as pooch asks its downloaders."""
+        if url.startswith(datasets.DRIVE_FILE):
+            with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:  # where gdown leaves what it has
+                part = gdown.download(url=url, output=f"{scratch}/part", quiet=hidden, retries=RETRIES, **DRIVE)
+                os.replace(part, temporary)
+        else:
+            pooch.HTTPDownloader(progressbar=not hidden)(url, temporary, None)
+        unpack.accept(path, Path(temporary))  # before pooch gives the file its name
+
+    hidden = plain() or not shown
+    files = pooch.create(folder, "", registry={path: digest}, urls={path: url}, retry_if_failed=RETRIES)
+    return Path(files.fetch(path, downloader=receive))
 
 
 def _land(staging: Path, target: Path) -> None:
-    files = staging / "files"
-    digests = {path: sha256(files / path) for path in _files(files)}
-    if record(target).is_file():
-        try:
-            _same(target, _recorded(target), digests)
-        except StudyError:
-            shutil.rmtree(staging)  # or the next try would find the same files and not look again
-            raise
-    remote.write_digests(record(target), digests)
-    if target.is_dir():  # it holds no data: at most an old manifest and empty folders
-        (target / "manifest.csv").unlink(missing_ok=True)
-        for folder, _, _ in os.walk(target, topdown=False):
-            os.rmdir(folder)
-    os.rename(files, target)
+    try:
+        _verify(staging / "files", target)
+    except StudyError:
+        shutil.rmtree(staging)  # or the next try would find the same files and not look again
+        raise
+    (target / "manifest.csv").unlink(missing_ok=True)  # an old one and empty folders are all that can lie there
+    for folder, _, _ in os.walk(target, topdown=False):
+        os.rmdir(folder)
+    os.rename(staging / "files", target)
     shutil.rmtree(staging)
 
 
-def _adopt(target: Path) -> None:
-    # Files that lie there: the recorded ones, or else brought by hand and recorded now.
-    digests = {path: sha256(target / path) for path in _files(target)}
+def _verify(folder: Path, target: Path) -> None:
+    """Raise StudyError unless the folder holds the files recorded for ``target``; record them if none were."""
+    digests = {path: sha256(folder / path) for path in _files(folder)}
     if record(target).is_file():
-        _same(target, _recorded(target), digests)
-        return
-    for path in digests:
+        return _need_same(target, _digests(record(target)), digests)
+    for path in digests if folder == target else ():  # brought by hand
         try:
-            remote.accept(path, target / path)
-        except TransferError as error:
+            unpack.accept(path, target / path)
+        except UnpackError as error:
             raise StudyError(f"{error} (in {target}); remove that file and put the real one there.") from error
-    remote.write_digests(record(target), digests)
+    write_text(record(target), "".join(f"{digest}  {path}\n" for path, digest in digests.items()))
 
 
-def _recorded(target: Path) -> dict[str, str]:
-    try:
-        return remote.read_digests(record(target))
-    except TransferError as error:
-        raise StudyError(f"{error}; delete {record(target)} and run the same command again.") from error
+def _digests(path: Path, place: object = None) -> dict[str, str]:
+    """Read the SHA-256 of each path from a list as ``sha256sum`` writes it."""
+    lines = path.read_text("utf-8", "replace").splitlines()
+    matches = [re.fullmatch(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)", line) for line in lines]
+    if None in matches:
+        where = f"Line {matches.index(None) + 1} of the list of digests {place or path}"
+        raise StudyError(f"{where} cannot be read; delete that list and run the same command again.")
+    return {match[2]: match[1].lower() for match in matches}
 
 
-def _same(target: Path, recorded: dict[str, str], found: dict[str, str]) -> None:
-    named = [f"{path} (missing)" for path in recorded.keys() - found.keys()]
-    named += [f"{path} (new)" for path in found.keys() - recorded.keys()]
-    named += [f"{path} (changed)" for path in recorded.keys() & found.keys() if recorded[path] != found[path]]
+def _need_same(target: Path, recorded: dict[str, str], present: dict[str, str]) -> None:
+    """Raise StudyError, which names the files, unless the present digests are the recorded ones."""
+    named = [f"{path} (missing)" for path in recorded.keys() - present.keys()]
+    named += [f"{path} (new)" for path in present.keys() - recorded.keys()]
+    named += [f"{path} (changed)" for path in recorded.keys() & present.keys() if recorded[path] != present[path]]
     if named:
+        listed = f"{len(named):,} files: {', '.join(sorted(named)[:5])}{', ...' if len(named) > 5 else ''}"
         raise StudyError(
-            f"{target.name} is not what was first downloaded: {_some(sorted(named))}; if the files of today are the "
-            f"right ones, delete {record(target)}, else remove {target}, and run the same command again."
+            f"{target.name} is not what was first downloaded ({listed}); if the files of today are the right ones, "
+            f"delete {record(target)}, else remove {target}, and run the same command again."
         )
 
 
 def _files(folder: Path) -> list[str]:
-    # Relative paths of all files, sorted; the study's own manifest may lie among them.
+    """Return the sorted relative paths of all files but the study's manifest and lock, which may lie among them."""
     paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return sorted(path for path in paths if path != "manifest.csv")
-
-
-def _some(names: Iterable[str]) -> str:
-    names = list(names)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
-
-
-@contextmanager
-def _alone(staging: Path) -> Iterator[Path]:
-    # The staging folder, for this process only: two that append to one part would spoil it.
-    def busy() -> None:
-        """Nothing; always raises StudyError."""
-        raise StudyError(f"Another process is writing {staging}; wait until it has ended.")
-
-    with alone_in(staging, busy):
-        yield staging
+    return sorted(path for path in paths if path not in ("manifest.csv", ".lock"))

@@ -1,213 +1,193 @@
-"""Planned comparisons of two models on the same sources: how large the difference is, and whether it is shown.
+"""Test what is shown: is a method better than chance, and is one of two better than the other?
 
-A difference is first less second. AUCs are those of ``within.py``.
+Training labels of one fold are test labels of another. Two sources in different folds so speak twice about each other,
+once in either direction, and a bootstrap that leaves the trained methods as they are sees half of the variance that
+labels without meaning give a trained method's AUC. The variance of what was trained is therefore doubled. The sizes of
+all tests here, training included, were simulated (reports/studies/test_sizes.csv).
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest, t
+from scipy.stats import norm
 
 from pcos_utils.config import StudyError
-from pcos_utils.evaluation import bootstrap, calibration, delong, metrics, within
-from pcos_utils.evaluation.bootstrap import LEVEL, source_weights
-from pcos_utils.evaluation.within import Meetings
+from pcos_utils.evaluation import auc as ranks
+from pcos_utils.evaluation.auc import Pairs
+from pcos_utils.evaluation.intervals import LEVEL, RESAMPLES, Interval, bca, resample
 
-EQUIVALENT = 0.05  # of AUC or balanced accuracy: a smaller difference would change no choice
-SWAPS = 4000
+DOUBLED = 2.0  # the variance of a trained method's AUC, in units of the bootstrap's
+WIDEN = float(np.sqrt(DOUBLED))  # of an interval
+ONE_SIDED = (1 - LEVEL) / 2
+SEEDS, NEAR = 50, 0.02  # resampling seeds that must agree on a verdict, and how near an end must be to ask them
+PERMUTATIONS = 20_000
+CLEAR = ONE_SIDED - 3 * (ONE_SIDED * (1 - ONE_SIDED) / PERMUTATIONS) ** 0.5  # whatever the seed of permuting
+BETTER, WORSE, NOT_SHOWN = "better than chance", "worse than chance", "not shown to be better than chance"
+COLUMNS = ["first", "second", "value_first", "value_second", "difference", "low", "high", "method", "reason", "p"]
+COLUMNS += ["side", "sources"]
 
 
-class Test(NamedTuple):
-    """A difference with its interval and the two-sided p of none."""
+class Chance(NamedTuple):
+    """A test of one method against chance: the AUC with its interval, the one-sided p, the test's name, the verdict."""
 
-    difference: float
-    low: float
-    high: float
+    auc: Interval
+    p: float
+    test: str
+    verdict: str
+
+
+def against_chance(
+    ranking: Pairs, *, trained: bool, dealt: np.ndarray | None = None, resamples: int = RESAMPLES, seed: int = 0
+) -> Chance:
+    """Return whether a method ranks better than chance.
+
+    ``trained``: that its ranking was fitted to labels of other folds; then its interval is widened. ``dealt``: AUCs of
+    the same method trained again on permuted labels of the sources, where there are any: they give the p. Without them
+    a trained method's p is normal on the logit's scale with the doubled variance; a score that nothing was fitted to is
+    tested by permuting labels. A verdict needs the p and the interval, and no resampling seed may change it.
+    """
+
+    def interval(at: int) -> Interval:
+        """Return the interval under one resampling seed."""
+        return ranks.interval(ranking, resample(ranking.label, resamples, at), WIDEN if trained else 1.0)
+
+    observed = interval(seed)
+    if not np.isfinite(observed.value):
+        return Chance(observed, np.nan, "none", NOT_SHOWN)
+    if not trained:
+        p, test = ranks.permuted(ranking, permutations=PERMUTATIONS), f"{PERMUTATIONS:,} permutations of the labels"
+    elif dealt is not None and len(dealt):
+        p = float((1 + (dealt >= observed.value - 1e-9).sum()) / (1 + len(dealt)))
+        test = f"trained again on {len(dealt)} dealings of the labels"
+    else:
+        p, test = _normal(ranking), "doubled variance"
+    side, clear = _side(observed, 0.5, interval), ONE_SIDED if trained else CLEAR
+    verdict = BETTER if side > 0 and p <= clear else WORSE if side < 0 and p >= 1 - clear else NOT_SHOWN
+    return Chance(observed, p, test, verdict)
+
+
+def _normal(ranking: Pairs) -> float:
+    (value,), variance = ranks.covariance([ranking])
+    if not 0 < value < 1 or not variance[0, 0] > 0:
+        return ranks.permuted(ranking, permutations=PERMUTATIONS)  # separated, or one source of a class
+    error = np.sqrt(DOUBLED * variance[0, 0]) / (value * (1 - value))
+    return float(norm.sf(np.log(value / (1 - value)) / error))
+
+
+def _side(observed: Interval, null: float, interval: Callable[[int], Interval]) -> int:
+    """Return on which side of the null the interval lies: 1 above, -1 below, 0 neither.
+
+    Near the null the same ``SEEDS`` resampling seeds are tried, whatever seed gave ``observed``, and must agree.
+    """
+    near = min(abs(observed.low - null), abs(observed.high - null)) < NEAR
+    tried = map(interval, range(SEEDS)) if near else [observed]
+    sides = {int(each.low > null) - int(each.high < null) for each in tried}
+    return sides.pop() if len(sides) == 1 else 0
+
+
+class Difference(NamedTuple):
+    """The paired difference of two AUCs, first minus second: both values, the interval, and the two-sided p."""
+
+    first: float
+    second: float
+    difference: Interval
     p: float
 
 
-def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Both models' decisions by source, sorted: source, label, called, called_second.
+def paired(
+    first: Pairs, second: Pairs, trained: tuple[bool, bool], *, resamples: int = RESAMPLES, seed: int = 0
+) -> Difference:
+    """Return the difference of two methods' AUCs over the same pairs. Raises StudyError where they are not the same.
 
-    ``first``, ``second``: tables of ``calibration.by_source``. Raises StudyError where the two were not judged on the
-    same sources with the same labels.
+    The p is DeLong's with the variance of what was trained doubled; the interval is widened by as much.
     """
-    kept = ["source", "label", "called"]
-    both = first[kept].merge(second[kept], on="source", how="outer", suffixes=("", "_second"), indicator=True)
-    alone = int((both._merge != "both").sum())
-    if alone:
-        raise StudyError(f"{alone} sources were judged by one of the two models only; judge both on the same sources.")
-    if (both.label != both.label_second).any():
-        wrong = both.source[both.label != both.label_second].iloc[0]
-        raise StudyError(f"Source {wrong} has another label in the second table; judge both under the same labels.")
-    both = both.drop(columns=["label_second", "_merge"]).sort_values("source", ignore_index=True)
-    return both.astype({"label": int, "called": bool, "called_second": bool})
-
-
-def balanced_accuracies(both: pd.DataFrame, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Balanced accuracy of the first and of the second model's ``called``: shapes (...) for weights (..., n)."""
-    label, made = both.label.to_numpy(), []
-    for end in ("", "_second"):
-        tp, fn, fp, tn = metrics.confusion(label, label, weights, both[f"called{end}"].to_numpy())
-        with np.errstate(invalid="ignore"):
-            made.append((tp / (tp + fn) + tn / (tn + fp)) / 2)
-    return tuple(made)
-
-
-def difference_interval(both: pd.DataFrame, measure: Callable, *, resamples: int, seed: int = 0) -> tuple:
-    """Difference of a metric, its BCa interval over resampled sources, and "" or the reason why there is none.
-
-    ``measure``: from weights, shape (..., n), to the metric of the first and of the second model, shapes (...).
-    """
-
-    def difference(weights: np.ndarray) -> np.ndarray:
-        """The metric's difference, shape (...) for weights (..., n)."""
-        first, second = measure(weights)
-        return first - second
-
-    left_out, classes = bootstrap.jackknife_weights(both)
-    value = float(difference(np.ones(len(both))))
-    draws = difference(source_weights(both, resamples, seed))
-    return value, *bootstrap.bca_interval(value, draws, difference(left_out), classes)
-
-
-def mcnemar(both: pd.DataFrame) -> tuple[int, int, float]:
-    """Sources that only the first, and that only the second calls right, and the exact two-sided p (McNemar 1947)."""
-    first, second = (both[name] == (both.label == 1) for name in ("called", "called_second"))
-    won, lost = int((first & ~second).sum()), int((~first & second).sum())
-    return won, lost, float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
-
-
-def swapped(both: pd.DataFrame, *, swaps: int = SWAPS, seed: int = 0) -> float:
-    """Two-sided p of no difference in balanced accuracy: the models' decisions change places in random sources."""
-    gain = both.called.to_numpy(float) - both.called_second
-    positive = both.label.to_numpy() == 1
-    part = np.where(positive, gain / max(positive.sum(), 1), -gain / max((~positive).sum(), 1))
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(swaps, len(part)))
-    at_least = (np.abs(signs @ part) >= abs(part.sum()) - 1e-12).sum()
-    return float((1 + at_least) / (1 + swaps))
-
-
-def measures(both: pd.DataFrame, found: Sequence[Meetings]) -> dict[str, Callable]:
-    """For each compared metric the function from weights, in the order of ``both``, to its values for both models.
-
-    ``both``: of ``pair``; ``found``: the meetings of either model.
-    """
-    for one in found:  # weights go by place
-        if not np.array_equal(one.source, both.source):
-            raise StudyError("The two models' sources stand in another order; judge both on the same sources.")
-    return {
-        "auc": lambda weights: tuple(within.auc(one, weights) for one in found),
-        "balanced_accuracy": partial(balanced_accuracies, both),
-    }
-
-
-def fold_differences(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> tuple[np.ndarray, float]:
-    """Difference of a metric in every repeat and fold, and the mean ratio of test to training sources.
-
-    The tables are of ``calibration.judged``. Folds in which the metric is undefined are left out.
-    """
-    found = []
-    for table in (first, second):
-        found.append(dict(list(table.assign(called=table.margin >= 0).groupby(["repeat", "fold"]))))
-    if found[0].keys() != found[1].keys():
-        raise StudyError("The two models were judged in different folds; judge both in the same ones.")
-    made, sizes = [], []
-    for key in found[0]:
-        both = pair(found[0][key], found[1][key])
-        if both.label.nunique() == 2:
-            parts = [within.meetings(tables[key]) for tables in found]
-            one, other = measures(both, parts)[metric](np.ones(len(both)))
-            made.append(float(one - other))
-            sizes.append(len(both))
-    in_all = first.source.nunique()
-    return np.array(made), float(np.mean([size / (in_all - size) if in_all > size else np.nan for size in sizes]))
-
-
-def corrected_t(differences: np.ndarray, ratio: float) -> Test:
-    """The corrected resampled t-test of fold differences (Nadeau and Bengio 2003); ``ratio``: test to training size."""
-    n = len(differences)
-    if n < 2 or not np.isfinite(ratio):
-        return Test(float(np.mean(differences)) if n else np.nan, np.nan, np.nan, np.nan)
-    mean, spread = float(differences.mean()), differences.var(ddof=1)
-    error = float(np.sqrt((1 / n + ratio) * spread))
-    if error < 1e-15:
-        return Test(mean, np.nan, np.nan, 1.0 if mean == 0 else np.nan)
-    half = t.ppf((1 + LEVEL) / 2, n - 1) * error
-    return Test(mean, mean - half, mean + half, float(2 * t.sf(abs(mean) / error, n - 1)))
+    # Several inner networks test a pair several times, and all pairs alike.
+    same = np.array_equal(first.source, second.source) and np.array_equal(first.label, second.label)
+    if not same or not np.allclose(first.met / max(first.met.max(), 1), second.met / max(second.met.max(), 1)):
+        raise StudyError("The two methods were judged on other sources, labels or folds; judge both on the same ones.")
+    values, plain = ranks.covariance([first, second])
+    doubled = plain * np.where(np.logical_and.outer(trained, trained), DOUBLED, 1.0)
+    before, after = (table[0, 0] + table[1, 1] - 2 * table[0, 1] for table in (plain, doubled))
+    value = float(values[0] - values[1])
+    if not after > 1e-15:  # NaN, or the two agree everywhere
+        reason = "the two methods rank alike" if value == 0 else "a class has a single source"
+        return Difference(*map(float, values), Interval(value, reason=reason), 1.0 if value == 0 else np.nan)
+    widen = float(np.sqrt(after / before)) if before > 1e-15 else 1.0
+    weights = resample(first.label, resamples, seed)
+    interval = bca(lambda each: ranks.auc(first, each) - ranks.auc(second, each), first.label, weights, widen)
+    return Difference(*map(float, values), interval, float(2 * norm.sf(abs(value) / np.sqrt(after))))
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """The p of each comparison after Holm's correction (1979) for all of them; an undefined one counts as 1."""
+    """Return the p of each comparison after Holm's correction (1979) for all of them; an undefined one counts as 1."""
     p = np.nan_to_num(np.asarray(p, float), nan=1.0)
-    order = np.argsort(p)
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    made = np.empty(len(p))
-    made[order] = np.minimum(stepped, 1)
-    return made
+    order, corrected = np.argsort(p), np.empty(len(p))
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return corrected
 
 
-def verdict(low: float, high: float, p: float = 0.0, margin: float = EQUIVALENT) -> str:
-    """ "equivalent", "better", "worse" or "not shown", from the interval of a difference and its corrected p.
-
-    Equivalent: the whole interval lies inside ``margin`` of 0, even where it leaves out 0, because so small a
-    difference would change no choice. Better or worse: it leaves out 0, and ``p`` is at most .05.
-    """
-    if -margin <= low and high <= margin:
-        return "equivalent"
-    if p <= 1 - LEVEL + 1e-12 and (low > 0 or high < 0):
-        return "better" if low > 0 else "worse"
-    return "not shown"
-
-
-def comparison_table(
-    judged: dict[str, pd.DataFrame],
-    pairs: list[tuple[str, str]],
+def table(
+    rankings: dict[str, Pairs],
+    planned: list[tuple[str, str]],
+    trained: dict[str, bool],
     *,
-    resamples: int,
+    resamples: int = RESAMPLES,
     seed: int = 0,
-    margin: float = EQUIVALENT,
 ) -> pd.DataFrame:
-    """One row per planned pair and metric (AUC, balanced accuracy at the threshold fixed beforehand).
+    """Return one row per planned pair of methods, all in one family of Holm's.
 
-    ``judged``: of every reader, as ``calibration.judged`` makes it. Columns: first, second, metric, value_first,
-    value_second, difference, low, high, method, reason, test, p, p_holm, won, lost, mcnemar_p, folds,
-    fold_difference, fold_low, fold_high, fold_p, verdict, sources. ``p``: DeLong for the AUC, swapped decisions for
-    balanced accuracy; Holm over the pairs of one metric. ``won``, ``lost``: sources that only one calls right.
-    ``fold_*``: the corrected t over folds, each counted alike, however many pairs met in it.
+    Columns: first, second, value_first, value_second, difference, low, high, method, reason, p, p_holm, verdict,
+    sources. Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
     """
-    rows, known = [], {}
-    for names in pairs:
-        for name in names:
-            if name not in judged:
-                raise StudyError(f"The plan compares {name}, of which there is no judged table; judge it first.")
-            if name not in known:
-                known[name] = calibration.by_source(judged[name]), within.meetings(judged[name])
-        (first, one), (second, other) = (known[name] for name in names)
-        both, found = pair(first, second), (one, other)
-        won, lost, exact = mcnemar(both)
-        for metric, measure in measures(both, found).items():
-            values = [float(value) for value in measure(np.ones(len(both)))]
-            difference, low, high, reason = difference_interval(both, measure, resamples=resamples, seed=seed)
-            ranks = metric == "auc"
-            p = delong.paired(*within.covariance(list(found)))[3] if ranks else swapped(both, seed=seed)
-            row = dict(first=names[0], second=names[1], metric=metric, value_first=values[0], value_second=values[1])
-            row |= dict(difference=difference, low=low, high=high, method="none" if reason else "BCa", reason=reason)
-            row |= dict(test="DeLong" if ranks else "swapped decisions", p=p, won=won, lost=lost, mcnemar_p=exact)
-            differences, ratio = fold_differences(judged[names[0]], judged[names[1]], metric)
-            test = corrected_t(differences, ratio)
-            row |= dict(
-                folds=len(differences),
-                fold_difference=test.difference,
-                fold_low=test.low,
-                fold_high=test.high,
-                fold_p=test.p,
-            )
-            rows.append(row | dict(sources=len(both)))
-    made = pd.DataFrame(rows)
-    made["p_holm"] = made.groupby("metric").p.transform(lambda p: holm(p.to_numpy()))
-    made["verdict"] = [verdict(row.low, row.high, row.p_holm, margin) for row in made.itertuples()]
-    return made
+    absent = [name for names in planned for name in names if name not in rankings]
+    if absent:
+        raise StudyError(f"The plan compares {absent[0]}, of which there is no judged table; judge it first.")
+    rows = []
+    for names in planned:
+        both, fitted = [rankings[name] for name in names], tuple(trained[name] for name in names)
+
+        def compare(at: int, both=both, fitted=fitted) -> Difference:
+            """Return the difference under one resampling seed."""
+            return paired(*both, fitted, resamples=resamples, seed=at)
+
+        first, second, difference, p = compare(seed)
+        side = _side(difference, 0.0, lambda at, compare=compare: compare(at).difference)
+        rows.append((*names, first, second, *difference, p, side, len(both[0].label)))
+    made = pd.DataFrame(rows, columns=COLUMNS)
+    made["p_holm"] = holm(made.p.to_numpy())
+    shown = made.p_holm.le(1 - LEVEL + 1e-12) & made.side.ne(0)
+    made["verdict"] = np.where(shown, np.where(made.side > 0, "better", "worse"), "not shown")
+    return made.drop(columns="side")
+
+
+def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:
+    """Return the chance that a study of so many sources shows an AUC to be above .5, by the normal approximation.
+
+    Scores are binormal with equal variances, and the variance is DeLong's at that AUC.
+    """
+    error = np.sqrt(_binormal(auc, auc, 1.0, positives, negatives)) * (WIDEN if trained else 1.0)
+    return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (auc - 0.5) / error))
+
+
+def power_of_difference(high: float, low: float, positives: int, negatives: int, correlation: float = 0.5) -> float:
+    """Return the chance that a study of so many sources shows one AUC to be above another on the same sources."""
+    sizes = positives, negatives
+    of_both = _binormal(high, low, correlation, *sizes)
+    error = np.sqrt(_binormal(high, high, 1.0, *sizes) + _binormal(low, low, 1.0, *sizes) - 2 * of_both)
+    return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (high - low) / error))
+
+
+def _binormal(first: float, second: float, correlation: float, positives: int, negatives: int) -> float:
+    """Return DeLong's covariance of two AUCs of binormal scores, by Gauss and Hermite's rule."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
+    weights = weights / weights.sum()
+    x = nodes[:, None]
+    y = correlation * x + np.sqrt(max(1 - correlation**2, 0)) * nodes[None]
+    at = [np.sqrt(2) * norm.ppf(value) for value in (first, second)]
+    # By symmetry a source of either class has the same distribution of its share.
+    shares = norm.cdf(x + at[0]), norm.cdf(y + at[1])
+    mean = [(weights[:, None] * weights * part).sum() for part in shares]
+    spread = (weights[:, None] * weights * (shares[0] - mean[0]) * (shares[1] - mean[1])).sum()
+    return float(spread * (1 / positives + 1 / negatives))

@@ -1,72 +1,68 @@
-"""The plan of a study, written and hashed before anything is trained: what will be measured, and how.
+"""Write the plan of a study before anything is trained: what will be measured, and how.
 
-Every run keeps the hash of the plan it was made under. A plan that changes afterwards is written as a new one that
-names the old, and the report says so.
+Every run keeps the hash of the plan it was made under. A plan that changes afterwards names the old one, and the report
+says so.
 """
 
 import json
 
-from pcos_utils.config import JUDGED, Study
-from pcos_utils.evaluation import calibration, comparison, contrast
-from pcos_utils.files import sha256, write_json
-from pcos_utils.models import counting, counts
+from pcos_utils.config import COUNT, JUDGED, Study
+from pcos_utils.evaluation import calibration, comparison, image_measures
+from pcos_utils.evaluation.baselines import REFERENCE
+from pcos_utils.evaluation.intervals import RESAMPLES
+from pcos_utils.files import read_record, sha256, write_json
+from pcos_utils.follicles import counting, kept
 from pcos_utils.models.recipes import ARMS, RECIPES, recipe
 
 PRIMARY = "auc"
-REFERENCE = "local_contrast"  # the baseline that every network has to beat, named before it was scored
 RULES = {
-    "unit": "the source picture: mean logit over its images, its inner networks and the repeats",
+    "unit": "the source picture; a network decides on it alone, by the mean logit of its images, and what is reported "
+    "is the mean over the networks of all repeats and inner parts",
     "primary_metric": PRIMARY,
-    "auc": "over pairs of a polycystic and a normal source that one fold tested together, all folds and repeats alike",
-    "secondary_metrics": ["balanced accuracy, recall and specificity at the threshold below and at .5"],
-    "intervals": "95 %: exact binomial for shares of sources, else BCa over sources; beside the AUC also DeLong",
-    "calibration": "temperature and intercept, fitted on the selection sources of each fold",
+    "auc": "over pairs of a polycystic and a normal source that one network tested; of a score that nothing was "
+    "fitted to, over all pairs",
+    "secondary_metrics": ["recall, specificity, precision and accuracy at the threshold below"],
+    "intervals": f"95 %: {RESAMPLES:,} BCa resamples of sources within class, for what was trained with the variance "
+    "doubled; shares of sources exact, or Korn and Graubard's where several networks decide",
+    "better_than_chance": "one-sided p of at most .025, by training again on dealt labels where that was done, else "
+    "by the doubled variance, and by permutation where nothing was fitted; and the interval leaves out .5 under each "
+    f"of {comparison.SEEDS} resampling seeds",
+    "calibration": "slope and intercept, fitted on the selection sources of each fold; told where the method is "
+    "shown to beat chance, within folds",
     "threshold": f"the highest with a recall of at least {calibration.RECALL} on those same sources",
     "epoch": "ours: lowest loss on the selection sources; published: the last",
-    "error_rate": "Holm over the planned comparisons",
-    "equivalence": f"differences within {comparison.EQUIVALENT} either way count as equal",
+    "comparisons": "DeLong's p over the same pairs, with the doubled variance of what was trained; one family of "
+    "Holm's for all of them",
 }
 
 
 def comparisons(study: Study) -> list[tuple[str, str]]:
-    """The planned pairs: the count against each network, then each of all against the reference."""
-    networks = [name for name in study.models if name != counts.NAME]
-    counted = [name for name in study.models if name == counts.NAME]
-    return [(one, other) for one in counted for other in networks] + [
-        (name, REFERENCE) for name in JUDGED if name in study.models
-    ]
+    """Return the planned pairs: the count against each network, then each of all against the reference."""
+    against_count = [(COUNT, name) for name in study.models if name != COUNT] if COUNT in study.models else []
+    return against_count + [(name, REFERENCE) for name in JUDGED if name in study.models]
 
 
 def content(study: Study) -> dict:
-    """What the plan says: settings, sources, rules, recipes, weights that count and settings of the reference."""
-    recipes = {
-        f"{model} {arm}": recipe(model, arm, study).model_dump()
-        for model in study.models
-        for arm in ARMS
-        if (model, arm) in RECIPES
-    }
-    own = {"data", "labels", "allow_cpu"}
+    """Return the plan: settings, sources, rules, recipes, comparisons, and what decides the reference and the count."""
+    trained = [(model, arm) for model in study.models for arm in ARMS if (model, arm) in RECIPES]
+    recipes = {f"{model} {arm}": recipe(model, arm, study).model_dump() for model, arm in trained}
+    networks = [sha256(path) for path in kept.networks(study)] if COUNT in study.models else []
     return {
         "study": study.name,
-        "settings": json.loads(study.model_dump_json(exclude=own)),
+        "settings": json.loads(study.model_dump_json(exclude={"data", "labels", "allow_cpu"})),
         "sources_sha256": sha256(study.report_dir / "sources.csv"),
         "rules": RULES,
         "recipes": recipes,
         "comparisons": comparisons(study),
-        "reference": {"name": REFERENCE, **contrast.CHOSEN._asdict()},
-        "count": _count(study) if counts.NAME in study.models else None,
+        "reference": {"name": REFERENCE, **image_measures.CONTRAST},
+        "count": {"networks": networks, **counting.SETTINGS} if COUNT in study.models else None,
     }
 
 
-def _count(study: Study) -> dict:
-    networks = [sha256(path) for path in counts.networks(study)]
-    return {"networks": networks, **counting.SETTINGS}
-
-
 def write(study: Study) -> dict:
-    """The plan, in plan.json. One that says the same is left as it is; else the new one names those before it.
+    """Write the plan to plan.json and return it. A file that says the same is left as it is.
 
-    ``supersedes`` lists the hashes of earlier plans under which results lie.
+    A changed plan names in ``supersedes`` the hashes of earlier plans of the same seed under which results lie.
     """
     planned = json.loads(json.dumps(content(study)))
     path, before = study.plan_path, []
@@ -76,26 +72,22 @@ def write(study: Study) -> dict:
         if old == planned:
             return planned | {"supersedes": before}
         # A plan without results binds nobody: it is replaced, not superseded. Results may have come without their runs.
-        scored = (study.report_dir / "tables" / "metrics.csv").exists() or any(study.runs_dir.glob("**/run.json"))
-        before = before + [sha256(path)] if scored else before
+        scored = (study.report_dir / "tables" / "metrics.csv").exists() or _records(study)
+        if old.get("settings", {}).get("seed") != study.seed:
+            before = []
+        elif scored:
+            before = [*before, sha256(path)]
     write_json(path, planned | {"supersedes": before})
     return planned | {"supersedes": before}
 
 
-def changed(study: Study) -> int:
-    """How many other plans results were made under before this one."""
-    digest, records = sha256(study.plan_path), sorted(study.runs_dir.glob("**/run.json"))
-    others = {json.loads(path.read_text()).get("plan_sha256") for path in records} - {digest, None}
-    return len(others | set(json.loads(study.plan_path.read_text())["supersedes"]))
+def _records(study: Study) -> list[dict]:
+    records = [read_record(path.parent) for path in sorted(study.runs_dir.glob("**/run.json"))]
+    return [record for record in records if record.get("study", {}).get("seed") == study.seed]
 
 
-def sentence(study: Study) -> str:
-    """Whether the plan was written before the results that are shown."""
-    digest, older = sha256(study.plan_path), changed(study)
-    text = f"The plan ({digest[:12]}) was written before anything was trained"
-    if older:
-        return (
-            f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as "
-            "explored, not as planned."
-        )
-    return f"{text}, and every result was made under it."
+def changed(study: Study) -> tuple[str, int]:
+    """Return the plan's hash, and under how many other plans results of this seed were made before it."""
+    digest = sha256(study.plan_path)
+    others = {record.get("plan_sha256") for record in _records(study)} - {digest, None}
+    return digest, len(others | set(json.loads(study.plan_path.read_text())["supersedes"]))

@@ -1,15 +1,16 @@
-"""The three published networks, one logit each, positive for polycystic morphology.
+"""Build the three published networks, each with one logit that is positive for polycystic morphology.
 
-DenseNets: Huang et al. 2017, as in torchvision (BSD-3). The deep stem: He et al. 2019 ("bag of tricks"), with the
+DenseNets: Huang et al. 2017, as in torchvision (BSD-3). Deep stem: He et al. 2019 ("bag of tricks"), with the
 state-dict names of timm 0.6.13's ``densenet121d`` (Apache-2.0), which the published study used. IustNet: the TinyVGG
-layout with 45 hidden units. Sizes and counts as in the published study.
+layout with 45 hidden units. Layer sizes and parameter counts are those of the published study.
 """
 
 from collections import OrderedDict
 
-import torch
 from torch import Tensor, nn
 from torchvision.models import DenseNet
+
+from pcos_utils.config import MODELS, StudyError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -17,53 +18,51 @@ GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as torchvision's Grayscale
 PUBLISHED_SIDE = 224
 
 
-def build(name: str, side: int = PUBLISHED_SIDE, *, memory_efficient: bool = False) -> nn.Module:
-    """A network with random weights for square images of ``side`` pixels. Names: densenet201, densenet121d, iustnet.
+def build(name: str, side: int = PUBLISHED_SIDE) -> nn.Module:
+    """Return a network with random weights for square images of ``side`` pixels.
 
-    ``memory_efficient``: DenseNets compute again on the way back what they would have kept, slower and in less memory.
+    ``name``: densenet201, densenet121d or iustnet. Raises StudyError for another name.
     """
-    if name == "densenet201":
-        return densenet201(memory_efficient)
-    return densenet121d(memory_efficient) if name == "densenet121d" else IustNet(side)
+    match name:
+        case "densenet201":
+            return densenet201()
+        case "densenet121d":
+            return densenet121d()
+        case "iustnet":
+            return IustNet(side)
+    raise StudyError(f"The network '{name}' is unknown; use one of: {', '.join(MODELS)}.")
 
 
-def densenet201(memory_efficient: bool = False) -> DenseNet:
-    """DenseNet201 for one grey channel, features frozen, a new head: 18,088,577 parameters, 1,921 trainable."""
-    model = _densenet((6, 12, 48, 32), memory_efficient)
+def densenet201() -> DenseNet:
+    """Return DenseNet201 for one grey channel, frozen except for a new head: 18,088,577 parameters, 1,921 trainable."""
+    model = _densenet((6, 12, 48, 32))
     model.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
     model.features.requires_grad_(False)
     return model
 
 
-def densenet121d(memory_efficient: bool = False) -> DenseNet:
-    """DenseNet121 with the deep stem for one grey channel: 6,973,537 parameters, all trainable."""
-    model = _densenet((6, 12, 24, 16), memory_efficient)
+def densenet121d() -> DenseNet:
+    """Return DenseNet121 with the deep stem for one grey channel: 6,973,537 parameters, all trainable."""
+    model = _densenet((6, 12, 24, 16))
     stem = OrderedDict()
     for i, (channels_in, channels_out, stride) in enumerate([(1, 32, 2), (32, 32, 1), (32, 64, 1)]):
         stem[f"conv{i}"] = nn.Conv2d(channels_in, channels_out, 3, stride, padding=1, bias=False)
         stem[f"norm{i}"] = nn.BatchNorm2d(channels_out)
         stem[f"relu{i}"] = nn.ReLU(inplace=True)
     stem["pool0"] = nn.MaxPool2d(3, stride=2, padding=1)
-    blocks = OrderedDict(
-        (name, part)
-        for name, part in model.features.named_children()
-        if name.startswith(("denseblock", "trans", "norm5"))
-    )
-    model.features = nn.Sequential(stem | blocks)
-    for part in model.features:
-        if isinstance(part, nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight)  # as torchvision starts its own convolutions
+    after_stem = list(model.features.named_children())[4:]  # without torchvision's conv0, norm0, relu0 and pool0
+    model.features = nn.Sequential(stem | OrderedDict(after_stem))
+    for i in range(3):
+        nn.init.kaiming_normal_(stem[f"conv{i}"].weight)  # as torchvision initialises its own convolutions
     return model
 
 
-def _densenet(blocks: tuple[int, ...], memory_efficient: bool) -> DenseNet:
-    model = DenseNet(
-        growth_rate=32, block_config=blocks, num_init_features=64, num_classes=1, memory_efficient=memory_efficient
-    )
+def _densenet(blocks: tuple[int, ...]) -> DenseNet:
+    model = DenseNet(growth_rate=32, block_config=blocks, num_init_features=64, num_classes=1)
     for name, part in model.features.named_children():
         if name.startswith("transition"):
-            # Published as convolution, then pooling. A weighted sum of means is the mean of weighted sums, so but for
-            # rounding this order gives the same numbers, with a quarter of the convolution's work.
+            # The published order is convolution, then pooling. A 1 x 1 convolution and average pooling commute, so
+            # this order gives the same numbers up to rounding, for a quarter of the convolution's work.
             conv = part.conv
             del part.conv
             part.conv = conv
@@ -73,8 +72,8 @@ def _densenet(blocks: tuple[int, ...], memory_efficient: bool) -> DenseNet:
 class IustNet(nn.Module):
     """A small convolutional network for three channels in [0, 1]: 197,191 parameters at 224 pixels.
 
-    The head is one linear layer over every remaining pixel, so its size follows the image's side; at another side
-    than 224 it is another network of the same design, and ``note`` says so.
+    The head is one linear layer over all remaining pixels, so its size depends on the image side. At a side other than
+    224 it is a different network of the same design, and ``note`` says so.
     """
 
     def __init__(self, side: int = PUBLISHED_SIDE, hidden: int = 45):
@@ -86,7 +85,7 @@ class IustNet(nn.Module):
 
     @property
     def note(self) -> str:
-        """How this network differs from the published one, or nothing."""
+        """Return how this network differs from the published one, or an empty string."""
         if self.side == PUBLISHED_SIDE:
             return ""
         count = sum(parameter.numel() for parameter in self.parameters())
@@ -94,8 +93,8 @@ class IustNet(nn.Module):
 
     @staticmethod
     def _block(channels_in: int, hidden: int) -> nn.Sequential:
-        # Published as ReLU, then pooling. The largest of four stays the largest where all below 0 become 0, so this
-        # order gives the same numbers and gradients, with a quarter of the work.
+        # The published order is ReLU, then pooling. ReLU and max pooling commute, so this order gives the same
+        # numbers and gradients, for a quarter of the ReLU's work.
         return nn.Sequential(
             nn.Conv2d(channels_in, hidden, 3, padding=1),
             nn.ReLU(inplace=True),
@@ -105,7 +104,7 @@ class IustNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits, shape (n, 1), for images (n, 3, side, side) in [0, 1]. Raises ValueError at another side."""
+        """Return logits (n, 1) for images (n, 3, side, side) in [0, 1]. Raises ValueError for another side."""
         if x.shape[-2:] != (self.side, self.side):
             raise ValueError(f"IustNet was built for {self.side} x {self.side} pixels, not {tuple(x.shape[-2:])}.")
         x = self.block_2(self.block_1(x))  # (n, 3, s, s) -> (n, 45, s/4, s/4)
@@ -113,10 +112,10 @@ class IustNet(nn.Module):
 
 
 def prepare(name: str, images: Tensor) -> Tensor:
-    """Images as the named network takes them. Images: uint8 or float in [0, 255], shape (n, H, W, 3).
+    """Return the images in the form that the named network takes.
 
-    IustNet takes three channels in [0, 1]. The DenseNets take one: normalised by ImageNet's channels *first* and
-    turned grey afterwards, in the published order.
+    ``images``: uint8 or float in [0, 255], shape (n, H, W, 3). IustNet takes three channels in [0, 1]. The DenseNets
+    take one: as published, the image is normalised by ImageNet's mean and SD *first* and turned grey afterwards.
     """
     x = images.permute(0, 3, 1, 2).float() / 255  # (n, 3, H, W)
     if name == "iustnet":
@@ -126,12 +125,6 @@ def prepare(name: str, images: Tensor) -> Tensor:
 
 
 def count_parameters(model: nn.Module) -> tuple[int, int]:
-    """The number of parameters, and of those that train."""
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in model.parameters()]
-    return sum(size for size, _ in sizes), sum(size for size, trains in sizes if trains)
-
-
-@torch.no_grad()
-def sum_over_rgb(weight: Tensor) -> Tensor:
-    """A first convolution for one grey channel that answers as the RGB one does to three equal channels."""
-    return weight.sum(dim=1, keepdim=True)
+    """Return the number of all parameters and of the trainable ones."""
+    parameters = list(model.parameters())
+    return sum(part.numel() for part in parameters), sum(part.numel() for part in parameters if part.requires_grad)

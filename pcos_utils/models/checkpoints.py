@@ -1,7 +1,8 @@
-"""Where an interrupted training goes on: its whole state after an epoch, in one file that is old or new, never half.
+"""Save the whole state of a training after an epoch, so that an interrupted training can resume.
 
-The file is torch's zip of tensors and plain values. It is read without running code (``weights_only``) and only after
-the checksum of every entry was compared, which torch itself leaves out.
+The state is one file, replaced as a whole: it is the old one or the new one, never half of one. The file is torch's zip
+of tensors and plain values. It is read without running code (``weights_only``), and only after the checksum of every
+entry was compared, which torch does not do.
 """
 
 import io
@@ -18,7 +19,7 @@ from pcos_utils.files import appearing
 
 
 class Best(NamedTuple):
-    """The epoch of the lowest selection loss so far, that loss, and the weights it had."""
+    """The epoch with the lowest selection loss so far, that loss, and the weights after it."""
 
     epoch: int
     loss: float
@@ -26,10 +27,11 @@ class Best(NamedTuple):
 
 
 class Checkpoint:
-    """The file of one run. ``identity`` names all that must agree for two sittings to be one run: settings, device.
+    """The checkpoint file of one run.
 
-    ``share`` bounds what writing may cost: a write waits until the time since the last one is so many times its own
-    that it stays below this share. None writes after every epoch. ``say`` takes a sentence for a person.
+    ``identity`` names everything that must agree for two sittings to be one run, such as settings and device. ``share``
+    limits the time spent on writing: after a write of t seconds, the next one comes at least t / ``share`` seconds
+    later. None writes after every epoch. ``say`` takes messages for the user.
     """
 
     def __init__(
@@ -41,14 +43,14 @@ class Checkpoint:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the run has taken, earlier sittings included up to the last epoch that they kept."""
+        """Return the seconds that the run has taken, with earlier sittings up to the last epoch they saved."""
         return self._earlier + time.perf_counter() - self._started
 
     def save(self, parts: dict, generator: torch.Generator, rows: list[dict], best: Best | None) -> None:
-        """Nothing; the file holds the parts' states, all generators, the history and the best weights.
+        """Save the states of all parts and generators, the history and the best weights.
 
-        ``parts``: name to anything with a ``state_dict``; where one is the ``average``, the best weights are those of
-        its model. Raises StudyError where the file cannot be written; the one before it is then still there.
+        A call that comes too soon after the last write, by ``share``, does nothing. ``parts`` maps names to anything
+        with a ``state_dict``. Raises StudyError if the file cannot be written; the previous file is then still there.
         """
         begun = time.perf_counter()
         if begun < self._due:
@@ -56,52 +58,45 @@ class Checkpoint:
         state = {
             "identity": self.identity,
             "parts": {name: part.state_dict() for name, part in parts.items()},
-            "generators": _generators(generator),
+            "generators": _states(generator),
             "rows": rows,
-            # The weights of an epoch that is the best so far are in the file already.
-            "best": best and (*best[:2], None if best.epoch == len(rows) else best.weights),
+            "best": best and tuple(best),
             "seconds": self.seconds,
         }
-        with appearing(self.path) as temporary, _Stream(io.FileIO(temporary, "w")) as stream:
-            try:
-                torch.save(state, stream)
-            except RuntimeError:
-                if stream.error:
-                    raise stream.error from None  # torch hides the reason behind its own
-                raise
+        torch.save(state, content := io.BytesIO())  # to a file, torch would hide why the disk refuses
+        with appearing(self.path) as temporary:
+            temporary.write_bytes(content.getbuffer())
         if self.share:
             now = time.perf_counter()
             self._due = now + (now - begun) / self.share
 
     def restore(self, parts: dict, generator: torch.Generator) -> tuple[list[dict], Best | None]:
-        """The history and the best weights so far, with every part and generator as it was; or ([], None).
+        """Restore every part and generator, and return the history and the best weights so far, or ([], None).
 
-        A file that is damaged or no checkpoint is removed with a sentence, one of another identity without.
+        A damaged file, or one that is no checkpoint, is removed with a message. One of another identity is removed
+        silently.
         """
         state = self._read()
         if state is None:
             return [], None
-        model, optimiser = parts["model"], parts["optimiser"]
         for name, part in parts.items():
             part.load_state_dict(state["parts"][name])
-        for parameter, kept in optimiser.state.items():
-            for name, value in kept.items():
+        for parameter, values in parts["optimiser"].state.items():
+            for name, value in values.items():
                 if torch.is_tensor(value) and value.shape == parameter.shape:
-                    # As the parameter lies in memory: other strides may take another path, and round differently.
-                    kept[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
-        _set_generators(generator, state["generators"])
+                    # Keep the parameter's strides: with others, torch may take another path and round differently.
+                    values[name] = torch.empty_like(parameter, requires_grad=False).copy_(value)
+        generators = state["generators"]
+        generator.set_state(generators["order"])
+        torch.set_rng_state(generators["torch"])
+        if generators["cuda"] and len(generators["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(generators["cuda"])
         self._earlier = state["seconds"]
-        best = None
-        if state["best"]:
-            epoch, loss, weights = state["best"]
-            judged = parts["average"].module if "average" in parts else model
-            weights = weights or {name: tensor.clone() for name, tensor in judged.state_dict().items()}
-            best = Best(epoch, loss, weights)
         self.say(f"goes on after epoch {len(state['rows'])}")
-        return state["rows"], best
+        return state["rows"], state["best"] and Best(*state["best"])
 
     def remove(self) -> None:
-        """Nothing; the file is gone, unless the folder forbids it."""
+        """Remove the file, unless the folder forbids it."""
         with suppress(OSError):
             self.path.unlink(missing_ok=True)
 
@@ -114,7 +109,7 @@ class Checkpoint:
                     raise ValueError(f"{broken} is not what was written")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
             identity = state["identity"]
-        except Exception as error:  # whatever zipfile, zlib, pickle and torch make of bytes that are not theirs
+        except Exception as error:  # zipfile, zlib, pickle and torch each raise their own kinds on a damaged file
             self.say(f"the checkpoint cannot be used ({type(error).__name__}); training begins again at epoch 1")
             self.remove()
             return None
@@ -124,28 +119,7 @@ class Checkpoint:
         return state
 
 
-class _Stream(io.BufferedWriter):
-    """A file that remembers why it could not be written."""
-
-    error: OSError | None = None
-
-    def write(self, data) -> int:
-        """The number of bytes written; the error, if there is one, is remembered and raised."""
-        try:
-            return super().write(data)
-        except OSError as error:
-            self.error = error
-            raise
-
-
-def _generators(generator: torch.Generator) -> dict:
-    # Asking a GPU that is not in use for its generators would start it.
+def _states(generator: torch.Generator) -> dict:
+    # Reading the generators of a GPU that is not in use would start it.
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
     return {"order": generator.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
-
-
-def _set_generators(generator: torch.Generator, states: dict) -> None:
-    generator.set_state(states["order"])
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] and len(states["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(states["cuda"])

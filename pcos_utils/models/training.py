@@ -1,8 +1,8 @@
-"""The training loop, top to bottom. It knows nothing of what the images show: labels are 0 or 1, a logit comes out."""
+"""Train a network and predict with it, whatever the images show: labels are 0 or 1, and the output is a logit."""
 
 import copy
+import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,16 +12,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pcos_utils.models.augmentation import augment
 from pcos_utils.models.checkpoints import Best, Checkpoint
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
 
 
 class Images(NamedTuple):
-    """Images for one role: ``pixels`` uint8 (n, H, W, 3), ``labels`` (n,) in {0, 1}, ``weights`` (n,) for drawing.
+    """The images of one role: ``pixels`` uint8 (n, H, W, 3), ``labels`` (n,) in {0, 1}, ``weights`` (n,) for drawing.
 
-    In place of pixels there may be anything whose first dimension is the image, such as features.
+    ``pixels`` may also be any tensor whose first dimension is the image, such as features.
     """
 
     pixels: Tensor
@@ -29,10 +28,10 @@ class Images(NamedTuple):
     weights: Tensor
 
 
-Prepare = Callable[[Tensor], Tensor]  # images (n, H, W, 3) in [0, 255] to what the network takes
-# A random change of a batch and, where they show the same place, of its labels, drawn from the generator.
+Prepare = Callable[[Tensor], Tensor]  # from images (n, H, W, 3) in [0, 255] to the network's input
+# A random change of a batch, drawn from the generator. Labels that are maps change with their images.
 Change = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-Loss = Callable[[Tensor, Tensor], Tensor]  # of logits and labels, a mean over the batch
+Loss = Callable[[Tensor, Tensor], Tensor]  # from logits and labels to the mean over the batch
 
 
 def fit(
@@ -48,14 +47,17 @@ def fit(
     loss: Loss = F.binary_cross_entropy_with_logits,
     on_epoch: Callable[[dict], None] = lambda row: None,
     keep: Checkpoint | None = None,
+    stop: int | None = None,
 ) -> pd.DataFrame:
-    """The history, one row per epoch: epoch, losses and accuracies, ``chosen``. The model ends with the chosen weights.
+    """Train the model, leave it with the chosen weights and return the history.
 
-    ``seed`` fixes the order and the changes; the model's starting weights are the caller's. ``engine`` is the CPU in
-    float32 where none is given, ``change`` the recipe's augmentation. Labels may be maps, (n, maps, H, W), where the
-    network answers with maps and ``loss`` is theirs. Without selection images their columns are NaN.
-    With ``keep`` the state after every epoch but the last is kept, and a training that was interrupted goes on from
-    there; ``on_epoch`` then hears of the earlier epochs again.
+    The history has one row per epoch: epoch, losses, accuracies and ``chosen``. Without selection images, the selection
+    columns are NaN. ``seed`` fixes the order of the images and their changes; the caller sets the starting weights. By
+    default ``engine`` is the CPU in float32 and ``change`` is the recipe's augmentation. If the network returns maps
+    and ``loss`` compares them, labels are maps (n, maps, H, W). ``stop`` ends the training after this many epochs, but
+    the schedule still spans all epochs of the recipe. With ``keep``, the state is saved after every epoch but the last,
+    and an interrupted training resumes there; ``on_epoch`` is then called again for the earlier epochs. Raises
+    FloatingPointError if the training loss is not finite.
     """
     engine = engine or Engine()
     change = change or augmentation_of(recipe)
@@ -66,24 +68,26 @@ def fit(
     schedule, average = parts.get("schedule"), parts.get("average")
     judged = average.module if average else model
     rows, best = keep.restore(parts, generator) if keep else ([], None)
-    network, stepper = engine.fabric.setup(engine.compiled_or_not(model), parts["optimiser"])
+    network, stepper = engine.fabric.setup(model, parts["optimiser"])
     for row in rows:
         on_epoch(row)
-    for epoch in range(len(rows) + 1, recipe.epochs + 1):
+    last = min(stop or recipe.epochs, recipe.epochs)
+    for epoch in range(len(rows) + 1, last + 1):
         model.train()
-        if recipe.freeze_batch_norm:
-            _freeze_batch_norm(model)
+        for part in model.modules():
+            if recipe.freeze_batch_norm and isinstance(part, nn.BatchNorm2d):
+                part.eval()
         losses, hits, sizes = [], [], []
         for batch in _order(train, recipe, generator).split(recipe.batch):
             pixels, labels = (part[batch.to(part.device)].to(engine.device) for part in (train.pixels, train.labels))
             pixels, labels = change(pixels, labels, generator)
             stepper.zero_grad()
             size = engine.at_once(recipe.at_once, len(labels))
-            for some, truth in zip(pixels.split(size), labels.split(size), strict=True):
-                logits = network(engine.batch(prepare(some))).squeeze(1)  # (n, 1) -> (n,); maps stay maps
+            for images, truth in zip(pixels.split(size), labels.split(size), strict=True):
+                logits = network(engine.batch(prepare(images))).squeeze(1)  # (n, 1) -> (n,); maps keep their shape
                 cost = loss(logits, truth.float())
                 engine.fabric.backward(cost * (len(truth) / len(labels)))
-                # Kept on the device: to ask a GPU for a number after every step would make it wait.
+                # They stay on the device: reading a number after every step would make a GPU wait.
                 losses.append(cost.detach())
                 hits.append(((logits > 0) == (truth > 0.5)).float().mean())
                 sizes.append(len(truth))
@@ -105,20 +109,20 @@ def fit(
             raise FloatingPointError(f"The loss of epoch {epoch} is not a number; lower the learning rate.")
         if recipe.select_epoch and selection_loss < (best.loss if best else np.inf):
             best = Best(epoch, selection_loss, copy.deepcopy(judged.state_dict()))
-        if keep and epoch < recipe.epochs:
+        if keep and epoch < last:
             keep.save(parts, generator, rows, best)
         on_epoch(row)
     if best or average:
         model.load_state_dict(best.weights if best else judged.state_dict())
     history = pd.DataFrame(rows)
-    return history.assign(chosen=history.epoch == (best.epoch if best else recipe.epochs))
+    return history.assign(chosen=history.epoch == (best.epoch if best else last))
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module, prepare: Prepare, pixels: Tensor, *, engine: Engine | None = None, batch: int = 64
 ) -> Tensor:
-    """Logits on the CPU, float32 (n,), for pixels uint8 (n, H, W, 3); the model in eval mode, nothing random."""
+    """Return logits on the CPU, float32 (n,), for pixels uint8 (n, H, W, 3), with the model in eval mode."""
     engine = engine or Engine()
     engine.place(model).eval()
     logits = []
@@ -129,16 +133,34 @@ def predict(
 
 
 def augmentation_of(recipe: Recipe) -> Change:
-    """The recipe's random flips, rotations and brightness; images as they are where it has none."""
-    if not (recipe.rotation or recipe.brightness or recipe.flip):
-        return lambda images, labels, generator: (images, labels)
-    changed = partial(augment, rotation=recipe.rotation, brightness=recipe.brightness, flip=recipe.flip)
-    return lambda images, labels, generator: (changed(images, generator), labels)
+    """Return the recipe's random flips, rotations and brightness, or no change if it has none."""
+    if recipe.rotation or recipe.brightness or recipe.flip:
+        return lambda images, labels, generator: (augment(images, recipe, generator), labels)
+    return lambda images, labels, generator: (images, labels)
+
+
+def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Return changed copies of the images, float in [0, 255], shape (n, H, W, 3). Each image draws its own change.
+
+    Corners that a rotation leaves empty become black, as in the published study. All randomness comes from
+    ``generator``, a CPU generator, so that every device sees the same changes.
+    """
+    n = len(images)
+    angle, light, side = torch.rand(3, n, generator=generator).to(images.device)
+    turn = (2 * angle - 1) * math.radians(recipe.rotation)
+    mirror = torch.where(side < recipe.flip, -1.0, 1.0)
+    zero = torch.zeros_like(turn)
+    rows = torch.stack([mirror * turn.cos(), -turn.sin(), zero, mirror * turn.sin(), turn.cos(), zero], dim=1)
+    x = images.permute(0, 3, 1, 2).float()  # (n, 3, H, W)
+    grid = F.affine_grid(rows.view(n, 2, 3), list(x.shape), align_corners=False)
+    x = F.grid_sample(x, grid, align_corners=False)
+    x = x * (1 + (2 * light - 1) * recipe.brightness).view(n, 1, 1, 1)
+    return x.clamp(0, 255).permute(0, 2, 3, 1)
 
 
 @torch.no_grad()
 def calibrate_batch_norm(model: nn.Module, prepare: Prepare, pixels: Tensor, *, batch: int = 64) -> None:
-    """Batch norm statistics taken from these images: for frozen features whose random weights have none yet."""
+    """Set the batch norm statistics from these images, for frozen features with random weights."""
     norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
     for part in norms:
         part.reset_running_stats()
@@ -158,12 +180,12 @@ def _judge(model, prepare: Prepare, selection: Images, engine: Engine, loss: Los
 
 
 def _mean(values: list[Tensor], sizes: list[int]) -> float:
-    """The mean over images of what is known per part of so many."""
+    """Return the mean over all images, given the mean of each part and the number of images in it."""
     return sum(value * n for value, n in zip(torch.stack(values).tolist(), sizes, strict=True)) / sum(sizes)
 
 
 def _parts(model: nn.Module, recipe: Recipe, images: int) -> dict:
-    """All that has a state: model and optimiser, and the schedule and the average where the recipe has them."""
+    """Return all that has a state: model, optimiser and, if the recipe has them, schedule and average."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     how = dict(lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     if recipe.optimiser == "sgd":
@@ -184,9 +206,3 @@ def _order(train: Images, recipe: Recipe, generator: torch.Generator) -> Tensor:
     if not recipe.balance:
         return torch.randperm(n, generator=generator)
     return torch.multinomial(train.weights, n, replacement=True, generator=generator)
-
-
-def _freeze_batch_norm(model: nn.Module) -> None:
-    for part in model.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.eval()

@@ -1,33 +1,35 @@
-"""Weights in and out, as safetensors: a format that holds numbers and cannot run code."""
+"""Save, load and fetch weights; they are saved as safetensors, a format that holds numbers and cannot run code."""
 
 import functools
 import json
 import os
-import socket
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as Late
+import re
 from pathlib import Path
-from urllib.parse import urlparse
 
+import pooch
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from torch import nn
-from torchvision.models import DenseNet201_Weights, densenet201
+from torchvision.models import DenseNet201_Weights
 
 from pcos_utils.config import StudyError
-from pcos_utils.files import appearing
-from pcos_utils.models.architectures import sum_over_rgb
+from pcos_utils.files import appearing, sha256
 
-PATIENCE = 10  # seconds without an answer before the weights' server counts as unreachable
+IMAGENET = DenseNet201_Weights.IMAGENET1K_V1.url
+DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")  # the file name holds the first 8 digits of its SHA-256
+# The file is older than the layer names of torchvision: it has "norm.1" where the module has "norm1".
+OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
+UNREACHABLE = "random (ImageNet weights unreachable)"
+PATIENCE = 10  # seconds to wait for an answer of the server
 
 
 def save(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """The model's state as a safetensors file with text metadata; it appears whole. Equal content, equal bytes."""
+    """Save the model's state and text metadata as a safetensors file, in one step. Equal content gives equal bytes."""
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     content = serialised(state, metadata)
-    # The library puts metadata into the header in an order of chance; the header is JSON behind its own length.
+    # The library writes metadata in random order, so it is sorted here. The header is JSON after its own length.
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length]) | {"__metadata__": dict(sorted(metadata.items()))}
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -37,74 +39,81 @@ def save(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """The model with the file's weights, every name and shape matched. Raises StudyError."""
+    """Load the file's weights into the model; every name and shape must match. Raises StudyError if they do not."""
     try:
         model.load_state_dict(load_file(path), strict=True)
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise StudyError(
             f"The weights {path} cannot be used ({reason}); give a .safetensors file of this very network."
         ) from error
 
 
 def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str:
-    """What the network starts from: "imagenet", "random", "random (ImageNet weights unreachable)" or the file's name.
+    """Load a network's starting weights into it and return where they come from.
 
-    Only DenseNet201 starts from ImageNet; the other two are trained from scratch, as published. With ``must_fetch``
-    unreachable ImageNet weights stop the study (StudyError); without it the network keeps its random weights.
+    This is "imagenet", "random", "random (ImageNet weights unreachable)" or the file's name. Only DenseNet201 starts
+    from ImageNet; the other two are trained from scratch, as published. If the ImageNet weights are unreachable,
+    ``must_fetch`` decides: StudyError is raised, or the network keeps its random weights.
     """
     if name != "densenet201" or weights == "none":
         return "random"
     if weights != "imagenet":
         load(model, Path(weights))
         return Path(weights).name
-    state = _imagenet()
-    if isinstance(state, OSError):
-        if must_fetch:
-            raise StudyError(_instructions(state)) from state
-        return "random (ImageNet weights unreachable)"
-    own_head = {key: tensor for key, tensor in model.state_dict().items() if key.startswith("classifier.")}
-    kept = {key: tensor for key, tensor in state.items() if not key.startswith("classifier.")}
-    kept["features.conv0.weight"] = sum_over_rgb(kept["features.conv0.weight"])
-    model.load_state_dict(kept | own_head, strict=True)
+    state = _imagenet(must_fetch)
+    if state is None:
+        return UNREACHABLE
+    head = {key: tensor for key, tensor in model.state_dict().items() if key.startswith("classifier.")}
+    state = {key: tensor for key, tensor in state.items() if not key.startswith("classifier.")}
+    # Summed weights answer to one grey channel as the RGB weights do to three equal channels.
+    state["features.conv0.weight"] = state["features.conv0.weight"].sum(dim=1, keepdim=True)
+    model.load_state_dict(state | head, strict=True)
     return "imagenet"
 
 
+def identity(name: str, weights: str, *, must_fetch: bool) -> str:
+    """Return a text that identifies the network's starting weights; a file by its digest, not by its name.
+
+    Raises StudyError if the weights are needed and not available.
+    """
+    if name != "densenet201" or weights == "none":
+        return "random"
+    if weights == "imagenet":
+        return UNREACHABLE if _imagenet(must_fetch) is None else f"imagenet {DIGEST.search(IMAGENET)[1]}"
+    try:
+        return f"file {sha256(Path(weights))}"
+    except OSError as error:
+        raise StudyError(f"WEIGHTS={weights} cannot be read ({error.strerror}); name a .safetensors file.") from error
+
+
 @functools.cache
-def _imagenet() -> dict | OSError:
-    """torchvision's checkpoint, or why it cannot be had: asked once per process, because many runs want it."""
-    weights = DenseNet201_Weights.IMAGENET1K_V1
-    cached = Path(torch.hub.get_dir(), "checkpoints", Path(urlparse(weights.url).path).name)
-    before = socket.getdefaulttimeout()
+def _imagenet(must_fetch: bool) -> dict | None:
+    """Return torchvision's checkpoint, or None if it cannot be fetched; cached, because all runs of a process need it.
+
+    Raises StudyError if the file's SHA-256 does not begin as its name says, or if it cannot be fetched and
+    ``must_fetch``.
+    """
+    path = Path(torch.hub.get_dir(), "checkpoints", IMAGENET.rpartition("/")[2])
     try:
         if "PCOS_OFFLINE" in os.environ:  # tests compare with outputs that were made without ImageNet weights
             raise ConnectionRefusedError("PCOS_OFFLINE is set")
-        if not cached.exists():
-            _reach(urlparse(weights.url).hostname)
-        socket.setdefaulttimeout(PATIENCE)  # the download has no time limit of its own
-        # torchvision's own builder renames the old checkpoint's "norm.1" keys.
-        return densenet201(weights=weights, progress=False).state_dict()
+        if not path.exists():
+            with appearing(path) as temporary:
+                pooch.HTTPDownloader(timeout=PATIENCE)(IMAGENET, str(temporary), None)
+        digest = sha256(path)
+        if not digest.startswith(DIGEST.search(IMAGENET)[1]):
+            raise StudyError(
+                f"{path} is not what its name promises: its SHA-256 begins with {digest[:8]}. Remove the file and give "
+                "the same command again, which fetches it anew, or state WEIGHTS=none to train without it."
+            )
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:  # no network, refused, timed out
-        return error
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _reach(host: str) -> None:
-    """Nothing, when the host answers within ``PATIENCE``; OSError otherwise. Looking up a name has no limit itself."""
-    pool = ThreadPoolExecutor(1)
-    try:
-        pool.submit(socket.create_connection, (host, 443), PATIENCE).result(PATIENCE).close()
-    except Late:
-        raise TimeoutError(f"{host} did not answer within {PATIENCE} s") from None
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _instructions(error: OSError) -> str:
-    url = DenseNet201_Weights.IMAGENET1K_V1.url
-    return (
-        f"The ImageNet weights of DenseNet201 cannot be fetched ({type(error).__name__}); download {url} where there "
-        "is a network and put the file into the folder torch/hub/checkpoints of your cache (TORCH_HOME/hub/"
-        "checkpoints where that is set), or state WEIGHTS=none to train without them."
-    )
+        if not must_fetch:
+            return None
+        raise StudyError(
+            f"The ImageNet weights of DenseNet201 cannot be fetched ({type(error).__name__}); download {IMAGENET} "
+            "where there is a network and put the file into the folder torch/hub/checkpoints of your cache (TORCH_HOME/"
+            "hub/checkpoints where that is set), or state WEIGHTS=none to train without them."
+        ) from error
+    return {OLD_NAME.sub(r"\1", key): tensor for key, tensor in state.items()}

@@ -1,1 +1,1 @@
-"""A chosen model becomes something that a person can use: a command, a web page, a folder to give away."""
+"""Turn a chosen model into something that a person can use: a command, a web page, or a folder to give away."""

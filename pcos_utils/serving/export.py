@@ -1,146 +1,122 @@
-"""A finished study becomes a served model: one folder that onnxruntime answers from, without torch and repository."""
+"""A finished study becomes a served model: a folder that needs onnxruntime, but not torch or the repository."""
 
 import io
-import json
-import math
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
 from PIL import Image
 from torch import nn
 
-from pcos_utils.config import CAVEAT, Study, StudyError
-from pcos_utils.data import phantom, shards
-from pcos_utils.data.grey import HEIGHT, WIDTH
-from pcos_utils.files import appearing, sha256, write_json, write_text
-from pcos_utils.models import counts, unet
-from pcos_utils.models.pretraining import HELD_OUT_SEED
-from pcos_utils.serving import card, evidence, suitability
-from pcos_utils.serving.fit import Fitted, fit_served, outline_weights
+from pcos_utils.config import CAVEAT, COUNT, Study, StudyError
+from pcos_utils.data.images import HEIGHT, WIDTH
+from pcos_utils.files import appearing, need_writable, sha256, write_json, write_text
+from pcos_utils.follicles import kept, training_set
+from pcos_utils.follicles import network as follicle_network
+from pcos_utils.follicles.pretrain import HELD_OUT_SEED
+from pcos_utils.phantom import simulator
+from pcos_utils.serving import scan_check
+from pcos_utils.serving.model import scale
+from pcos_utils.serving.served_network import fit_served
+from pcos_utils.serving.tabulate import ALPHA, tabulate
 
-OPSET = 18
-AGREEMENT = 1e-4  # between torch's and onnxruntime's logits, at most
-TRIED = 16  # made-up images at export; a test tries 200
+AGREEMENT, TRIED = 1e-4, 16  # largest difference allowed between torch and onnxruntime, on so many random images
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scipy", "pillow", "opencv-python-headless")
-EXAMPLES = range(2_100_000_000, 2_100_000_004)  # seeds of phantoms, far from all that trained or judged
+EXAMPLES = range(2_100_000_002, 2_100_000_006)  # seeds of phantoms that are answered, far from all others that are used
+# The model card (Mitchell et al. 2019), which the page shows too. Its numbers are those of model.json.
+CARD = """## What {model} on {data} can and cannot tell
+**{caveat}** On {sources[polycystic]} polycystic and {sources[normal]} normal source pictures that it had not seen
+({data}), it ranked a polycystic one above a normal one {auc:.0%} of the time; a coin would reach 50%. It can tell
+- whether a frame looks more like the polycystic or the normal pictures of one data set. Its number is the {scale},
+  calibrated on these pictures (slope {calibration[slope]:.2f}, intercept {calibration[intercept]:.2f}). It is called
+  polycystic from {threshold:.0%} on, the highest threshold that calls {target_recall:.0%} of the polycystic ones.
+- how sure it can be: the 95% interval shows how far that number would move with other calibration pictures
+  ({interval[resamples]} resamples of sources). It does not count the choice of network or the next hospital.
+- where it sees follicles, outlined by a network that phantoms taught (`{outline_sha256:.12}`), for you to check.
+- when it cannot say: no ovarian scan, too small, too blurred, or no answer ruled out at {confidence:.0%} confidence.
+
+It cannot tell
+- **whether somebody has PCOS.** A frame shows morphology; the syndrome needs clinic and laboratory.
+- how many follicles an ovary has: one section shows some of them.
+- anything about endometrium, cysts, tumours or pregnancy: a frame that shows them may still be answered.
+- whether it holds for your scanner and your patients: that has not been tested.
+- all that it should refuse: what is further than {suitability[limit]:.2f} from {suitability[phantoms][0]} phantoms
+  counts as no scan, a limit set on {suitability[phantoms][1]} others. Of {suitability[phantoms][2]} that set nothing
+  {suitability[false_refusals]:.1%} are refused by mistake, and a picture that resembles a scan may pass.
+
+**Your pictures** are read in the memory of the machine that runs this page, answered and forgotten: no file stays,
+nothing is sent on, the log holds neither names nor pixels. If this page is not on your own machine, your frame leaves
+it: send no patient's picture.
+
+**Use.** Research and teaching, one grey B-mode frame at a time. **Not for** diagnosis, screening, triage or any
+decision about a person. Study `{study}`, run `{run}`, images stretched to {side} x {side} pixels; {how}. Splits and
+intervals are by source, never by copy. Threshold and interval rest on the same held-out sources, so both are a little
+kinder than new sources will be.
+"""
 
 
 class Outlining(nn.Module):
-    """The follicle network with its preprocessing: grey uint8 (n, 128, 192) to probabilities (n, 3, 128, 192).
-
-    As ``follicles.predict_maps``: the mean over each image and its mirror.
-    """
+    """The follicle network, ready for export: grey uint8 (n, 128, 192) to probabilities (n, 3, 128, 192)."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network.eval()
 
     def forward(self, grey: torch.Tensor) -> torch.Tensor:
-        """Probabilities of follicle, core and ovary."""
-        x = unet.standardise(grey[:, None].float() / 255)
+        """Return the probabilities of follicle, core and ovary: as in ``follicles``, also of the mirror image."""
+        x = follicle_network.standardise(grey[:, None].float() / 255)
         return (self.network(x).sigmoid() + self.network(x.flip(3)).sigmoid().flip(3)) / 2
 
 
-def to_onnx(module: nn.Module, example: np.ndarray, path: Path, name: str) -> float:
-    """The largest difference between torch and onnxruntime on made-up input like ``example``, uint8 (1, ...).
+def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
+    """Write the folder of a served model and return its model.json; ``phantoms`` of each class tell what is usual."""
+    need_writable(folder)
+    network, predictions, facts = fit_served(model, study)
+    outline, side, is_count = kept.networks(study)[0], facts["side"], network is None
+    outlining = Outlining(follicle_network.load(outline))
+    shards = training_set.shards(study.runs_dir.parent / COUNT / "shards", phantoms, HELD_OUT_SEED)
+    frames = training_set.load(shards)["images"]
+    with torch.inference_mode():
+        features = [scan_check.features(frame, outlining(torch.from_numpy(frame[None])).numpy()[0]) for frame in frames]
+    card = {
+        "format": 1, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
+        "kind": "count" if is_count else "network", **facts,
+        **tabulate(predictions, is_count=is_count, seed=study.seed),
+        "suitability": scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames])),
+        "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
+        "outline_sha256": sha256(outline), "packages": {name: version(name) for name in PACKAGES},
+    }  # fmt: skip
+    (folder / "model.json").unlink(missing_ok=True)  # written last: a folder without it is unfinished
+    apart = {"follicles.onnx": to_onnx(outlining, (HEIGHT, WIDTH), folder / "follicles.onnx", "grey")}
+    if not is_count:
+        apart["model.onnx"] = to_onnx(network, (side, side, 3), folder / "model.onnx", "pixels")
+    card["files"] = {name: sha256(folder / name) for name in apart}
+    card["agreement"] = {name: float(f"{difference:.1e}") for name, difference in apart.items()}
+    for number, seed in enumerate(EXAMPLES, start=1):
+        with appearing(folder / "examples" / f"phantom_{simulator.FOLDERS[seed % 2]}_{number}.png") as temporary:
+            Image.fromarray(simulator.simulate(seed, seed % 2).image).save(temporary)
+    how = "the count of follicles" if is_count else f"trained on all sources for {facts['epochs']} epochs"
+    text = CARD.format(**card, scale=scale(card["data"]), confidence=1 - ALPHA, how=how)
+    write_text(folder / "card.md", text.replace("%", " %"))
+    write_json(folder / "model.json", card)
+    return card
 
-    The file at ``path`` has a dynamic batch, one input ``name`` and opset 18. Raises StudyError above AGREEMENT.
-    """
-    given, content = torch.from_numpy(example).repeat(2, *[1] * (example.ndim - 1)), io.BytesIO()
+
+def to_onnx(module: nn.Module, shape: tuple, path: Path, name: str) -> float:
+    """Write a module as ONNX, with one input of a ``shape`` in uint8, and return how far it differs from torch."""
+    pixels, content = np.random.default_rng(0).integers(0, 256, (TRIED, *shape), dtype=np.uint8), io.BytesIO()
     with torch.no_grad():
         torch.onnx.export(
-            module.eval(), (given,), content, input_names=[name], output_names=["answer"], opset_version=OPSET,
-            dynamic_axes={name: {0: "n"}, "answer": {0: "n"}}, dynamo=False,
+            module.eval(), (torch.from_numpy(pixels[:2]),), content, input_names=[name], output_names=["answer"],
+            dynamic_axes={name: {0: "n"}, "answer": {0: "n"}}, opset_version=18, dynamo=False,
         )  # fmt: skip
-    onnx.checker.check_model(onnx.load_from_string(content.getvalue()), full_check=True)
+        expected = module(torch.from_numpy(pixels)).numpy()
     session = onnxruntime.InferenceSession(content.getvalue(), providers=["CPUExecutionProvider"])
-    drawn = np.random.default_rng(0).integers(0, 256, (TRIED, *example.shape[1:]), dtype=np.uint8)
-    with torch.inference_mode():
-        wanted = module(torch.from_numpy(drawn)).numpy()
-    apart = float(np.abs(session.run(None, {name: drawn})[0] - wanted).max())
+    apart = float(np.abs(session.run(None, {name: pixels})[0] - expected).max())
     if not apart <= AGREEMENT:
         raise StudyError(f"{path.name} differs from its network by {apart:.1e}; report this with the versions in use.")
     with appearing(path) as temporary:
         temporary.write_bytes(content.getvalue())
     return apart
-
-
-def export(model: str, study: Study, folder: Path, *, phantoms: int = 300, fitted: Fitted | None = None) -> dict:
-    """The card of a served model, whose folder then holds model.onnx, follicles.onnx, model.json, card.md, examples.
-
-    ``phantoms`` of each class, that no network was trained on, say what a usual frame looks like. Raises StudyError
-    where the study is not finished or the folder cannot be written.
-    """
-    fitted = fitted or fit_served(model, study)
-    outline = outline_weights(study)
-    outlining, side = Outlining(counts.load(outline)), fitted.facts["side"]
-    grey = np.zeros((1, HEIGHT, WIDTH), np.uint8)
-    apart = {"follicles.onnx": to_onnx(outlining, grey, folder / "follicles.onnx", "grey")}
-    if fitted.network is not None:
-        pixels = np.zeros((1, side, side, 3), np.uint8)
-        apart["model.onnx"] = to_onnx(fitted.network, pixels, folder / "model.onnx", "pixels")
-    written = {name: sha256(folder / name) for name in apart}
-    made = {
-        "format": 1,
-        "model": model,
-        "data": study.data_name,
-        "study": study.name,
-        "kind": "count" if fitted.network is None else "network",
-        **fitted.facts,
-        **evidence.tabulate(fitted.predictions, resamples=study.resamples, seed=study.seed),
-        "auc": evidence.ranking(fitted.predictions),
-        "suitability": usual(outlining, study, phantoms),
-        "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
-        "outline_sha256": sha256(outline),
-        "files": written,
-        "agreement": {name: float(f"{value:.1e}") for name, value in apart.items()},
-        "packages": {name: version(name) for name in PACKAGES},
-        "caveat": CAVEAT,
-    }
-    if not all(math.isfinite(value) for value in made["calibration"].values()):
-        raise StudyError(f"The calibration of {model} is not a number; look at its out-of-fold predictions.")
-    examples(folder / "examples")
-    write_text(folder / "card.md", card.card(made))
-    write_json(folder / "model.json", made)  # last: a folder without it is unfinished
-    return made
-
-
-def usual(outlining: nn.Module, study: Study, per_class: int) -> dict:
-    """What ``suitability.judge`` needs, from held-out phantoms: of each three pairs one says what is usual, one sets
-    the limit, and one is asked how many are refused by mistake."""
-    place = study.runs_dir.parent / counts.NAME / "shards"
-    frames = shards.load(shards.shards(place, per_class, HELD_OUT_SEED))["images"]
-    rows = []
-    with torch.inference_mode():
-        for frame in frames:
-            maps = outlining(torch.from_numpy(frame[None])).numpy()[0]
-            rows.append(suitability.features(frame, maps))
-    sharp = np.array([suitability.sharpness(frame) for frame in frames])
-    # Neighbouring seeds alternate in class, so pairs do.
-    third = np.arange(len(frames)) // 2 % 3
-    rows, order = np.array(rows), np.argsort(third, kind="stable")
-    return suitability.fit(*(rows[third == part] for part in range(3)), sharp[order])
-
-
-def examples(folder: Path) -> None:
-    """Nothing; the folder holds phantoms of both classes, which may be shown to anybody."""
-    for seed in EXAMPLES:
-        name = f"phantom_{phantom.FOLDERS[seed % 2]}_{seed - EXAMPLES[0] + 1}.png"
-        content = io.BytesIO()
-        Image.fromarray(phantom.simulate(seed, seed % 2).image).save(content, "PNG")
-        with appearing(folder / name) as temporary:
-            temporary.write_bytes(content.getvalue())
-
-
-def read_card(folder: Path) -> dict:
-    """The model.json of a served model. Raises StudyError where there is none."""
-    try:
-        return json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise StudyError(
-            f"{folder} is no served model; make one with pcos export --model MODEL --out {folder}."
-        ) from None

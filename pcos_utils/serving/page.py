@@ -1,151 +1,131 @@
-"""The parts of the web page as HTML: an answer, its gauge, the outlined frame, a table. Every text is escaped."""
+"""The texts of the page and its parts as HTML: answer, gauge, outlined frame, table. All text is escaped."""
 
 import base64
-import csv
 import io
 from html import escape
 
 import cv2
 import numpy as np
+import pandas as pd
 from PIL import Image
 
-from pcos_utils.serving.predict import BOTH, FIELDS, Answer
-from pcos_utils.serving.words import percent
+from pcos_utils.config import CAVEAT
+from pcos_utils.serving.model import BOTH, FIELDS, Answer
 
 PREVIEW = 900  # px of the longer side of what is shown
-COLUMNS = ("image", "decision", "probability", "low", "high", "follicles", "reasons")
+COLUMNS = ("image", "decision", "value", "low", "high", "follicles", "reasons")
+TITLE = "Polycystic ovarian morphology in an ultrasound frame: a research page"
 EMPTY = "<p class='hint'>Drop a frame, paste one, or choose a phantom. The answer appears here.</p>"
+HEADER = f"""<header class='head'><h1>Polycystic ovarian morphology in one ultrasound frame</h1>
+<p class='caveat'><strong>{CAVEAT}</strong> Do not use it for a decision about a person.</p></header>"""
+API_LINE = "The calibrated answer to one image as JSON, as pcos predict --json gives it. Research only."
+API = """## Ask from a program
+```python
+from gradio_client import Client, handle_file
+client = Client("http://127.0.0.1:7860")
+client.predict(handle_file("frame.png"), api_name="/predict")
+```
+The answer is that of `pcos predict --json`: `decision` is polycystic, not polycystic or cannot say, and `scale` says
+what `value` is. When too many wait, the page says that its queue is full; try again a little later."""
+# Gradio applies page.css only inside the page. Around it, what is wide must scroll by itself, so that the page stays as
+# wide as the phone; and file buttons need no label but their text, so that voice control finds the visible words.
+HEAD = """<style>.gradio-container{margin:0 auto!important}
+@media (max-width:640px){.gradio-container .main.app{padding:.5rem!important}}
+gradio-app>*,.gradio-container{min-width:0!important;max-width:min(1080px,100vw)!important}
+.gradio-container :is(.wrap,.contain,.contain>.column){min-width:0!important}</style>
+<script>new MutationObserver(() => document.querySelectorAll("button[aria-dropeffect][aria-label]").forEach(
+  (one) => one.textContent.trim() && one.removeAttribute("aria-label")
+)).observe(document, {childList: true, subtree: true, attributeFilter: ["aria-label"]})</script>"""
+LOOK = "() => document.querySelector('#answer .answer')?.scrollIntoView({block: 'nearest'})"  # it is below on a phone
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """Return a file's content as a data URL."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def picture(pixels: np.ndarray) -> str:
-    """The image, uint8 (H, W, 3) or with alpha, as a data address; shrunk to PREVIEW, without loss otherwise."""
-    image = Image.fromarray(pixels)
+    """Return an image, uint8 (H, W, 3) or with alpha, as a data URL: a PNG of at most PREVIEW pixels a side."""
+    image, content = Image.fromarray(pixels), io.BytesIO()
     image.thumbnail((PREVIEW, PREVIEW))
-    content = io.BytesIO()
     image.save(content, "PNG", compress_level=3)
-    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()
+    return data_url(content.getvalue(), "image/png")
 
 
-def answer(made: Answer, card: dict) -> str:
-    """An answer for a person: verdict, gauge, interval, count, reasons."""
-    kind = {"polycystic": "yes", "not polycystic": "no"}.get(made.decision, "unsure")
-    titles = {"yes": "Polycystic morphology", "no": "Not polycystic morphology", "unsure": "Cannot say"}
-    lines = [f"<h2 class='verdict {kind}'>{titles[kind]}</h2>"]
-    if made.refusal and made.refusal != BOTH:
-        lines.append(f"<p class='why'><strong>Refused: {escape(made.refusal)}.</strong></p>")
-    lines += [f"<p class='why'>{escape(reason)}</p>" for reason in made.reasons]
-    if made.probability is not None:
-        low, high = made.interval
-        lines.append(gauge(made.probability, low, high, card["threshold"]))
+def verdict(answer: Answer, card: dict) -> str:
+    """Return an answer as HTML: decision, gauge, interval, count and reasons."""
+    kind = {"polycystic": "yes", "not polycystic": "no"}.get(answer.decision, "unsure")
+    title = "Cannot say" if kind == "unsure" else f"{answer.decision.capitalize()} morphology"
+    lines = [f"<h2 class='verdict {kind}'>{title}</h2>"]
+    if answer.refusal and answer.refusal != BOTH:
+        lines.append(f"<p class='why'><strong>Refused: {escape(answer.refusal)}.</strong></p>")
+    lines += [f"<p class='why'>{escape(reason)}</p>" for reason in answer.reasons]
+    if answer.interval:
+        shares = (answer.value, *answer.interval, card["threshold"])
+        value, low, high, threshold = (f"{100 * share:.0f}\N{NO-BREAK SPACE}%" for share in shares)
+        x = [round(10 + 300 * share, 1) for share in shares]
+        ticks = ((10, "start", 0), (160, "middle", 50), (310, "end", 100))
+        ticks = (f"<text x='{at}' y='62' text-anchor='{to}' class='tick'>{n}&#8239;%</text>" for at, to, n in ticks)
         lines.append(
-            f"<p>Probability of polycystic morphology <strong>{percent(made.probability)}</strong>, 95&nbsp;% "
-            f"interval {percent(low)} to {percent(high)}. It is called polycystic from {percent(card['threshold'])} "
-            "on.</p>"
+            "<svg class='gauge' viewBox='0 0 320 66' role='img' "
+            f"aria-label='{value}, 95 % interval {low} to {high}, threshold {threshold}'>"
+            "<rect x='10' y='24' width='300' height='12' rx='6' class='track'/>"
+            f"<rect x='{x[1]}' y='24' width='{max(2, round(x[2] - x[1], 1))}' height='12' rx='6' class='band'/>"
+            f"<line x1='{x[3]}' x2='{x[3]}' y1='16' y2='44' class='threshold'/>"
+            f"<circle cx='{x[0]}' cy='30' r='9' class='mark'/>{''.join(ticks)}</svg>"
+            f"<p>{answer.facts['scale'].capitalize()} <strong>{value}</strong>, 95&nbsp;% interval {low} to {high}. It "
+            f"is called polycystic from {threshold} on.</p><p>{_outlined(answer)} in this section.</p>"
         )
-        lines.append(f"<p><strong>{made.follicles}</strong> {_follicles(made.follicles)} outlined in this section.</p>")
-    lines.append(
-        f"<p class='small'>Model {escape(card['model'])}, data {escape(card['data'])}, run {escape(card['run'])}; "
-        f"{made.seconds * 1000:.0f} ms. Research only.</p>"
-    )
+    model = escape("Model {model}, data {data}, run {run}".format(**card))
+    lines.append(f"<p class='small'>{model}; {1000 * answer.seconds:.0f} ms. Research only.</p>")
     return f"<section class='answer' role='status' aria-live='polite'>{''.join(lines)}</section>"
 
 
-def _follicles(count: int) -> str:
-    return "follicle is" if count == 1 else "follicles are"
+def _outlined(answer: Answer) -> str:
+    return f"<strong>{answer.follicles}</strong> {'follicle is' if answer.follicles == 1 else 'follicles are'} outlined"
 
 
-def gauge(value: float, low: float, high: float, threshold: float) -> str:
-    """A bar from 0 to 100 % with the interval as a band, the probability as a mark and the threshold as a line."""
-    x = [round(10 + 300 * part, 1) for part in (value, low, high, threshold)]
-    said = f"Probability {percent(value)}, 95 % interval {percent(low)} to {percent(high)}, "
-    said += f"threshold {percent(threshold)}"
-    ticks = "".join(
-        f"<text x='{10 + 3 * part}' y='62' text-anchor='{anchor}' class='tick'>{part}&#8239;%</text>"
-        for part, anchor in ((0, "start"), (50, "middle"), (100, "end"))
-    )
-    return (
-        f"<svg class='gauge' viewBox='0 0 320 66' role='img' aria-label='{said}'>"
-        f"<rect x='10' y='24' width='300' height='12' rx='6' class='track'/>"
-        f"<rect x='{x[1]}' y='24' width='{max(2, round(x[2] - x[1], 1))}' height='12' rx='6' class='band'/>"
-        f"<line x1='{x[3]}' x2='{x[3]}' y1='16' y2='44' class='threshold'/>"
-        f"<circle cx='{x[0]}' cy='30' r='9' class='mark'/>{ticks}</svg>"
-    )
-
-
-def note(text: str) -> str:
-    """A sentence that is read out."""
-    return f"<p class='small' role='status'>{escape(text)}</p>"
-
-
-def outlined(made: Answer, heat: str = "", reading: str = "") -> str:
-    """The frame with its follicles outlined and, where given, a map over it whose strength a slider sets.
-
-    ``reading``: what the map's colours say.
-    """
-    if made.pixels is None or made.numbered is None:
+def outlines(answer: Answer, heat: np.ndarray | None = None, reading: str = "") -> str:
+    """Return the frame with outlined follicles as HTML, under a map (H, W) if ``heat`` is one; a slider fades it."""
+    if not answer.interval:
         return ""
-    height, width = made.numbered.shape
-    shapes = []
-    for number in range(1, int(made.numbered.max()) + 1):
-        mask = np.ascontiguousarray(made.numbered == number).astype(np.uint8)
+    height, width = answer.numbered.shape
+    shapes, slider, over = [], "", ""
+    for number in range(1, answer.follicles + 1):
+        mask = (answer.numbered == number).astype(np.uint8)
         for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
             points = " ".join(f"{column + 0.5},{row + 0.5}" for column, row in contour[:, 0])
             shapes.append(f"<polygon points='{points}'/>")
-    count = int(made.numbered.max())
-    slider = ""
-    if heat:
+    if heat is not None:
+        painted = np.zeros((*heat.shape, 4), np.uint8)
+        # Orange above zero, blue below, and transparent at zero.
+        painted[..., :3] = np.where(heat[..., None] > 0, (230, 97, 0), (26, 133, 255))
+        painted[..., 3] = (230 * np.abs(heat) / (np.abs(heat).max() + 1e-9)).astype(np.uint8)
+        over = f"<img class='heat' alt='' src='{picture(painted)}' style='opacity:.6'>"
         slider = (
             "<label class='slider'>Strength of the map <input type='range' min='0' max='100' value='60' "
             "oninput=\"this.closest('figure').querySelector('.heat').style.opacity=this.value/100\"></label>"
             f"<p class='small'>{escape(reading)} A map shows what the network used, not whether that was right.</p>"
         )
-        heat = f"<img class='heat' alt='' src='{heat}' style='opacity:.6'>"
     return (
-        f"<figure class='frame'><div class='stack'><img alt='The frame that was answered' src='{picture(made.pixels)}'>"
-        f"{heat}<svg viewBox='0 0 {width} {height}' preserveAspectRatio='none' role='img' "
-        f"aria-label='Outlines of {count} follicles'>{''.join(shapes)}</svg></div>"
-        f"<figcaption>{count} {_follicles(count)} outlined by a network that learned from phantoms alone.</figcaption>"
-        f"{slider}</figure>"
+        "<figure class='frame'><div class='stack'><img alt='The frame that was answered' "
+        f"src='{picture(answer.pixels)}'>{over}<svg viewBox='0 0 {width} {height}' preserveAspectRatio='none' "
+        f"role='img' aria-label='Outlines of {answer.follicles} follicles'>{''.join(shapes)}</svg></div><figcaption>"
+        f"{_outlined(answer)} by a network that learned from phantoms alone.</figcaption>{slider}</figure>"
     )
 
 
-def heat(values: np.ndarray) -> str:
-    """A map (H, W) as a picture: orange above zero, blue below, clear where there is nothing."""
-    strength = np.abs(values) / (np.abs(values).max() + 1e-9)
-    painted = np.zeros((*values.shape, 4), np.uint8)
-    painted[..., :3] = np.where(values[..., None] > 0, (230, 97, 0), (26, 133, 255))
-    painted[..., 3] = (230 * strength).astype(np.uint8)
-    return picture(painted)
-
-
-def batch(made: list[Answer]) -> str:
-    """A table of answers, and a link that saves it."""
-    rows = [one.row() for one in made]
-    head = "".join(f"<th scope='col'>{name}</th>" for name in COLUMNS)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(row[name])}</td>' for name in COLUMNS)}</tr>" for row in rows)
-    address = "data:text/csv;charset=utf-8;base64," + base64.b64encode(table(rows).encode()).decode()
-    link = f"<a class='save' download='answers.csv' href='{address}'>Save as CSV</a>"
-    unsure = sum(one.decision == "cannot say" for one in made)
-    said = f"{len(made)} {'file' if len(made) == 1 else 'files'}, of which {unsure} cannot be said."
+def batch(answers: list[Answer]) -> str:
+    """Return a table of answers as HTML, and a link that saves it as CSV."""
+    table = pd.DataFrame([answer.row() for answer in answers], columns=FIELDS, dtype=object).fillna("")
+    # No cell of the file may be a formula to a spreadsheet.
+    safe = table.map(lambda cell: f"'{cell}" if str(cell).startswith(("=", "+", "-", "@", "\t")) else cell)
+    file = data_url(safe.to_csv(index=False, lineterminator="\n").encode(), "text/csv;charset=utf-8")
+    shown = table[[*COLUMNS]].rename(columns={"value": next(iter(table.scale), "value")})
+    shown = shown.to_html(index=False, border=0, float_format="{:.2f}".format)
+    unsure = sum(answer.decision == "cannot say" for answer in answers)
     return (
-        f"<section role='status' aria-live='polite'><p>{said} {link}</p><div class='wide' tabindex='0' role='region' "
-        f"aria-label='Answers'><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div></section>"
+        f"<section role='status' aria-live='polite'><p>{len(answers)} {'file' if len(answers) == 1 else 'files'}, of "
+        f"which {unsure} cannot be said. <a class='save' download='answers.csv' href='{file}'>Save as CSV</a></p>"
+        f"<div class='wide' tabindex='0' role='region' aria-label='Answers'>{shown}</div></section>"
     )
-
-
-def table(rows: list[dict]) -> str:
-    """The rows as CSV, in which no cell is a formula to a spreadsheet."""
-    stream = io.StringIO()
-    written = csv.DictWriter(stream, FIELDS, lineterminator="\n")
-    written.writeheader()
-    for row in rows:
-        written.writerow({name: _harmless(value) for name, value in row.items()})
-    return stream.getvalue()
-
-
-def _harmless(value):
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t") else value
-
-
-def _cell(value) -> str:
-    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else escape(str(value))

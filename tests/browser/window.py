@@ -1,7 +1,8 @@
-"""What a person does in a browser window: open, resize, type, wait, look, and what the window asked of the network."""
+"""What a person does in a browser window: open, resize, type, wait, look; and what the window asked of the network."""
 
 import base64
 import json
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,93 +15,97 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 class Window:
-    """One window of a driven browser; ``kept`` is the folder of its screenshots."""
+    """One window of a driven browser, on an empty desktop page with empty logs; screenshots go to ``folder``."""
 
-    def __init__(self, driver, kept: Path):
-        self.driver, self.kept = driver, kept
-
-    def reset(self) -> None:
-        """A desktop window on an empty page, in the light, with empty logs."""
-        # A page that listens for unload events would ask before it goes.
+    def __init__(self, driver, folder: Path):
+        self.driver, self.folder = driver, folder
         self.command("Emulation.clearDeviceMetricsOverride")
         self.command("Emulation.setEmulatedMedia", features=[])
-        self.driver.get("about:blank")
-        self.driver.set_window_size(1280, 900)
+        driver.get("about:blank")
+        driver.set_window_size(1280, 900)
         self.addresses()
         self.complaints()
 
     def command(self, name: str, **words) -> dict:
-        """What the browser's own protocol answers."""
+        """Return the answer of the browser's own protocol."""
         return self.driver.execute_cdp_cmd(name, words)
 
     def open(self, address: str, ready: str) -> None:
-        """Nothing; the address is open and holds what the selector ``ready`` finds."""
+        """Open the address and wait for what the selector ``ready`` finds."""
         self.driver.get(address)
         self.wait(ready)
 
     def find(self, selector: str) -> list:
-        """The elements that a selector finds."""
+        """Return the elements that a selector finds."""
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
-    def wait(self, selector: str, text: str = "", seconds: float = 180):
-        """The first element that the selector finds and that holds the text, visible, once there is one."""
+    def wait(self, selector: str, text: str = "", seconds: float = 60):
+        """Wait for the first visible element that the selector finds and that holds the text, and return it."""
 
-        def found(_):
-            seen = [one for one in self.find(selector) if one.is_displayed() or one.tag_name == "input"]
-            return next((one for one in seen if text in one.text), None)
+        def first(_):
+            shown = [
+                element for element in self.find(selector) if element.is_displayed() or element.tag_name == "input"
+            ]
+            return next((element for element in shown if text in element.text), None)
 
-        return WebDriverWait(self.driver, seconds, 0.1, [Stale]).until(found, f"no {selector} with {text!r}")
+        return WebDriverWait(self.driver, seconds, 0.1, [Stale]).until(first, f"no {selector} with {text!r}")
+
+    def until(self, holds, seconds: float = 20):
+        """Wait until ``holds()`` returns something true, and return that."""
+        return WebDriverWait(self.driver, seconds, 0.1, [Stale]).until(lambda _: holds())
 
     def click(self, selector: str, text: str = "") -> None:
-        """Nothing; the element is scrolled to and clicked."""
+        """Scroll to the element and click it."""
         element = self.wait(selector, text)
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", element)
         element.click()
 
+    def give(self, selector: str, *paths) -> None:
+        """Hand files to the field that the selector finds."""
+        self.wait(selector).send_keys("\n".join(map(str, paths)))
+
     def keys(self, *pressed: str) -> None:
-        """Nothing; the keys are pressed, whatever has the focus."""
+        """Press keys, whatever has the focus."""
         ActionChains(self.driver).send_keys(*pressed).perform()
 
     def script(self, text: str, *values):
-        """What a script returns."""
+        """Return what a script returns."""
         return self.driver.execute_script(text, *values)
 
-    def phone(self, width: int = 360, height: int = 740) -> None:
-        """Nothing; the window is a phone's."""
-        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2, mobile=True)
+    def phone(self, width: int) -> None:
+        """Make the window a phone's."""
+        self.command("Emulation.setDeviceMetricsOverride", width=width, height=740, deviceScaleFactor=2, mobile=True)
 
     def dark(self) -> None:
-        """Nothing; the visitor's system is set to dark."""
+        """Set the visitor's system to dark."""
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
 
     def picture(self, name: str) -> None:
-        """Nothing; the whole page is kept as a PNG."""
+        """Save the whole page as a PNG."""
+        time.sleep(0.3)  # scrolling and colours come to rest
         size = self.command("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": min(size["height"], 8000), "scale": 1}
         shot = self.command("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
-        self.kept.mkdir(exist_ok=True)
-        (self.kept / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / f"{name}.png").write_bytes(base64.b64decode(shot["data"]))
 
     def events(self) -> list[dict]:
-        """What the browser's protocol told since the last time it was asked."""
+        """Return what the browser's protocol told since the last call."""
         return [json.loads(line["message"])["message"] for line in self.driver.get_log("performance")]
 
     def addresses(self) -> list[str]:
-        """Every address that was asked since the last time, blocked ones too."""
+        """Return every address that was asked since the last call, blocked ones too."""
         sent = ("Network.requestWillBeSent", "Network.webSocketCreated")
-        told = [event["params"] for event in self.events() if event["method"] in sent]
-        return [one["request"]["url"] if "request" in one else one["url"] for one in told]
+        requests = [event["params"] for event in self.events() if event["method"] in sent]
+        return [request.get("request", request)["url"] for request in requests]
 
     def complaints(self) -> list[str]:
-        """The errors in the browser's console since the last time."""
+        """Return the errors in the browser's console since the last call."""
         return [line["message"] for line in self.driver.get_log("browser") if line["level"] == "SEVERE"]
 
 
 def outside(addresses: list[str]) -> list[str]:
-    """The addresses that are neither of this machine nor inside the page itself."""
+    """Return the addresses that are neither of this machine nor inside the page itself."""
     parts = [(address, urlsplit(address)) for address in addresses]
-    return [
-        address
-        for address, part in parts
-        if part.scheme not in ("data", "blob", "about") and part.hostname not in LOOPBACK
-    ]
+    inside = ("data", "blob", "about")
+    return [address for address, part in parts if part.scheme not in inside and part.hostname not in LOOPBACK]

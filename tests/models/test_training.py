@@ -43,6 +43,18 @@ def test_it_learns_what_can_be_learned_and_repeats():
     assert torch.equal(*logits) and len(history) == 8
 
 
+def test_a_training_that_is_stopped_early_has_run_the_start_of_the_same_schedule():
+    recipe = RECIPE.model_copy(update={"one_cycle": True, "select_epoch": False})
+    whole, stopped = (
+        training.fit(network(), prepare, bright_or_dark(32, 0), bright_or_dark(16, 1), recipe, seed=3, stop=stop)
+        for stop in (None, 3)
+    )
+    assert len(stopped) == 3 and stopped.train_loss.equals(whole.train_loss[:3])
+    short = recipe.model_copy(update={"epochs": 3})
+    cycle = training.fit(network(), prepare, bright_or_dark(32, 0), bright_or_dark(16, 1), short, seed=3)
+    assert not cycle.train_loss.equals(stopped.train_loss)  # a cycle of three epochs is another schedule
+
+
 def test_a_batch_in_parts_is_the_batch_where_no_statistics_are_shared():
     """A batch of 7 in parts of 3: 3, 3 and 1, each with its share; with batch norm in train mode it is another sum."""
     recipe = RECIPE.model_copy(update={"optimiser": "sgd", "batch": 7, "balance": False, "epochs": 3})
@@ -103,3 +115,28 @@ def test_a_loss_that_is_not_a_number_stops():
     recipe = RECIPE.model_copy(update={"learning_rate": 1e38, "optimiser": "sgd", "epochs": 5})
     with pytest.raises(FloatingPointError, match="learning rate"):
         training.fit(network(), prepare, bright_or_dark(32, 0), bright_or_dark(8, 1), recipe, seed=0)
+
+
+NOISE = torch.randint(0, 200, (16, 24, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def augmented(**settings) -> torch.Tensor:
+    """Return the noise under one kind of change."""
+    recipe = RECIPE.model_copy(update={"rotation": 0.0, "brightness": 0.0, "flip": 0.0} | settings)
+    return training.augment(NOISE, recipe, torch.Generator().manual_seed(1))
+
+
+def test_no_change_is_the_identity_and_a_certain_flip_mirrors_left_and_right():
+    torch.testing.assert_close(augmented(), NOISE.float(), rtol=0, atol=1e-2)
+    torch.testing.assert_close(augmented(flip=1.0), NOISE.flip(2).float(), rtol=0, atol=1e-2)
+
+
+def test_brightness_stays_in_its_range_and_differs_between_images():
+    ratio = augmented(brightness=0.25).sum((1, 2, 3)) / NOISE.float().sum((1, 2, 3))
+    assert ratio.min() >= 0.75 and ratio.max() <= 1.25 and ratio.std() > 0.05
+
+
+def test_rotation_moves_the_rim_more_than_the_centre_and_the_generator_decides():
+    change = (augmented(rotation=20.0) - NOISE.float()).abs().mean((0, 3))
+    assert change[0].mean() > change[11:13, 11:13].mean() > 0
+    assert torch.equal(augmented(rotation=20.0), augmented(rotation=20.0))

@@ -1,11 +1,18 @@
 """Weights go out and come back, and ImageNet's are loaded for real, from a file of torchvision's own form."""
 
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
 import pytest
+import requests
 import torch
 from safetensors import safe_open
-from torchvision.models import DenseNet201_Weights, densenet201
+from torchvision.models import densenet201
 
 from pcos_utils.config import StudyError
+from pcos_utils.files import sha256
 from pcos_utils.models import architectures, weights
 
 
@@ -16,26 +23,25 @@ def _asked_anew():
     weights._imagenet.cache_clear()
 
 
-def test_round_trip(tmp_path):
-    first, second = architectures.IustNet(32), architectures.IustNet(32)
-    weights.save(first, tmp_path / "w.safetensors", {"model": "iustnet"})
-    weights.load(second, tmp_path / "w.safetensors")
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-
-
-@pytest.mark.parametrize("content", [None, b"not tensors", "other"])
-def test_unusable_weights_are_one_sentence(tmp_path, content):
+@pytest.mark.parametrize("content", [None, b"", b"not tensors", "other", OSError()])
+def test_unusable_weights_are_one_sentence(tmp_path, content, monkeypatch):
     path = tmp_path / "w.safetensors"
     if content == "other":
         weights.save(architectures.IustNet(64), path, {})
-    elif content:
+    elif isinstance(content, bytes):
         path.write_bytes(content)
+    elif content:  # an error without a message of its own
+
+        def fail(_):
+            raise content
+
+        monkeypatch.setattr(weights, "load_file", fail)
     with pytest.raises(StudyError, match=r"w\.safetensors cannot be used"):
         weights.load(architectures.IustNet(32), path)
 
 
-def test_imagenet_weights_come_from_the_cache_with_old_names_and_grey_stem(tmp_path, monkeypatch):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+def checkpoint(folder: Path) -> tuple[Path, dict]:
+    """Return a file of torchvision's own form under the name that its digest gives it, and its weights."""
     torch.manual_seed(0)
     state = densenet201(weights=None).state_dict()
     # torchvision's file is older than its own names: "norm.1" where the module says "norm1".
@@ -47,30 +53,63 @@ def test_imagenet_weights_come_from_the_cache_with_old_names_and_grey_stem(tmp_p
                 key = key.replace(f".{part}.", f".{part[:-1]}.{part[-1]}.")
         if "num_batches_tracked" not in key:  # the file is older than that, too
             old[key] = value
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    torch.save(old, folder / DenseNet201_Weights.IMAGENET1K_V1.url.rsplit("/", 1)[1])
-    network = architectures.densenet201()
-    head = network.classifier.weight.clone()
-    assert weights.start(network, "densenet201", "imagenet", must_fetch=True) == "imagenet"
+    torch.save(old, folder / "new.pth")
+    return (folder / "new.pth").rename(folder / f"densenet201-{sha256(folder / 'new.pth')[:8]}.pth"), state
+
+
+def test_imagenet_weights_are_fetched_once_with_old_names_and_grey_stem(tmp_path, monkeypatch):
+    served, cache = tmp_path / "served", tmp_path / "cache"
+    served.mkdir()
+    path, state = checkpoint(served)
+    monkeypatch.setenv("TORCH_HOME", str(cache))
+    monkeypatch.delenv("PCOS_OFFLINE", raising=False)
+    handler = partial(SimpleHTTPRequestHandler, directory=served)
+    handler.log_message = lambda *_: None
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(weights, "IMAGENET", f"http://127.0.0.1:{server.server_port}/{path.name}")
+        network = architectures.densenet201()
+        head = network.classifier.weight.clone()
+        assert weights.start(network, "densenet201", "imagenet", must_fetch=True) == "imagenet"
+        server.shutdown()
     loaded = network.state_dict()
     torch.testing.assert_close(loaded["features.conv0.weight"], state["features.conv0.weight"].sum(1, keepdim=True))
     deep = "features.denseblock4.denselayer32.conv2.weight"
     assert torch.equal(loaded[deep], state[deep]) and torch.equal(network.classifier.weight, head)
+    weights._imagenet.cache_clear()  # the server is gone, the file is there
+    assert weights.identity("densenet201", "imagenet", must_fetch=True) == f"imagenet {path.stem[-8:]}"
 
 
-@pytest.fixture
-def _offline(tmp_path, monkeypatch):
+@pytest.mark.parametrize("content", [b"", b"half a file", None])
+def test_a_cached_file_that_is_another_is_one_sentence(tmp_path, monkeypatch, content):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("PCOS_OFFLINE", raising=False)
+    place = tmp_path / "hub" / "checkpoints" / weights.IMAGENET.rsplit("/", 1)[1]
+    place.parent.mkdir(parents=True)
+    place.write_bytes(content) if content is not None else torch.save({"a": torch.zeros(1)}, place)
+    with pytest.raises(StudyError, match=r"not what its name promises.*Remove the file"):
+        weights.start(architectures.densenet201(), "densenet201", "imagenet", must_fetch=False)
 
+
+def test_a_run_knows_its_starting_weights_by_their_digest(tmp_path):
+    names = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        weights.save(architectures.densenet201(), tmp_path / "mine.safetensors", {})
+        names.append(weights.identity("densenet201", str(tmp_path / "mine.safetensors"), must_fetch=False))
+    assert names[0] == names[1] != names[2]
+    assert weights.identity("iustnet", str(tmp_path / "mine.safetensors"), must_fetch=False) == "random"
+    with pytest.raises(StudyError, match="WEIGHTS=.*nowhere.*cannot be read"):
+        weights.identity("densenet201", str(tmp_path / "nowhere"), must_fetch=False)
+
+
+def test_unreachable_weights_stop_the_full_study_and_mark_the_demo(tmp_path, monkeypatch):
     def refuse(*_):
-        raise ConnectionRefusedError("no network")
+        raise requests.ConnectionError("no network")
 
-    monkeypatch.setattr(weights.socket, "create_connection", refuse)
-
-
-@pytest.mark.usefixtures("_offline")
-def test_unreachable_weights_stop_the_full_study_and_mark_the_demo():
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.delenv("PCOS_OFFLINE", raising=False)
+    monkeypatch.setattr(weights.pooch.HTTPDownloader, "__call__", refuse)
     network = architectures.densenet201()
     assert "unreachable" in weights.start(network, "densenet201", "imagenet", must_fetch=False)
     with pytest.raises(StudyError, match="densenet201-.*WEIGHTS=none"):

@@ -2,11 +2,10 @@
 
 import pytest
 
-from tests.serving.made import export_served, untrained
+from tests.serving.made import export_served
 
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory):
     """The folder of a served IustNet; its follicle network is untrained, and anything counts as usual to it."""
-    home = tmp_path_factory.mktemp("served")
-    return export_served(home, phantoms=12, outline=untrained(home))
+    return export_served(tmp_path_factory.mktemp("served"), phantoms=12, untrained=True)

@@ -1,5 +1,6 @@
-"""What stands in for a study: untrained networks and made-up out-of-fold predictions; and servers that run."""
+"""Stand-ins for a study, untrained networks and made-up out-of-fold predictions; and servers that run."""
 
+import io
 import os
 import socket
 import subprocess
@@ -13,16 +14,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 
 from pcos_utils import config
-from pcos_utils.models import architectures, unet, weights
-from pcos_utils.serving import export, fit
+from pcos_utils.follicles import network as follicle_network
+from pcos_utils.models import architectures, weights
+from pcos_utils.phantom import simulator
+from pcos_utils.serving import export
+from pcos_utils.serving.served_network import Answering
 
 SIDE = 64
 
 
 def out_of_fold(n: int = 60, gap: float = 2.0) -> pd.DataFrame:
-    """Predictions on n sources, two images each, whose logits are a class apart by ``gap`` standard deviations."""
+    """Return predictions on n sources, two images each, with class means ``gap`` standard deviations apart."""
     rng = np.random.default_rng(0)
     source, label = np.repeat(np.arange(n), 2), np.repeat(np.arange(n) % 2, 2)
     logit = np.repeat(rng.normal(size=n), 2) + gap * (label - 0.5) + 0.1 * rng.normal(size=2 * n)
@@ -30,45 +35,56 @@ def out_of_fold(n: int = 60, gap: float = 2.0) -> pd.DataFrame:
     return pd.DataFrame({"image": names, "source": source.astype(str), "label": label, "logit": logit})
 
 
-def fitted(name: str) -> fit.Fitted:
-    """An untrained network at SIDE pixels with made-up predictions."""
+def fitted(name: str, study=None) -> tuple:
+    """Return an untrained network at SIDE pixels, made-up predictions and facts, as ``fit_served`` does."""
     torch.manual_seed(0)
     facts = {"side": SIDE, "epochs": 3, "run": "0123456789ab", "plan": None}
-    return fit.Fitted(fit.Answering(name, architectures.build(name, SIDE)), out_of_fold(), facts)
+    return Answering(name, architectures.build(name, SIDE)), out_of_fold(), facts
 
 
-def untrained(home: Path) -> Path:
-    """The weights of an untrained network that outlines."""
-    torch.manual_seed(0)
-    outline = home / "runs" / "follicles" / "s0" / "weights.safetensors"
-    weights.save(unet.follicle_unet(), outline, {})
-    return outline
-
-
-def export_served(home: Path, *, phantoms: int, outline: Path | None) -> Path:
-    """The folder of a served IustNet, all of it under ``home``; without ``outline`` the committed network outlines."""
+def export_served(home: Path, *, phantoms: int, untrained: bool = False) -> Path:
+    """Export an IustNet under ``home`` and return its folder; its follicle network is the kept or a fresh one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PCOS_HOME", str(home))
-        if outline:
-            patch.setattr(export, "outline_weights", lambda study: outline)
-        export.export("iustnet", config.study(), home / "model", phantoms=phantoms, fitted=fitted("iustnet"))
+        patch.setattr(export, "fit_served", fitted)
+        patch.setattr(export, "TRIED", 2)
+        if untrained:
+            torch.manual_seed(0)
+            outline = home / "s0" / "weights.safetensors"
+            weights.save(follicle_network.follicle_unet(), outline, {})
+            patch.setattr(export.kept, "networks", lambda study: [outline])
+        export.export("iustnet", config.study(), home / "model", phantoms)
     return home / "model"
 
 
+def frame(seed: int = 3_000_000_000) -> np.ndarray:
+    """Return a phantom's frame, uint8 (200, 300)."""
+    return simulator.simulate(seed, seed % 2).image
+
+
+def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
+    """Return the image as a file's bytes."""
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
 def free_port() -> int:
-    """A port of this machine that nobody uses."""
+    """Return a port of this machine that nobody uses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
 
 
 @contextmanager
-def running(command: list[str], address: str, log: Path, patience: float = 300, **settings):
-    """The address of a server that the command starts, once it answers; at the end the server is stopped."""
-    with log.open("w") as told:
-        server = subprocess.Popen(command, stdout=told, stderr=told, **settings)
+def running(command: list[str], address: str, log: Path, *, environment: dict | None = None, **settings):
+    """Yield the address of a server that the command starts, once it answers; at the end the server is stopped."""
+    values = os.environ | {"PYTHONPATH": str(config.ROOT)} | (environment or {})
+    settings["env"] = {name: value for name, value in values.items() if value is not None}
+    with log.open("w") as stream:
+        server = subprocess.Popen(command, stdout=stream, stderr=stream, **settings)
     try:
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + 300
         while True:
             try:
                 urllib.request.urlopen(address, timeout=5).close()
@@ -87,13 +103,18 @@ def running(command: list[str], address: str, log: Path, patience: float = 300, 
             server.wait()
 
 
-def crowded(folder: Path, port: int, *, waiting: int, seconds: float, log: Path):
-    """The running page whose queue holds ``waiting`` requests and whose model takes ``seconds`` more for each."""
+def page_running(folder: Path, log: Path, code: str = "", **environment):
+    """Run the page of a served model as ``pcos app`` does, after the ``code``; yield its address."""
+    port = free_port()
+    code = f"{code}\nfrom pcos_utils import cli\ncli.app(['app', '--model', {str(folder)!r}, '--port', '{port}'])"
+    return running([sys.executable, "-c", code], f"http://127.0.0.1:{port}", log, environment=environment)
+
+
+def crowded(folder: Path, log: Path, *, waiting: int, seconds: float):
+    """Run the page, whose queue holds ``waiting`` requests and whose model takes ``seconds`` more for each."""
     code = (
-        "import time\nfrom pcos_utils.serving import app\nfrom pcos_utils.serving.predict import Served\n"
+        "import time\nfrom pcos_utils.serving import app\nfrom pcos_utils.serving.model import Served\n"
         f"app.WAITING, look = {waiting}, Served.look\n"
-        f"Served.look = lambda *given: (time.sleep({seconds}), look(*given))[1]\n"
-        f"app.run({str(folder)!r}, port={port})"
+        f"Served.look = lambda *values: (time.sleep({seconds}), look(*values))[1]"
     )
-    environment = os.environ | {"PYTHONPATH": str(config.ROOT)}
-    return running([sys.executable, "-c", code], f"http://127.0.0.1:{port}", log, env=environment)
+    return page_running(folder, log, code)

@@ -1,194 +1,136 @@
-"""The page: hostile uploads at its function, and a real server on this machine through gradio_client."""
+"""The page: uploads at its desk, and real servers on this machine through gradio_client."""
 
-import asyncio
-import io
-import json
-import os
-import socket
-import time
-import urllib.request
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from urllib.error import HTTPError
+import http.client
+import threading
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from gradio.data_classes import FileData
 from gradio_client import Client, handle_file
-from PIL import Image
+from gradio_client.utils import QueueError
 
-from pcos_utils.data import phantom
-from pcos_utils.data.grey import grey
-from pcos_utils.serving import app, gate, page
-from pcos_utils.serving.predict import Answer, Served
-from pcos_utils.serving.upload import Upload, take
+from pcos_utils.data.images import grey
+from pcos_utils.serving import app, page
+from pcos_utils.serving.model import Answer, Served
+from tests.serving.made import crowded, frame, page_running, png
 
-
-def png(pixels: np.ndarray) -> bytes:
-    """The image as a file's bytes."""
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-FRAME = png(phantom.simulate(3_000_000_000, 0).image)
+FRAME = png(frame())
 EVIL = "<img src=x onerror=alert(1)>.png"
+VISITORS = 8
 
 
 @pytest.fixture(scope="module")
 def desk(served):
-    """The page's function behind a served model."""
+    """The desk of a served model."""
     return app.Desk(Served(served))
 
 
+def sent(desk, content: bytes, name: str = "a.png") -> dict:
+    """Return what Gradio says of a file that has arrived."""
+    desk.uploads.files["0" * 32] = content
+    return {"path": f"{app.FOLDER}/{'0' * 32}", "orig_name": name}
+
+
 @pytest.mark.parametrize(
-    ("upload", "refusal"),
+    ("name", "content", "refusal"),
     [
-        (None, "empty"),
-        (Upload("a.png", b"", "Only a file that was uploaded to this page is read."), "unreadable"),
-        (Upload("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"), "not an image"),
-        (Upload("a.png", png(np.zeros((5_000, 5_000), np.uint8))), "too large"),  # above the page's limit alone
-        (Upload("a.png", FRAME + b"<script>alert(1)</script>"), None),  # a polyglot is the picture that it starts with
-        (Upload(EVIL, FRAME), None),
-        (Upload(EVIL, FRAME[:300]), "damaged"),
+        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not an image"),
+        ("a.png", FRAME + b"<script>alert(1)</script>", None),  # a polyglot is the picture that it starts with
+        (EVIL, FRAME, None),
+        (EVIL, FRAME[:300], "damaged"),
     ],
 )
-def test_hostile_uploads_at_the_pages_function(desk, upload, refusal):
-    made = desk.answer(upload)
-    assert made.decision in ("polycystic", "not polycystic", "cannot say")
-    assert refusal is None or made.refusal == refusal
-    shown = "".join(part for part in desk.show(upload)[1:3]) + page.batch([made])
+def test_hostile_uploads_at_the_desk(desk, name, content, refusal):
+    answer = desk.answer(sent(desk, content, name))
+    assert answer.decision in ("polycystic", "not polycystic", "cannot say")
+    assert refusal is None or answer.refusal == refusal
+    shown = "".join(desk.show(sent(desk, content, name))[1:3]) + page.batch([answer])
     assert "<script" not in shown and "<img src=x" not in shown and "Traceback" not in shown
+    assert desk.uploads.files == {}
 
 
-def test_a_frame_that_takes_too_long_or_fails_is_told_so(desk, monkeypatch):
-    monkeypatch.setattr(app, "PATIENCE", 0.05)
-    monkeypatch.setattr(desk.model, "answer", lambda *_: time.sleep(0.5))
-    assert desk.answer(Upload("a.png", FRAME)).refusal == "too slow"
-    monkeypatch.setattr(app, "PATIENCE", 5)
-    monkeypatch.setattr(desk.model, "answer", lambda *_: 1 / 0)
-    made = desk.answer(Upload("a.png", FRAME))
-    assert made.refusal == "failed" and "division" not in made.reasons[0]
-
-
-def test_a_map_or_a_batch_that_takes_too_long_is_told_so(desk, monkeypatch):
-    monkeypatch.setattr(app, "BATCH_PATIENCE", 0)
-    assert desk.several([Upload("a.png", FRAME)] * 2).count("The batch took more than 0 s") == 2
-    plain = desk.explain(Upload("a.png", FRAME))
-    for broken in (lambda *_: time.sleep(1), lambda *_: 1 / 0):
-        monkeypatch.setattr(app, "PATIENCE", 0.5)
-        monkeypatch.setattr(app.saliency, "occlusion", broken)
-        told = desk.explain(Upload("a.png", FRAME))
-        assert "class='heat'" in plain and "class='heat'" not in told
-        assert "could not be drawn in time" in told and "polygon" in plain and "division" not in told
-
-
-def test_a_count_shows_where_it_counted(desk):
-    made = desk.model.answer(FRAME, "a.png")
-    desk.model.counts = True
-    try:
-        found = app.saliency.rests_on(desk.model, made.pixels)
-        assert np.array_equal(found, desk.model.maps(grey(made.pixels))[0])
-        assert "surer the counting network" in desk.explain(Upload("a.png", FRAME))
-        assert desk.show(Upload("a.png", FRAME))[3]["visible"]
-    finally:
-        desk.model.counts = False
-
-
-def test_the_log_holds_no_name(desk, caplog):
+def test_a_failure_is_told_and_the_log_holds_no_name(desk, caplog, monkeypatch):
     with caplog.at_level("INFO", "pcos.page"):
-        desk.answer(Upload("Jane Doe.png", FRAME))
+        desk.answer(sent(desk, FRAME, "Jane Doe.png"))
+        monkeypatch.setattr(desk.model, "answer", lambda *_: 1 / 0)
+        answer = desk.answer(sent(desk, FRAME, "Jane Doe.png"))
+    assert answer.refusal == "failed" and "division" not in answer.reasons[0]
     assert "answered" in caplog.text and "Jane" not in caplog.text
+    assert desk.answer(None).refusal == "empty" and desk.answer({"path": "/etc/hostname"}).refusal == "unreadable"
 
 
-def test_no_cell_of_the_table_is_a_formula():
-    made = Answer(
-        "=HYPERLINK(1)",
-        "cannot say",
-        refusal="empty",
-        reasons=["x"],
-        facts=dict.fromkeys(["model", "data", "run"], "x"),
-    )
-    assert "\n'=HYPERLINK" in page.table([made.row()])
+def test_a_map_lies_over_the_outlines_and_a_count_shows_where_it_counted(desk, monkeypatch):
+    assert "class='heat'" in desk.explain(sent(desk, FRAME)) and "class='heat'" not in desk.show(sent(desk, FRAME))[2]
+    pixels = desk.model.answer(FRAME, "a.png").pixels
+    monkeypatch.setattr(desk.model, "counts", True)
+    assert np.array_equal(app.maps.rests_on(desk.model, pixels), desk.model.maps(grey(pixels))[0])
+    assert "surer the counting network" in desk.explain(sent(desk, FRAME))
+    assert desk.show(sent(desk, FRAME))[3]["visible"]
 
 
-def test_the_gate_counts_what_is_not_declared():
-    sent = []
-
-    async def reads_all(scope, receive, send):
-        while (await receive()).get("more_body"):
-            pass
-
-    async def receive():
-        return {"type": "http.request", "body": bytes(1_000_000), "more_body": True}
-
-    async def send(message):
-        sent.append(message)
-
-    scope = {"type": "http", "path": "/gradio_api/queue/join", "headers": []}
-    asyncio.run(gate.Gate(reads_all)(scope, receive, send))
-    assert sent[0]["status"] == 413
+def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monkeypatch):
+    monkeypatch.setattr(page, "data_url", lambda content, kind: content.decode())
+    table = page.batch([desk.answer(sent(desk, FRAME, "=HYPERLINK(1)"))])
+    assert "<th>share polycystic among phantoms</th>" in table and "probability" not in table
+    assert "\n'=HYPERLINK" in table and "0 files" in page.batch([])
+    nothing = Answer("a", "cannot say", facts=dict.fromkeys(["model", "data", "run", "scale", "use"], "x"))
+    assert "cannot say" in page.batch([nothing])
 
 
-@pytest.fixture(scope="module")
-def address(served):
-    """The running page's address; its place for uploads is in GRADIO_TEMP_DIR."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    before = dict(os.environ)
-    running = app.run(served, port=port, wait=False)
-    yield f"http://127.0.0.1:{port}"
-    running[0].get_blocks().close()
-    os.environ.clear()
-    os.environ.update(before)
+@pytest.fixture
+def place(tmp_path):
+    """The folder that the page takes for temporary files."""
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "temporary"
 
 
-def test_the_named_address_answers_and_keeps_nothing(address, tmp_path):
-    (tmp_path / "a.png").write_bytes(FRAME)
-    (tmp_path / "b.png").write_bytes(FRAME[:200])
-    client = Client(address, verbose=False)
-    record = client.predict(handle_file(tmp_path / "a.png"), api_name="/predict")
-    assert record["model"] == "iustnet" and "Research only" in record["use"]
-    assert client.predict(handle_file(tmp_path / "b.png"), api_name="/predict")["refusal"] == "damaged"
-    assert [path for path in Path(os.environ["GRADIO_TEMP_DIR"]).rglob("*") if path.is_file()] == []
-    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/predict"]
+def test_the_named_address_answers_and_nothing_stays_on_disk_even_of_half_an_upload(served, place, tmp_path):
+    whole, cut, log = tmp_path / "Jane.png", tmp_path / "cut.png", tmp_path / "log.txt"
+    whole.write_bytes(FRAME)
+    cut.write_bytes(FRAME[:200])
+    with page_running(served, log, TMPDIR=str(place)) as address:
+        client = Client(address, verbose=False)
+        record = client.predict(handle_file(whole), api_name="/predict")
+        assert record["model"] == "iustnet" and record["image"] == "Jane.png" and "Research only" in record["use"]
+        assert record | {"seconds": 0} == Served(served).answer(whole, "Jane.png").record() | {"seconds": 0}
+        assert client.predict(handle_file(cut), api_name="/predict")["refusal"] == "damaged"
+        assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/predict"]
+        assert list(place.iterdir()) == []
+        visitor = http.client.HTTPConnection(urlsplit(address).netloc)
+        visitor.putrequest("POST", "/gradio_api/upload")
+        visitor.putheader("content-type", "multipart/form-data; boundary=b")
+        visitor.putheader("content-length", "9000000")
+        visitor.endheaders(b'--b\r\ncontent-disposition: form-data; name="files"; filename="a.png"\r\n\r\n')
+        visitor.send(bytes(8_000_000))
+        client.predict(handle_file(cut), api_name="/predict")
+        visitor.close()
+    assert list(place.iterdir()) == []  # after SIGTERM
+    assert "Traceback" not in log.read_text() and "Jane" not in log.read_text()
 
 
-def test_the_same_file_from_many_visitors_is_answered_to_each(address, tmp_path):
-    (tmp_path / "a.png").write_bytes(FRAME)
+@pytest.mark.slow
+def test_every_visitor_is_answered_and_who_is_turned_away_may_try_again(served, tmp_path):
+    image = next((served / "examples").glob("*.png"))
+    answers, errors = [], []
 
-    def ask(_):
-        return Client(address, verbose=False).predict(handle_file(tmp_path / "a.png"), api_name="/predict")
+    def visit(address: str) -> None:
+        client = Client(address, verbose=False)
+        ready.wait()
+        while True:
+            try:
+                answers.append(client.predict(handle_file(image), api_name="/predict"))
+                return
+            except QueueError as error:
+                errors.append(str(error))
+                again.wait(0.2)
 
-    with ThreadPoolExecutor(6) as pool:
-        records = list(pool.map(ask, range(24)))
-    assert len({(record["probability"], record["refusal"]) for record in records}) == 1
-    assert records[0]["refusal"] != "unreadable"
-
-
-@pytest.mark.parametrize("path", ["/etc/hostname", "http://127.0.0.1:9/a.png"])
-def test_no_file_or_address_of_the_callers_choice_is_read(address, path):
-    body = {"data": [{"path": path, "meta": {"_type": "gradio.FileData"}}]}
-    request = urllib.request.Request(
-        f"{address}/gradio_api/call/predict", json.dumps(body).encode(), {"content-type": "application/json"}
-    )
-    event = json.load(urllib.request.urlopen(request, timeout=20))["event_id"]
-    told = urllib.request.urlopen(f"{address}/gradio_api/call/predict/{event}", timeout=20).read().decode()
-    assert "event: error" in told or "Only a file that was uploaded" in told
-    assert "Traceback" not in told and 'probability": 0' not in told
-
-
-def test_there_is_no_other_route_and_no_outside_address(address):
-    for path in ("/gradio_api/vibe-code", "/gradio_api/proxy=http://127.0.0.1:9/", "/monitoring", "/gradio_api/runs"):
-        with pytest.raises(HTTPError, match="404"):
-            urllib.request.urlopen(address + path, timeout=20)
-    answer = urllib.request.urlopen(address, timeout=20)
-    assert "default-src 'self'" in answer.headers["content-security-policy"]
-
-
-@pytest.mark.parametrize("path", [__file__, "http://127.0.0.1:9/a.png", "../a.png"])
-def test_what_lies_outside_the_place_for_uploads_is_neither_read_nor_deleted(path, tmp_path, monkeypatch):
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    taken = take(FileData(path=path))
-    assert taken.content == b"" and "uploaded to this page" in taken.problem and Path(__file__).exists()
+    ready, again = threading.Barrier(VISITORS), threading.Event()
+    with crowded(served, tmp_path / "log.txt", waiting=2, seconds=0.5) as address:
+        visits = [threading.Thread(target=visit, args=(address,), daemon=True) for _ in range(VISITORS)]
+        for thread in visits:
+            thread.start()
+        for thread in visits:
+            thread.join(180)
+    assert len(answers) == VISITORS and len({(answer["value"], answer["refusal"]) for answer in answers}) == 1
+    assert errors and all("Queue is full" in error for error in errors)
+    assert "Traceback" not in (tmp_path / "log.txt").read_text()

@@ -23,20 +23,20 @@ def packed(served, tmp_path_factory):
 def test_it_answers_without_the_repository(packed):
     # The editable install names the repository in a finder; it is taken away as well.
     code = (
-        "import sys; sys.meta_path = [one for one in sys.meta_path if 'editable' not in str(one)]; "
+        "import sys; sys.meta_path = [each for each in sys.meta_path if 'editable' not in str(each)]; "
         f"sys.path = [{str(packed)!r}] + [place for place in sys.path if place and {str(ROOT)!r} != place]\n"
-        "import app, pcos_utils\nfrom pcos_utils.serving.app import build\n"
-        "from pcos_utils.serving.predict import Served\n"
-        "from pathlib import Path\nmodel = Served(Path(app.__file__).parent / 'model'); build(model)\n"
+        "import app, pcos_utils\nfrom pcos_utils.serving.app import Desk, build\n"
+        "from pcos_utils.serving.model import Served\n"
+        "from pathlib import Path\nmodel = Served(Path(app.__file__).parent / 'model'); build(Desk(model))\n"
         "example = sorted(Path(app.__file__).parent.glob('model/examples/*.png'))[0]\n"
-        "print(pcos_utils.__file__, model.answer(example).decision, 'torch' in sys.modules)"
+        "print(pcos_utils.__file__, model.answer(example).decision, 'torch' in sys.modules, sep='|')"
     )
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=packed.parent, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(str(packed)) and done.stdout.strip().endswith("False")
+    assert done.stdout.startswith(str(packed)) and done.stdout.strip().endswith("|False")
 
 
 def test_its_pins_are_exact_and_those_of_the_front_matter_and_the_lock(packed):
@@ -48,10 +48,11 @@ def test_its_pins_are_exact_and_those_of_the_front_matter_and_the_lock(packed):
     assert not [pin for pin in pins if pin.startswith(("torch", "pcos"))]
 
 
-def test_it_names_no_place_of_this_machine(packed):
+def test_it_names_no_place_of_this_machine_and_turns_telemetry_off(packed):
     for path in packed.rglob("*"):
         if path.suffix in (".py", ".md", ".txt", ".json"):
             assert str(ROOT) not in path.read_text() and str(packed.parent) not in path.read_text()
+    assert "ORT_DISABLE_TELEMETRY" in (packed / "pcos_utils" / "__init__.py").read_text()
 
 
 def test_it_replaces_no_foreign_folder(served, tmp_path):

@@ -1,0 +1,1 @@
+"""Find the source picture behind each image of any folder."""

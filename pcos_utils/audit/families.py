@@ -1,0 +1,166 @@
+"""Gather images into families of one source picture, by comparing each image with candidates from an index.
+
+Only *exemplars* are kept: the first image of a family, and each later image that shows a good part not yet seen.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from pcos_utils.audit import matching
+from pcos_utils.audit.candidates import Index
+from pcos_utils.audit.matching import Link, Sketch
+
+CANDIDATES = 8  # most pictures that a new one is compared with
+FAINT = 0.1  # share of a confirmed relative's votes; candidates with fewer votes are not compared
+KNOWN = 0.6  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
+STRETCHES = (1.5, 1 / 1.5)  # for a second look-up of a picture that found no relative
+WORKERS = 2  # threads that read and sketch ahead
+
+
+class Families(NamedTuple):
+    """The families of n pictures."""
+
+    family: np.ndarray  # (n,) number of the family's first picture
+    inliers: np.ndarray  # (n,) keypoints shared with the picture through which it joined; 0 for a family's first
+    plain: np.ndarray  # (n,) bool, whether it has too few keypoints to be compared
+    refused: list[tuple[int, int, int]]  # (picture, family, family): families that it matched but that stay apart
+
+
+def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:
+    """Gather ``count`` pictures into families; ``read(i)`` returns the pixels of picture i, 8-bit, grey or RGB."""
+    gathering = _Gathering(count)
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        # Only the pool runs in parallel, because threads inside each small product would wait for one another.
+        with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
+            sketches = _ahead(pool, lambda number: matching.sketch(read(number)), range(count))
+            for number, picture in enumerate(progress(sketches)):
+                gathering.place(number, picture)
+            gathering.look_again(pool)
+    finally:
+        cv2.setNumThreads(threads)
+    family = [gathering.root(number) for number in range(count)]
+    apart = {(number, *sorted((family[left], family[right]))) for number, left, right in gathering.refused}
+    refused = sorted(join for join in apart if join[1] != join[2])
+    return Families(np.array(family, int), gathering.inliers, gathering.plain, refused)
+
+
+class _Gathering:
+    def __init__(self, count: int):
+        self.parent = list(range(count))
+        self.size = [1] * count
+        self.inliers = np.zeros(count, int)
+        self.plain = np.zeros(count, bool)
+        self.exemplars: dict[int, Sketch] = {}
+        self.joined_by: dict[int, tuple[int, Link]] = {}  # exemplar -> the exemplar and link through which it joined
+        self.index = Index()
+        self.refused: list[tuple[int, int, int]] = []  # (picture, exemplar, exemplar) of two families that it matched
+
+    def place(self, number: int, picture: Sketch) -> None:
+        """Put a picture into its family, and make it an exemplar if it shows something new."""
+        if len(picture.points) < matching.LEAST_INLIERS:
+            self.plain[number] = True
+            return
+        links = self.links(number, picture, picture.descriptors)
+        if links:
+            links.sort(key=lambda link: -link[1].inliers)
+            self.inliers[number] = links[0][1].inliers
+            self.union(number, links[0][0])
+            for second in links[1:]:
+                self.bridge(number, links[0], second)
+        if not links or max(link.coverage for _, link in links) < KNOWN:
+            self.exemplars[number] = picture
+            self.index.add(number, picture.descriptors)
+            if links:
+                self.joined_by[number] = links[0]
+
+    def links(self, number: int, picture: Sketch, descriptors: np.ndarray) -> list[tuple[int, Link]]:
+        """Return (exemplar, link) for each other family that shows the same tissue; ``descriptors`` are looked up."""
+        links, enough = [], 0.0
+        reached = {self.root(number)}
+        for other, mirrored, votes in self.index.candidates(descriptors, CANDIDATES):
+            if votes < enough or self.root(other) in reached:
+                continue
+            link = matching.compare(self.exemplars[other], picture, mirrored)
+            if link:
+                links.append((other, link))
+                reached.add(self.root(other))
+                enough = max(enough, FAINT * votes)
+        return links
+
+    def look_again(self, pool: ThreadPoolExecutor) -> None:
+        """Look up exemplars again, now that later relatives are known, and those without a relative also stretched."""
+        for number, picture in self.exemplars.items():
+            self.connect(number, picture.descriptors)
+
+        def stretch(number: int) -> list[np.ndarray]:
+            """Return the descriptors of an exemplar stretched each way."""
+            return [matching.stretched(self.exemplars[number], factor) for factor in STRETCHES]
+
+        alone = [number for number in self.exemplars if self.size[self.root(number)] == 1]
+        for number, looks in zip(alone, _ahead(pool, stretch, alone), strict=True):
+            for descriptors in looks:
+                self.connect(number, descriptors)
+
+    def connect(self, number: int, descriptors: np.ndarray) -> None:
+        """Join an exemplar's family with each that it matches, through ``bridge`` if either exemplar joined another."""
+        for other, link in self.links(number, self.exemplars[number], descriptors):
+            if number in self.joined_by:
+                self.bridge(number, self.joined_by[number], (other, link))
+            elif other in self.joined_by:
+                back = link._replace(matrix=cv2.invertAffineTransform(link.matrix))
+                self.bridge(other, self.joined_by[other], (number, back))
+            else:
+                self.union(number, other)
+            if self.root(number) == self.root(other):
+                later = max(number, other)
+                self.inliers[later] = self.inliers[later] or link.inliers
+
+    def bridge(self, number: int, first: tuple[int, Link], second: tuple[int, Link]) -> None:
+        """Join the two families that one picture matches, unless that would be chaining.
+
+        They are joined if their exemplars agree with each other on the part that both show, or if a second picture
+        matches both families too. One picture alone may be a collage of two.
+        """
+        (left, to_left), (right, to_right) = first, second
+        pair = {self.root(left), self.root(right)}
+        if len(pair) == 1:
+            return
+        between = cv2.invertAffineTransform(to_right.matrix) @ np.vstack([to_left.matrix, [0, 0, 1]])
+        agreement, _ = matching.agree(self.exemplars[left], self.exemplars[right], between)
+        self.refused.append((number, left, right))
+        # Families may merge between two witnesses, so they are compared by the roots of their exemplars.
+        witnesses = {witness for witness, a, b in self.refused if {self.root(a), self.root(b)} == pair}
+        if agreement >= matching.LEAST_AGREEMENT or len(witnesses) > 1:
+            self.union(left, right)
+
+    def root(self, number: int) -> int:
+        """Return the number of the first picture of a picture's family."""
+        while self.parent[number] != number:
+            self.parent[number] = number = self.parent[self.parent[number]]
+        return number
+
+    def union(self, left: int, right: int) -> None:
+        """Join the families of two pictures."""
+        first, last = sorted((self.root(left), self.root(right)))
+        if first != last:
+            self.parent[last] = first
+            self.size[first] += self.size[last]
+
+
+def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:
+    """Yield the results in order with at most ``window`` waiting, so that memory does not grow with the folder."""
+    items = iter(items)
+    waiting = deque(pool.submit(function, item) for item in islice(items, window))
+    while waiting:
+        result = waiting.popleft().result()
+        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
+        yield result

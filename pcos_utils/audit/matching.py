@@ -1,0 +1,167 @@
+"""Recognise two copies of one picture by SIFT keypoints that fit one affine map and by fine detail that then agrees.
+
+SIFT and its matching follow Lowe 2004 (doi:10.1023/B:VISI.0000029664.99615.94), and the square root of the
+descriptors follows Arandjelovic and Zisserman 2012. Keypoints alone would join two frames that share anatomy, a
+caption or a screen layout. Speckle is the fingerprint of one acquisition, so the speckle decides.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
+KEYPOINTS = 300  # of a picture at most; the strongest are kept
+SMALL_AREA, FEW_KEYPOINTS = 25_000, 150  # the same for a stretched picture
+RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
+REPROJECTION = 3.0  # px by which an inlier may miss the map
+LEAST_INLIERS = 8  # three points fix an affine map; unrelated frames reached 6 inliers in trials
+FINE = (1.0, 2.5)  # px, standard deviations of the band that holds speckle and not anatomy
+WINDOW = 15  # px, side of the windows in which detail is correlated
+SAME = 0.8  # least correlation of a window that agrees
+# Share of the overlap's windows. Copies reached .6 and more, one screen layout .3, other speckle of one anatomy .2.
+LEAST_AGREEMENT = 0.45
+LEAST_OVERLAP = 0.04  # share of the picture's area
+FLAT = 1.0  # grey levels squared; a window of less variance has nothing to compare
+BLANK = 0.15  # largest share of a window without detail; above it, background beside words, rulers or an edge shows
+STROKE = 70  # grey levels from the local median beyond which a pixel is a drawn line or letter, not an echo
+STRETCH = (0.3, 3.3, 2.5)  # least and greatest scale of a plausible map, and greatest ratio of its two scales
+
+# A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated.
+MIRROR = np.arange(128).reshape(4, 4, 8)[::-1][:, :, [0, 7, 6, 5, 4, 3, 2, 1]].ravel()
+
+
+class Sketch(NamedTuple):
+    """The parts of a picture that are compared."""
+
+    grey: np.ndarray  # uint8, about AREA pixels
+    points: np.ndarray  # float32 (n, 2), x and y in ``grey``
+    descriptors: np.ndarray  # uint8 (n, 128)
+    enlarged: float  # pixels of ``grey`` per pixel of the file, along a side
+
+
+class Link(NamedTuple):
+    """The evidence that two images show one picture."""
+
+    inliers: int
+    agreement: float  # share of the overlap's windows in which fine detail agrees
+    coverage: float  # share of the second picture's detail that agrees with the first
+    matrix: np.ndarray  # (2, 3), from the first picture's pixels to the second's
+
+
+def sketch(pixels: np.ndarray) -> Sketch:
+    """Sketch an 8-bit image, grey (h, w) or RGB (h, w, 3); a plain image has no keypoints, which is not an error."""
+    grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    scale = (AREA / grey.size) ** 0.5
+    size = [max(16, round(side * scale)) for side in grey.shape[::-1]]
+    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return Sketch(grey, *_detect(grey, KEYPOINTS), scale)
+
+
+def stretched(picture: Sketch, factor: float) -> np.ndarray:
+    """Return the descriptors, uint8 (n, 128), of the picture made ``factor`` times wider relative to its height.
+
+    Keypoints survive rotation and zoom but not stretching, so a stretched copy is looked up with these descriptors.
+    They are fewer and come from a smaller picture, which is enough to look a picture up.
+    """
+    height, width = picture.grey.shape
+    scale = (SMALL_AREA / picture.grey.size) ** 0.5
+    size = [max(16, round(width * scale * factor**0.5)), max(16, round(height * scale / factor**0.5))]
+    grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA)
+    return _detect(grey, FEW_KEYPOINTS)[1]
+
+
+def _detect(grey: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    # Threads cannot safely share a detector, and a new one costs little.
+    detector = cv2.SIFT_create(most, contrastThreshold=0.015, enable_precise_upscale=True)
+    keypoints, descriptors = detector.detectAndCompute(grey, None)
+    points = np.array([keypoint.pt for keypoint in keypoints[:most]], np.float32).reshape(-1, 2)
+    return points, np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[:most].astype(np.uint8)
+
+
+def root(descriptors: np.ndarray) -> np.ndarray:
+    """Return RootSIFT descriptors, float32 (n, 128), of unit length."""
+    values = descriptors.astype(np.float32)
+    return np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1))
+
+
+def compare(first: Sketch, second: Sketch, mirrored: bool = False) -> Link | None:
+    """Return the link between two pictures, or None if nothing shows that they are one."""
+    pairs = _matches(first.descriptors[:, MIRROR] if mirrored else first.descriptors, second.descriptors)
+    if len(pairs) < LEAST_INLIERS:
+        return None
+    matrix, inlier = cv2.estimateAffine2D(
+        first.points[pairs[:, 0]], second.points[pairs[:, 1]], ransacReprojThreshold=REPROJECTION, confidence=0.999
+    )
+    if matrix is None or inlier.sum() < LEAST_INLIERS or not _believable(matrix, mirrored):
+        return None
+    agreement, coverage = agree(first, second, matrix)
+    if agreement < LEAST_AGREEMENT:
+        return None
+    return Link(int(inlier.sum()), agreement, coverage, matrix)
+
+
+def agree(first: Sketch, second: Sketch, matrix: np.ndarray) -> tuple[float, float]:
+    """Return the shares of the overlap's windows and of the second picture's detail in which fine detail agrees.
+
+    ``matrix`` (2, 3) maps the first picture's pixels to the second's. Both shares are 0 if the overlap is too small.
+    """
+    height, width = second.grey.shape
+    # A picture that was enlarged to the common size has no detail finer than its original pixels.
+    coarser = float(np.clip(max(first.enlarged, second.enlarged), 1, 3))
+    window = round(WINDOW * coarser)
+    moved = cv2.warpAffine(first.grey, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    inside = cv2.warpAffine(np.ones_like(first.grey), matrix, (width, height))
+    inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
+    a, b = _fine(moved, coarser), _fine(second.grey, coarser)
+
+    def mean(values):
+        """Return the mean over the window around each pixel."""
+        return cv2.boxFilter(values, -1, (window, window))
+
+    spread_a, spread_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2
+    together = mean(a * b) - mean(a) * mean(b)
+    # Marks that a scanner draws on every screen say nothing about the tissue.
+    detailed = (spread_b > FLAT) & _tissue(second.grey, b, window)
+    shared = inside & detailed & (spread_a > FLAT) & _tissue(moved, a, window)
+    if shared.sum() < LEAST_OVERLAP * shared.size:
+        return 0.0, 0.0
+    same = shared & (together > SAME * np.sqrt(np.maximum(spread_a * spread_b, 1e-6)))
+    return float(same.sum() / shared.sum()), float(same.sum() / detailed.sum())
+
+
+def _tissue(grey: np.ndarray, fine: np.ndarray, window: int) -> np.ndarray:
+    """Return where the window around a pixel shows tissue alone, bool: no drawn stroke and little blank background."""
+    stroke = (cv2.absdiff(grey, cv2.medianBlur(grey, 5)) > STROKE).astype(np.uint8)
+    blank = cv2.blur((cv2.blur(np.abs(fine), (3, 3)) < 0.25).astype(np.float32), (window, window))
+    return (cv2.dilate(stroke, np.ones((window, window), np.uint8)) == 0) & (blank < BLANK)
+
+
+def _matches(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the mutual nearest neighbours that pass the ratio test, (m, 2) indices."""
+    if min(len(first), len(second)) < 3:
+        return np.zeros((0, 2), int)
+    alike = root(first) @ root(second).T
+    rows = np.arange(len(alike))
+    best = alike.argmax(axis=1)
+    mutual = alike.argmax(axis=0)[best] == rows
+    top = alike[rows, best]
+    alike[rows, best] = -1
+    # The squared distance of unit vectors is 2 (1 - similarity), so the ratio is squared too.
+    clear = (1 - top) < RATIO**2 * (1 - alike.max(axis=1))
+    pairs = np.flatnonzero(mutual & clear)
+    return np.column_stack([pairs, best[pairs]])
+
+
+def _believable(matrix: np.ndarray, mirrored: bool) -> bool:
+    """Return whether a map has plausible scales, and mirrors just if it should."""
+    large, small = np.linalg.svd(matrix[:, :2], compute_uv=False)
+    least, most, ratio = STRETCH
+    return least < small and large < most and large < ratio * small and (np.linalg.det(matrix[:, :2]) < 0) == mirrored
+
+
+def _fine(grey: np.ndarray, coarser: float) -> np.ndarray:
+    """Return the speckle of a picture, a band of fine detail."""
+    grey = grey.astype(np.float32)
+    small, large = (cv2.GaussianBlur(grey, (0, 0), sigma * coarser) for sigma in FINE)
+    return small - large

@@ -1,0 +1,49 @@
+"""Find the source of every image.
+
+Images are compared by bytes, by pixels, and by keypoints and speckle (``matching``). So a copy is found even if it
+was shifted, zoomed, turned, mirrored, brightened, stored again, framed or captioned.
+"""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pcos_utils.audit import families
+from pcos_utils.data.images import load
+from pcos_utils.progress import bar
+
+
+def find_sources(manifest: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFrame:
+    """Return the manifest with columns ``source``, ``inliers`` and ``evidence``, which are empty for unreadable files.
+
+    ``source`` is the path of the first image of the family. ``inliers`` is the number of keypoints shared with the
+    picture through which the image joined it. ``evidence`` says how it joined: "first", "same pixels" or "keypoints".
+    It is "too plain" for a picture with nothing to compare, and "bridge" for one that matches two families which stay
+    apart. A manifest of several data sets has a column ``dataset``; ``folder`` then maps each data set to its folder,
+    and a source is named ``dataset/path``.
+    """
+    readable = manifest[manifest.status == "ok"]
+    name = readable.dataset + "/" + readable.path if "dataset" in manifest else readable.path
+    first = ~readable.pixel_sha256.duplicated().to_numpy()
+    distinct = np.flatnonzero(first)
+    files = places(readable.iloc[distinct], folder)
+    progress = partial(bar, name="compare", total=len(files))
+    gathered = families.gather(lambda number: load(files[number]), len(files), progress)
+    evidence = np.where(gathered.inliers > 0, "keypoints", "first").astype(object)
+    evidence[gathered.plain] = "too plain"
+    evidence[[number for number, _, _ in gathered.refused]] = "bridge"
+    picture = pd.factorize(readable.pixel_sha256)[0]  # images with the same pixels are one picture
+    columns = pd.DataFrame({"source": name.to_numpy()[distinct][gathered.family[picture]]}, index=readable.index)
+    columns["inliers"] = gathered.inliers[picture]
+    columns["evidence"] = np.where(first | (evidence[picture] == "bridge"), evidence[picture], "same pixels")
+    columns["inliers"] = columns.inliers.where(columns.inliers > 0).astype("Int64")
+    return manifest.join(columns).fillna({"source": "", "evidence": ""})
+
+
+def places(rows: pd.DataFrame, folder: Path | dict[str, Path]) -> list[Path]:
+    """Return the path of each row's file; ``folder`` is as in ``find_sources``."""
+    if isinstance(folder, dict):
+        return [folder[row.dataset] / row.path for row in rows.itertuples()]
+    return [folder / path for path in rows.path]

@@ -1,0 +1,210 @@
+"""Compute the AUC of judged sources over pairs that one network tested together, with its variance and intervals.
+
+Whoever is left out of a fold shifts the base rate of the rest the other way, and each fold's calibration learns that
+rate, so scores pooled over folds rank backwards even where they know nothing (stratification bias: Parker, Gunter and
+Bedo 2007). Pairs tested together are free of it (Airola et al. 2011).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from pcos_utils.config import StudyError
+from pcos_utils.evaluation.intervals import LEVEL, Interval, bca
+
+TOGETHER = ("repeat", "fold", "inner")  # columns that name the one network that tested a source
+
+
+class Pairs(NamedTuple):
+    """Which sources were tested together: sources and labels, shape (n,), sorted by source, and two (n, n) tables."""
+
+    source: np.ndarray
+    label: np.ndarray
+    above: np.ndarray  # how often the row's source scored above the column's where both were tested, ties half
+    met: np.ndarray  # how often both were tested together
+
+    @property
+    def opposite(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``above`` and ``met`` of polycystic rows and normal columns."""
+        where = np.ix_(self.label == 1, self.label == 0)
+        return self.above[where], self.met[where]
+
+
+def networks(judged: pd.DataFrame) -> np.ndarray:
+    """Return the number, from 0, of the network that tested each row of ``judged``: all 0 without folds."""
+    keys = [key for key in TOGETHER if key in judged]
+    return judged.groupby(keys).ngroup().to_numpy() if keys else np.zeros(len(judged), int)
+
+
+def pairs(judged: pd.DataFrame) -> Pairs:
+    """Return the pairs of sources in ``judged``: source, label, logit, and where there are any repeat, fold, inner.
+
+    Without folds all are tested together. Raises StudyError where a source is tested twice by one network, or a logit
+    is no number.
+    """
+    label = judged.groupby("source", sort=True).label.max()
+    above, met = np.zeros((2, len(label), len(label)))
+    for _, rows in judged.groupby(networks(judged)):
+        at, score = label.index.get_indexer(rows.source), rows.logit.to_numpy()
+        if not (rows.source.is_unique and np.isfinite(score).all()):
+            raise StudyError("A source stands twice in a fold, or its logit is no number; judge the predictions again.")
+        where = np.ix_(at, at)
+        above[where] += (score[:, None] > score) + (score[:, None] == score) / 2
+        met[where] += 1
+    for table in (above, met):
+        np.fill_diagonal(table, 0)
+    return Pairs(label.index.to_numpy(), label.to_numpy(int), above, met)
+
+
+def auc(ranking: Pairs, weights: np.ndarray | None = None) -> np.ndarray:
+    """Return the chance that a polycystic source scores above a normal one tested with it, shape (...).
+
+    ``weights``: of the sources, shape (..., n); all 1 by default. NaN where no such two were tested together.
+    """
+    weights = np.ones(len(ranking.label)) if weights is None else weights
+    positive, negative = weights[..., ranking.label == 1], weights[..., ranking.label == 0]
+    above, met = ranking.opposite
+    with np.errstate(invalid="ignore"):
+        return ((positive @ above) * negative).sum(-1) / ((positive @ met) * negative).sum(-1)
+
+
+def interval(ranking: Pairs, weights: np.ndarray, widen: float = 1.0) -> Interval:
+    """Return the AUC with its BCa interval over sources; Newcombe's where the bootstrap has none, as at an AUC of 1.
+
+    ``weights``: from ``intervals.resample``. ``widen``: as in ``intervals.bca``.
+    """
+    if len(np.unique(ranking.label)) < 2:
+        return Interval(np.nan, reason="a class is missing")
+    bootstrap = bca(lambda each: auc(ranking, each), ranking.label, weights, widen)
+    return with_newcombe(bootstrap, ranking.opposite[1], widen)
+
+
+def with_newcombe(bootstrap: Interval, met: np.ndarray, widen: float) -> Interval:
+    """Return a bootstrap's interval of an AUC, or Newcombe's where the bootstrap has a value and no interval."""
+    if not bootstrap.reason or not np.isfinite(bootstrap.value):
+        return bootstrap
+    ends = newcombe(bootstrap.value, met, widen)
+    return Interval(bootstrap.value, *ends, "Newcombe" if widen == 1 else "Newcombe, widened")
+
+
+def newcombe(value: float, met: np.ndarray, widen: float = 1.0) -> tuple[float, float]:
+    """Return the ends of Newcombe's interval of an AUC (2006, method 5), which exists at an AUC of 1, too.
+
+    They are the AUCs from which ``value`` is 1.96 standard errors away, by Hanley and McNeil's variance. ``met``: how
+    often each polycystic source was tested with each normal one; a source counts by how many of them it met.
+    """
+    there = met > 0
+    pairs_met, of_positive, of_negative = there.sum(), there.sum(axis=1), there.sum(axis=0)
+    # Further pairs that share a pair's polycystic, or its normal, source; on average over pairs and over both.
+    shared = ((of_positive * (of_positive - 1)).sum() + (of_negative * (of_negative - 1)).sum()) / (2 * pairs_met)
+    z2 = (widen * norm.ppf((1 + LEVEL) / 2)) ** 2
+
+    def excess(at: float) -> float:
+        """Return the squared distance of ``value`` from an AUC, minus that of so many standard errors."""
+        variance = at * (1 - at) * (1 + shared * ((1 - at) / (2 - at) + at / (1 + at))) / pairs_met
+        return (value - at) ** 2 - z2 * variance
+
+    edge = 1e-9  # at 0 and 1 the variance is 0, which is a root of its own
+    low = 0.0 if value <= edge else brentq(excess, 0, min(value, 1 - edge))
+    high = 1.0 if value >= 1 - edge else brentq(excess, max(value, edge), 1)
+    return float(low), float(high)
+
+
+def covariance(rankings: list[Pairs]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the AUC of each method on the same sources, shape (k,), and their covariance, shape (k, k).
+
+    It is that of DeLong, DeLong and Clarke-Pearson (1988) where every source meets every other; else each source's
+    share of the AUC counts by how often it met the other class. NaN where a class has a single source.
+    """
+    values, of_positive, of_negative = [], [], []
+    for ranking in rankings:
+        above, met = ranking.opposite
+        values.append(above.sum() / met.sum() if met.any() else np.nan)
+        excess = (above - values[-1] * met) / max(met.sum(), 1)
+        of_positive.append(excess.sum(axis=1) * len(above))
+        of_negative.append(excess.sum(axis=0) * above.shape[1])
+    k, total = len(values), 0
+    for shares in (np.stack(of_positive), np.stack(of_negative)):
+        n = shares.shape[1]
+        total = total + (np.atleast_2d(np.cov(shares) / n) if n > 1 else np.full((k, k), np.nan))
+    return np.array(values), total
+
+
+def roc(judged: pd.DataFrame, weights: np.ndarray, grid: np.ndarray) -> np.ndarray:
+    """Return the recall at each false positive rate of ``grid``: the mean of the folds' curves, by the pairs they hold.
+
+    So the area under it is ``auc``. ``weights``: of the sorted sources, shape (..., n); the result (..., len(grid)).
+    """
+    sources = np.sort(judged.source.unique())
+    height, held = np.zeros((*weights.shape[:-1], len(grid))), np.zeros(weights.shape[:-1])
+    for _, rows in judged.groupby(networks(judged)):
+        of_rows = weights[..., np.searchsorted(sources, rows.source)]
+        classes = by_score(rows.label.to_numpy(), rows.logit.to_numpy(), of_rows)
+        recall, alarms = (np.insert(part[..., ::-1].cumsum(-1), 0, 0, axis=-1) for part in classes)
+        pairs_held = recall[..., -1] * alarms[..., -1]
+        for place in np.ndindex(pairs_held.shape):
+            if pairs_held[place]:
+                curve = np.interp(grid, alarms[place] / alarms[place][-1], recall[place])
+                height[place] += alarms[place][-1] * curve
+        held += pairs_held
+    with np.errstate(invalid="ignore"):
+        return height / held[..., None]
+
+
+def by_score(label: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the weight of positives and of negatives at each distinct score, lowest first: shape (..., scores)."""
+    order = np.argsort(score, kind="stable")
+    starts = np.flatnonzero(np.diff(score[order], prepend=-np.inf))
+    ordered, truth = weights[..., order], label[order]
+    return tuple(np.add.reduceat(ordered * (truth == value), starts, axis=-1) for value in (1, 0))
+
+
+def permuted(ranking: Pairs, *, permutations: int, seed: int = 0) -> float:
+    """Return the one-sided p that a score ranks no better than chance, by permuting the labels of the sources.
+
+    Exact for a score that nothing was fitted to. Where something was fitted, labels must be permuted before the fit.
+    """
+    rng, reached, value = np.random.default_rng(seed), 0, auc(ranking) - 1e-9
+    for start in range(0, permutations, 2000):
+        copies = np.tile(ranking.label.astype(float), (min(2000, permutations - start), 1))
+        positive = rng.permuted(copies, axis=1)
+        negative = 1 - positive
+        wins, met = (((positive @ table) * negative).sum(-1) for table in (ranking.above, ranking.met))
+        reached += (wins / met >= value).sum()
+    return float((1 + reached) / (1 + permutations)) if len(ranking.label) else np.nan
+
+
+def flips(ranking: Pairs) -> pd.DataFrame:
+    """Return the range of the AUC over every way in which one label, or two, might be wrong: a row for 0, 1, 2 flips.
+
+    Columns: flips, ``ways`` (those that leave two sources of unlike label that met), lowest, median, highest, and the
+    sources behind the lowest and the highest (``to_lowest``, ``to_highest``). Every way is tried.
+    """
+    y, n, rows = ranking.label.astype(float), len(ranking.label), []
+    turned = np.empty((1, 0), int), np.arange(n)[:, None], np.transpose(np.triu_indices(n, 1))
+    wins, met = (_with_flips(y, table, *turned[2].T) for table in (ranking.above, ranking.met))
+    for number in range(3):
+        defined = met[number] > 0
+        values = np.where(defined, wins[number] / np.where(defined, met[number], 1), np.nan)
+        row = {"flips": number, "ways": int(defined.sum()), "lowest": np.nan, "median": np.nan, "highest": np.nan}
+        row |= {"to_lowest": "", "to_highest": ""}
+        if row["ways"]:
+            row["median"] = float(np.nanmedian(values))
+            for end, at in (("lowest", np.nanargmin(values)), ("highest", np.nanargmax(values))):
+                row[end] = values[at]
+                row[f"to_{end}"] = " and ".join(ranking.source[turned[number][at]].astype(str))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _with_flips(y: np.ndarray, table: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the sum of ``table`` over pairs of a positive and a negative: as it is, with each label turned, and with
+    ``i`` and ``j`` turned together. The diagonal of ``table`` is 0."""
+    # With label k turned, y + a e_k where a = 1 - 2 y_k, the sum y' T (1 - y) changes by a ((T (1 - y))_k - (y T)_k).
+    a = 1 - 2 * y
+    whole, single = y @ table @ (1 - y), a * (table @ (1 - y) - y @ table)
+    double = single[i] + single[j] - a[i] * a[j] * (table[i, j] + table[j, i])
+    return np.array([whole]), whole + single, whole + double

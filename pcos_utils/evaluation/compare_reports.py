@@ -1,0 +1,147 @@
+"""Compare two reports of one study: which cells of the tables differ.
+
+What nothing was trained for must be equal, numbers to a millionth. What was trained comes out otherwise on another
+processor: of it the AUCs and their differences are compared, within four standard deviations over seeds, which
+``spread.csv`` beside this module holds, and the verdicts, of which each that changed is named.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pcos_utils.config import COUNT, MODELS, StudyError
+
+SPREAD = Path(__file__).parent / "spread.csv"  # table, first, second, sd; made by studies.seed_spread
+SDS = 4
+CLOSE = 1e-6  # relative, and absolute below 1
+KEYS = {  # what names a row; the rows of a table that is not listed are numbered
+    "sources": ["path"],
+    "audit": ["fact"],
+    "shortcuts": ["shortcut", "split"],
+    "metrics": ["model", "protocol", "metric"],
+    "comparisons": ["first", "second"],
+    "flips": ["model", "flips"],
+    "answers": ["model", "source"],
+    "repeats": ["model", "repeat"],
+    "repetition": ["model", "protocol", "label"],
+    "thresholds": ["model", "repeat", "fold"],
+    "published": ["model", "metric", "way"],
+    "published_rerun": ["model", "run", "level"],
+    "leakage": ["split"],
+    COUNT: ["path"],
+} | {f"runs_{model}": ["arm", "repeat", "fold", "inner"] for model in MODELS}
+# Of rows that were trained only these columns are compared: counts and names exactly, values within their spread.
+COUNTED = ("protocol", "seed", "start", "crossings", "train_images", "test_sources", "sources", "images", "polycystic",
+           "few_sources", "crossing_sources", "label", "n", "taught", "test", "verdict")  # fmt: skip
+WITHIN = {"metrics": "value", "comparisons": "difference"}
+FOUND = ["table", "row", "column", "committed", "made", "due"]
+
+
+def compare(committed: Path, made: Path) -> tuple[pd.DataFrame, int]:
+    """Return the cells that differ, columns FOUND, and the number of cells compared.
+
+    ``committed``, ``made``: report folders with ``tables/``, sources.csv and plan.json; nothing is written. A missing
+    table, row or column is one line. Raises StudyError where a folder holds no tables.
+    """
+    old, new = (_tables(Path(folder)) for folder in (committed, made))
+    rows, cells = _absent(old, new, lambda name: (f"{name}.csv", "", "")), 0
+    for name in sorted(old.keys() & new.keys()):
+        file, before, after = f"{name}.csv", keyed(name, old[name]), keyed(name, new[name])
+        rows += _absent(before.index, after.index, lambda row, file=file: (file, row, ""))
+        rows += _absent(before.columns, after.columns, lambda column, file=file: (file, "", column))
+        both = before.index.intersection(after.index, sort=False)
+        before, after = before.loc[both], after.loc[both]
+        for column in before.columns.intersection(after.columns, sort=False):
+            may = allowed(name, before, column)
+            cells += int(np.isfinite(may).sum())
+            for at in np.flatnonzero(np.isfinite(may) & ~alike(before[column], after[column], may)):
+                due = "equal" if may[at] == CLOSE else f"within {may[at]:.3g}, {SDS} SD over seeds"
+                rows.append((file, both[at], column, before[column].iloc[at], after[column].iloc[at], due))
+    plans = [_plan(Path(folder) / "plan.json") for folder in (committed, made)]
+    keys = sorted(plans[0].keys() | plans[1].keys())
+    for key in keys:
+        before, after = (plan.get(key, "absent") for plan in plans)
+        if before != after:
+            rows.append(("plan.json", "", key, before, after, "equal"))
+    found = pd.DataFrame(rows, columns=FOUND).sort_values("table", kind="stable", ignore_index=True)
+    return found, cells + len(keys)
+
+
+def keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with its rows named ``model=iustnet metric=auc``, numbered where a name comes twice."""
+    keys = [key for key in KEYS.get(name, []) if key in table]
+    if not keys:
+        return table.set_index(pd.Index([f"number {number}" for number in range(1, len(table) + 1)]))
+    words = [f"{key}=" + table[key].astype(object).where(table[key].notna(), "").astype(str) for key in keys]
+    names = words[0].str.cat(words[1:], sep=" ") if len(words) > 1 else words[0]
+    again = names.groupby(names).cumcount()
+    return table.set_index(names + np.where(again > 0, " #" + (again + 1).astype(str), ""))
+
+
+def trained(name: str, table: pd.DataFrame) -> np.ndarray:
+    """Return which rows rest on a network that the study trained, bool (n,)."""
+    if name == "published":  # the published study's own numbers: nothing is trained here
+        return np.zeros(len(table), bool)
+    named = table.reindex(columns=["model", "first", "second"]).isin(MODELS).any(axis=1).to_numpy()
+    rows = named | (name.removeprefix("runs_") in MODELS)
+    return rows & (table["run"] != "published").to_numpy() if "run" in table else rows
+
+
+def allowed(name: str, table: pd.DataFrame, column: str) -> np.ndarray:
+    """Return by how much each cell of a column may differ, float (n,): NaN where it is not compared."""
+    rows = trained(name, table)
+    may = np.where(rows & (column not in (*COUNTED, *KEYS.get(name, []))), np.nan, CLOSE)
+    if column != WITHIN.get(name):
+        return may
+    spread = pd.read_csv(SPREAD).query("table == @name").set_index(["first", "second"]).sd
+    within = SDS * spread.reindex(pd.MultiIndex.from_frame(table[KEYS[name][:2]])).to_numpy()
+    if name == "metrics":
+        within[table.metric.to_numpy() != "auc"] = np.nan
+    return np.where(rows, within, may)
+
+
+def alike(old: pd.Series, new: pd.Series, may: np.ndarray) -> np.ndarray:
+    """Return which cells are equal, or numbers that differ by no more than they may, bool (n,)."""
+    same = (old.astype(object) == new.astype(object)).to_numpy() | (old.isna() & new.isna()).to_numpy()
+    before, after = (pd.to_numeric(side, errors="coerce").to_numpy(float) for side in (old, new))
+    with np.errstate(invalid="ignore"):
+        return same | (np.abs(before - after) <= may * np.where(may == CLOSE, np.maximum(1, np.abs(before)), 1))
+
+
+def sentences(found: pd.DataFrame) -> list[str]:
+    """Return a sentence for each cell that differs."""
+    lines = []
+    for table, row, column, committed, made, due in found.itertuples(index=False):
+        place = table + (f", row {row}" if row else "") + (f", column {column}" if column else "")
+        lines.append(f"{place}: committed {committed}, made {made}; due: {due}")
+    return lines
+
+
+def verdict(found: pd.DataFrame, cells: int) -> str:
+    """Return how many cells were compared, and how many differ."""
+    if found.empty:
+        return f"{cells:,} cells compared: none differs."
+    return f"{cells:,} cells compared: {len(found):,} {'differs' if len(found) == 1 else 'differ'}, named above."
+
+
+def _absent(old, new, where) -> list[tuple]:
+    names = [name for name in (*old, *new) if (name in old) != (name in new)]
+    return [(*where(name), *("present" if name in side else "absent" for side in (old, new)), "on both sides")
+            for name in names]  # fmt: skip
+
+
+def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    paths = sorted((folder / "tables").glob("*.csv"))
+    if not paths:
+        raise StudyError(f"{folder} holds no tables; name the folder of a report, such as reports/phantom-demo.")
+    paths += [path for path in [folder / "sources.csv"] if path.exists()]
+    return {path.stem: pd.read_csv(path, low_memory=False) for path in paths}
+
+
+def _plan(path: Path) -> dict[str, str]:
+    """Return the cells of a plan by their place, without the plans before it, which nobody can make again."""
+    plan = json.loads(path.read_text()) if path.exists() else {}
+    plan.pop("supersedes", None)
+    return {key: str(value) for key, value in pd.json_normalize(plan, sep=".").iloc[0].items()} if plan else {}

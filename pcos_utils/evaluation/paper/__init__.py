@@ -1,1 +1,0 @@
-"""The report as a paper: its sections, numbered tables and figures, cards, sheets and checklists."""

@@ -1,0 +1,221 @@
+"""Read and check every method's predictions on the sources of a study; after this no function takes a study.
+
+A method is a network of the study, the count of follicles, or a baseline. Selection rows choose, test rows judge.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from safetensors import safe_open
+
+from pcos_utils.config import COUNT, MODELS, PROTOCOL_OF_ARM, Study, StudyError
+from pcos_utils.data import manifest
+from pcos_utils.data.splits import crossings, need_test_set, roles
+from pcos_utils.evaluation import baselines, image_measures, plan
+from pcos_utils.files import RECORD, read_record, sha256
+
+ARM_OF_PROTOCOL = {protocol: arm for arm, protocol in PROTOCOL_OF_ARM.items()}
+UNFITTED = (COUNT, *baselines.UNFITTED)  # nothing is fitted to the ranking of these
+DEALINGS = "dealings.csv"  # of a study: AUCs of methods trained again on dealt labels, made by studies.dealings
+
+
+class Loaded(NamedTuple):
+    """What was predicted in a study.
+
+    ``grouped``: by method, selection and test rows under grouped folds; ``published``: by network, test rows of the
+    published split; ``bare``: by method that nothing is fitted to, source, label and its score as ``logit``;
+    ``taught``: by method, what it was taught with; ``dealt``: by method, AUCs on dealt labels where there are any;
+    ``crossing``: sources on both sides of the published split; ``counted``: follicles found in each image, or None;
+    ``pairs``: the planned comparisons.
+    """
+
+    grouped: dict[str, pd.DataFrame]
+    published: dict[str, pd.DataFrame]
+    bare: dict[str, pd.DataFrame]
+    taught: dict[str, str]
+    dealt: dict[str, np.ndarray]
+    crossing: int
+    counted: pd.DataFrame | None
+    pairs: list[tuple[str, str]]
+
+
+def load(study: Study) -> Loaded:
+    """Return the predictions of a study's methods.
+
+    Raises StudyError where a fold is missing, a file is not what its run wrote, or a source is tested that trained.
+    """
+    table = read_table(study, "sources")
+    need_test_set(table, study)
+    used = table[table.used == "yes"].reset_index(drop=True)
+    networks = trained_models(study)
+    grouped = {name: of_runs(study, name, "grouped") for name in networks}
+    taught = {name: _taught(study, name) for name in networks}
+    bare, counted = {}, None
+    if COUNT in study.models:
+        counted, taught[COUNT] = count(study)
+        grouped[COUNT] = baselines.fold_predictions(counted[["count"]], baselines.Monotone(), table, study)
+        bare[COUNT] = _by_source(counted, counted["count"])
+    measured = image_measures.measured(study, used)
+    frozen = _untrained(study) if "densenet201" in networks else None
+    simple = baselines.predictions(study, table, measured, frozen)
+    grouped |= simple
+    bare["local_contrast"] = _by_source(used, measured[0].contrast_count)
+    taught |= dict.fromkeys(simple, "the labels of the training folds")
+    taught["always_normal"], taught["local_contrast"] = "nothing", "400 phantoms, which chose its settings"
+    for name, rows in grouped.items():
+        as_drawn(used, name, rows)
+    published = {name: of_runs(study, name, "published").query("role == 'test'") for name in networks}
+    for name, rows in published.items():
+        as_split(used, name, rows)
+    across = crossings(roles(table, "published", 0, 0, study.seed))
+    return Loaded(grouped, published, bare, taught, dealings(study), across, counted, plan.comparisons(study))
+
+
+def read_table(study: Study, name: str) -> pd.DataFrame:
+    """Return a table that an earlier notebook wrote. Raises StudyError with the remedy where it is missing."""
+    path = study.report_dir / ("sources.csv" if name == "sources" else f"tables/{name}.csv")
+    if not path.exists():
+        raise StudyError(f"{path.name} of {study.name} is missing; run the earlier notebooks, or 'make reproduce'.")
+    return manifest.read(path) if name == "sources" else pd.read_csv(path)
+
+
+def trained_models(study: Study) -> list[str]:
+    """Return the study's networks that have finished runs under the study's seed, in the study's order."""
+    first = {name: study.run_dir(name, next(study.runs("ours", "grouped"))) for name in MODELS}
+    return [name for name in study.models if name in MODELS and (first[name] / RECORD).exists()]
+
+
+def of_runs(study: Study, model: str, protocol: str) -> pd.DataFrame:
+    """Return the rows of every run of one network under one protocol.
+
+    Raises StudyError where a fold is missing, a file is not what its run wrote, or the sources were drawn anew since.
+    """
+    folders = [study.run_dir(model, run) for run in study.runs(ARM_OF_PROTOCOL[protocol], protocol)]
+    finished = sum((folder / RECORD).exists() for folder in folders)
+    if finished < len(folders):
+        raise StudyError(
+            f"{model} has {finished} of {len(folders)} runs under the {protocol} protocol with seed {study.seed}; "
+            "run its notebook again."
+        )
+    drawn, parts = sha256(study.report_dir / "sources.csv"), []
+    for folder in folders:
+        record, path = read_record(folder), folder / "predictions.csv"
+        if record.get("files", {}).get(path.name) != sha256(path):
+            raise StudyError(
+                f"{path} is not what its run wrote; remove the folder {folder.name} and run its notebook again."
+            )
+        if record.get("sources_sha256") != drawn:
+            raise StudyError(f"{path} was made under another sources.csv; run the notebook of {model} again.")
+        parts.append(pd.read_csv(path))
+    return pd.concat(parts, ignore_index=True)
+
+
+def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
+    """Return every epoch of every run of one network and arm under the study's seed, with the run's name."""
+    folders = [study.run_dir(model, run) for run in study.runs(arm, PROTOCOL_OF_ARM[arm])]
+    epochs = [pd.read_csv(folder / "history.csv").assign(run=folder.name) for folder in folders]
+    return pd.concat(epochs, ignore_index=True)
+
+
+def count(study: Study) -> tuple[pd.DataFrame, str]:
+    """Return one row per used image in the order of sources.csv, and what the networks that counted were taught with.
+
+    Columns: path, source, label and the means over the networks of their measures. Raises StudyError where notebook 2
+    has not counted these images.
+    """
+    folder = study.runs_dir / COUNT
+    record = read_record(folder)
+    if record.get("sources_sha256") != sha256(study.report_dir / "sources.csv"):
+        raise StudyError(
+            f"The follicles of {study.name} are not counted; run notebook 02_explore, or 'make reproduce'."
+        )
+    if record.get("files", {}).get("counts.csv") != sha256(folder / "counts.csv"):
+        raise StudyError(f"{folder / 'counts.csv'} is not what notebook 02_explore wrote; run it again.")
+    counted = pd.read_csv(folder / "counts.csv").drop(columns="network")
+    return counted.groupby(["path", "source", "label"], sort=False).mean().reset_index(), record["taught"]
+
+
+def _by_source(rows: pd.DataFrame, score: pd.Series) -> pd.DataFrame:
+    each = rows[["source", "label"]].assign(logit=score.to_numpy(float))
+    return each.groupby("source").agg(label=("label", "max"), logit=("logit", "mean")).reset_index()
+
+
+def _taught(study: Study, model: str) -> str:
+    """Return what the runs of a network learned from, in a few words."""
+    runs = read_table(study, f"runs_{model}").query("arm == 'ours'")
+    low, high = int(runs.train_images.min()), int(runs.train_images.max())
+    images = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    starts = ", ".join(sorted(set(runs.start))).replace("imagenet", "ImageNet weights")
+    starts = starts.replace("random", "random weights", 1)
+    return f"{images} images of the training folds with their labels; started from {starts}"
+
+
+def _untrained(study: Study) -> np.ndarray:
+    # The runs name the file of features that they share, so the network need not compute them again.
+    first = study.run_dir("densenet201", next(study.runs("ours", "grouped"))) / "weights.safetensors"
+    with safe_open(first, "np") as stored:
+        shared = study.runs_dir / "densenet201" / "features" / stored.metadata()["features"]
+    return np.load(shared.with_suffix(".npy"), mmap_mode="r")[:, 0]
+
+
+def dealings(study: Study) -> dict[str, np.ndarray]:
+    """Return the AUCs of each method trained again on permuted labels of these sources, where there are any."""
+    path = study.report_dir / DEALINGS
+    if not path.exists():
+        return {}
+    table = pd.read_csv(path)
+    of_these = table[table.sources_sha256 == sha256(study.report_dir / "sources.csv")]
+    return {name: rows.auc.to_numpy() for name, rows in of_these.groupby("model")}
+
+
+def as_drawn(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
+    """Raise StudyError unless each fold tests the sources that sources.csv puts there, and selects on none of them.
+
+    ``used``: the used rows of sources.csv; ``predictions``: of one method under grouped folds.
+    """
+    _need_sources(used, name, predictions)
+    for (repeat, fold), rows in predictions.groupby(["repeat", "fold"]):
+        where = f"{name}, repeat {repeat}, fold {fold}"
+        drawn = set(used.source[used[f"r{repeat}"].astype(int) == fold])
+        tested, chosen = (set(rows.source[rows.role == role]) for role in ("test", "selection"))
+        leaked, lost, chosen = sorted(tested - drawn), sorted(drawn - tested), sorted(drawn & chosen)
+        if leaked:
+            raise StudyError(
+                f"{where}: source {leaked[0]} is tested and stands on the training side of this fold ({len(leaked)} "
+                "in all); draw the splits again and train again."
+            )
+        if lost:
+            raise StudyError(f"{where}: source {lost[0]} is not tested ({len(lost)} in all); run its notebook again.")
+        if chosen:
+            raise StudyError(
+                f"{where}: test source {chosen[0]} stands among the selection sources ({len(chosen)} in all), so the "
+                "threshold would be chosen on test data; run its notebook again."
+            )
+
+
+def as_split(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
+    """Raise StudyError unless the test rows of the published protocol are the test images of sources.csv."""
+    _need_sources(used, name, predictions)
+    wrong = sorted(set(_files(predictions.image, used)) ^ set(used.path[used.split == "test"]))
+    if wrong:
+        raise StudyError(
+            f"{name}, published split: image {wrong[0]} is tested and stands in train, or the other way round "
+            f"({len(wrong)} in all); run its notebook again."
+        )
+
+
+def _files(images: pd.Series, used: pd.DataFrame) -> pd.Series:
+    """Return the files behind images, of which some are copies that were made before training."""
+    return images.where(images.isin(used.path), images.str.replace(r"(^|/)\d+_([^/]*)$", r"\1\2", regex=True))
+
+
+def _need_sources(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
+    source_of = _files(predictions.image, used).map(used.set_index("path").source)
+    other = predictions[source_of != predictions.source]
+    if len(other):
+        first = other.iloc[0]
+        raise StudyError(
+            f"{name}: image {first.image} is of source {first.source} in the predictions and of "
+            f"{source_of[other.index[0]]} in sources.csv; run its notebook again."
+        )

@@ -1,0 +1,1 @@
+"""Outline and count follicles, by a network that phantoms taught."""

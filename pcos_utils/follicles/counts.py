@@ -1,0 +1,46 @@
+"""Count the follicles in every image of a study. No label of the study is used."""
+
+import numpy as np
+import pandas as pd
+
+from pcos_utils.config import COUNT, Study
+from pcos_utils.data import images, manifest
+from pcos_utils.files import cached, code, sha256, write_csv
+from pcos_utils.follicles import counting, kept, network
+
+
+def run(study: Study) -> pd.DataFrame:
+    """Return one row per used image and network: path, source, label, network and ``counting.COLUMNS``.
+
+    The table is read if the same networks have counted the same images before. Raises StudyError if an image has
+    changed or weights cannot be used.
+    """
+    sources = study.report_dir / "sources.csv"
+    table = manifest.read(sources)
+    used = table[table.used == "yes"].reset_index(drop=True)
+    manifest.need_unchanged(used.rename(columns={"path": "file"}), study.image_dir)
+    files, folder = kept.networks(study), study.runs_dir / COUNT
+    modules = ("data/images.py", *(f"follicles/{name}.py" for name in ("counting", "counts", "network")))
+    settings = {
+        "networks": {f"{path.parent.name}/{path.name}": sha256(path) for path in files},
+        **counting.SETTINGS,
+        "images": used.sha256.tolist(),
+        "paths": used.path.tolist(),
+        "sources": used.source.tolist(),
+        "labels": used.label.tolist(),
+        "plan_sha256": sha256(study.plan_path),
+        "code_sha256": code(*modules),
+    }
+
+    def make() -> dict:
+        """Count, write counts.csv and return what the record keeps of the study."""
+        grey = np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
+        parts = []
+        for path in files:
+            counted = network.measure_all(network.load(path), grey)
+            parts.append(used[["path", "source", "label"]].assign(network=path.parent.name).join(counted))
+        write_csv(folder / "counts.csv", pd.concat(parts, ignore_index=True))
+        return study.recorded() | {"taught": kept.taught(files), "sources_sha256": sha256(sources)}
+
+    cached(folder, settings, make)
+    return pd.read_csv(folder / "counts.csv")

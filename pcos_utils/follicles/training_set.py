@@ -1,0 +1,80 @@
+"""Make phantoms by the thousand for training, with images and masks at the network's size, many to a file."""
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pcos_utils.data.images import shrink
+from pcos_utils.files import appearing, code
+from pcos_utils.phantom import simulator
+from pcos_utils.phantom.effects import Effects
+
+# The modules whose code decides the phantoms of a file.
+CODE = ("data/images.py", "follicles/training_set.py", "phantom/anatomy.py", "phantom/display.py", "phantom/effects.py",
+        "phantom/scene.py", "phantom/simulator.py", "phantom/ultrasound.py")  # fmt: skip
+SHARD = 250  # phantoms in a file
+FIRST_SEED = 1_000_000_000  # far above those of `simulator.generate`, so that no phantom both trains and tests
+TRUTH = ("label", "FNPO", "FNPS", "dominant", "volume", "seed")
+
+
+def shards(
+    folder: Path, per_class: int, seed: int = 0, effects: Effects | None = None, workers: int | None = None
+) -> list[Path]:
+    """Make ``per_class`` phantoms of each label, and return their files in order, for ``load``.
+
+    Files that already exist are kept, so an interrupted call can go on. A smaller set is the start of a larger set of
+    the same ``seed``, apart from its last file. ``workers`` (all cores if None) changes the speed and no byte. Raises
+    ValueError if ``per_class`` is out of range.
+    """
+    if not 0 < per_class < 500_000:
+        raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
+    folder, effects = Path(folder), effects or Effects()
+    first, last = FIRST_SEED + seed * 1_000_000, FIRST_SEED + seed * 1_000_000 + 2 * per_class
+    starts = range(first, last, SHARD)
+    paths = [folder / f"{effects.name}-s{seed}-{number:04d}.npz" for number in range(len(starts))]
+    jobs = [(path, start, min(start + SHARD, last), effects) for path, start in zip(paths, starts, strict=True)]
+    jobs = [job for job in jobs if _settings_in(job[0]) != _settings(*job[1:])]
+    if jobs:
+        fresh = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
+        with ProcessPoolExecutor(workers, fresh, cv2.setNumThreads, (1,)) as pool:
+            list(pool.map(make_shard, *zip(*jobs, strict=True)))
+    return paths
+
+
+def make_shard(path: Path, start: int, stop: int, effects: Effects) -> None:
+    """Write the phantoms of the seeds from ``start`` to ``stop`` (excluded) to one file, which appears whole."""
+    phantoms = [simulator.simulate(seed, seed % 2, effects=effects) for seed in range(start, stop)]
+    maps = {"images": np.stack([shrink(phantom.image, cv2.INTER_AREA) for phantom in phantoms])}
+    for name in ("follicles", "cores", "ovary"):
+        maps[name] = np.stack([shrink(getattr(phantom, name), cv2.INTER_NEAREST) for phantom in phantoms])
+    truth = {name: np.array([phantom.truth[name] for phantom in phantoms]) for name in TRUTH}
+    with appearing(path) as temporary:
+        np.savez_compressed(temporary, settings=_settings(start, stop, effects), **maps, **truth)
+
+
+def load(paths: list[Path]) -> dict[str, np.ndarray]:
+    """Load images, follicles, cores and ovary, uint8 (n, 128, 192), and the columns of the truth, (n,)."""
+    names, parts = ("images", "follicles", "cores", "ovary", *TRUTH), []
+    for path in paths:
+        with np.load(path) as shard:
+            parts.append({name: shard[name] for name in names})
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _settings(start: int, stop: int, effects: Effects) -> str:
+    facts = {"version": simulator.VERSION, "code_sha256": code(*CODE), "start": start, "stop": stop}
+    return json.dumps(facts | {"effects": asdict(effects)})
+
+
+def _settings_in(path: Path) -> str | None:
+    """Return the settings of a file, or None if there is no readable file."""
+    try:
+        with np.load(path) as shard:
+            return str(shard["settings"])
+    except Exception:  # a damaged zip raises many types
+        return None

@@ -1,0 +1,1 @@
+"""Simulate B-mode images of ovaries whose follicles are known."""

@@ -1,0 +1,128 @@
+"""Simulate ovaries whose truth is known: anatomy in three dimensions, seen in one ultrasound section.
+
+The label follows the 2023 rule on the whole ovary but the frame shows one section, so not even a perfect method
+can recover it: the count of follicles in the section has an AUC of .89. Phantoms serve to check methods, never
+for clinical numbers.
+"""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from pcos_utils.phantom import scene, ultrasound
+from pcos_utils.phantom.anatomy import draw_ovary, section
+from pcos_utils.phantom.display import Screen, display, draw_marks
+from pcos_utils.phantom.effects import Effects
+
+VERSION = "3"  # raise it whenever a seed gives other bytes
+VISIBLE_PIXELS = 60  # least area of a follicle that counts in a frame, about 1.2 mm across
+THIN = 0.02e-3  # m, a slice too thin for partial volume
+FOLDERS = ("normal", "pcom")  # by label
+
+
+class Phantom(NamedTuple):
+    """One source: its image and masks, all uint8 (200, 300), and the truth about it."""
+
+    image: np.ndarray
+    follicles: np.ndarray  # numbered, 0 is none
+    cores: np.ndarray  # inner parts of the follicles, which do not touch, with the same numbers
+    ovary: np.ndarray  # 0 or 1
+    truth: dict
+
+
+def simulate(seed: int, label: int, speckle: int | None = None, effects: Effects | None = None) -> Phantom:
+    """Simulate one phantom of the label, 0 normal or 1 polycystic. Equal arguments give equal bytes.
+
+    Another ``speckle`` gives a twin: the same scene with other speckle and camera noise. Truth: FNPO (follicles of 2 to
+    9 mm in the ovary), FNPS (follicles visible in the frame, with a dominant one), dominant (diameter in mm of a
+    follicle above 9 mm, else 0), volume in mL, f0 in MHz.
+    """
+    effects = effects or Effects()
+    # Each part has its own stream, so that a change to one part leaves what the others draw.
+    streams = np.random.default_rng(seed).spawn(8)
+    for_ovary, for_scanner, for_look, for_tissue, for_distractors, for_marks, for_speckle, for_grain = streams
+    if speckle is not None:
+        for_speckle, for_grain = np.random.default_rng([seed, speckle]).spawn(2)
+    ovary = draw_ovary(for_ovary, label, effects)
+    window = ultrasound.Window.draw(for_scanner, *ovary.centre, length=2 * ovary.semi_axes[0])
+    beam, screen = ultrasound.Beam.draw(for_scanner, window.scale), Screen.draw(for_look)
+    if not effects.randomisation:
+        pulse = dict(axial_sigma=0.6 * window.scale, lateral_fwhm=2.5 * window.scale)
+        beam, screen = ultrasound.Beam(beam.frequency, thickness=beam.thickness, **pulse), Screen()
+    if not effects.partial_volume:
+        beam = replace(beam, thickness=THIN)
+    grid = ultrasound.Grid.covering(window, beam, top=ovary.centre[1] - ovary.semi_axes[0])
+    power = scene.tissue(ovary, grid.halved, window.scale, for_tissue)
+    cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
+    fluid, tissue = ultrasound.FLUID_ATTENUATION, ultrasound.TISSUE_ATTENUATION
+    attenuation, marks = tissue + cut.share * (fluid - tissue), None
+    if effects.distractors:
+        power += scene.distractors(ovary, grid.halved, window.scale, for_distractors)
+        attenuation += scene.shadows(grid, for_distractors)
+        marks = draw_marks(for_marks)
+    power = cv2.resize(power, grid.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    echo = scene.with_follicles(power, cut, for_tissue)
+    amplitude = ultrasound.envelope(echo, attenuation, grid, beam, for_speckle)
+    image = display(ultrasound.scan_convert(amplitude, grid, window), screen, for_grain, marks)
+    u, v = ovary.along_axes(*window.positions)
+    _, _, owner, core = section(u, v, ovary, beam.thickness)
+    seen = (np.bincount(owner.ravel(), minlength=256) >= VISIBLE_PIXELS) & (np.arange(256) > 0)
+    follicles = (np.cumsum(seen) * seen).astype(np.uint8)[owner]  # numbers without gaps
+    truth = {"source": f"phantom_{seed:05d}", "label": label, "FNPO": ovary.count, "FNPS": int(seen.sum())}
+    truth |= {"dominant": ovary.dominant, "volume": ovary.volume, "f0": round(beam.frequency, 3), "seed": seed}
+    return Phantom(image, follicles, follicles * core, (ovary.reach(u, v) < 1).astype(np.uint8), truth)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def simulate_into(folder: Path, seed: int, label: int) -> dict:
+    """Write the image and mask of one phantom, and return its row of the truth table."""
+    phantom = simulate(seed, label)
+    name = phantom.truth["source"] + ".png"
+    row = {"image": f"{FOLDERS[label]}/{name}", "mask": f"masks/{name}", **phantom.truth, "version": VERSION}
+    write(folder / row["image"], cv2.imencode(".png", phantom.image)[1].tobytes())
+    write(folder / row["mask"], cv2.imencode(".png", phantom.follicles)[1].tobytes())
+    return row
+
+
+def generate(folder: Path, per_class: int, seed: int = 0, workers: int | None = None, progress: bool = True):
+    """Write ``per_class`` phantoms of each label to ``folder``, and return truth.csv as a data frame, one row a source.
+
+    A folder that already holds just these phantoms is left alone; other phantoms in it are replaced. A smaller set is
+    the start of a larger set of the same ``seed``. ``workers`` (all cores if None) changes the speed and no byte.
+    Raises ValueError if ``per_class`` is out of range.
+    """
+    import pandas as pd  # both are imported here, because every worker loads this module and needs neither
+
+    from pcos_utils.progress import bar
+
+    if not 0 < per_class < 500_000:
+        raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
+    folder, truth, labels = Path(folder), Path(folder) / "truth.csv", [0, 1] * per_class
+    seeds = [seed * 1_000_000 + number for number in range(1, len(labels) + 1)]
+    if truth.exists():
+        table = pd.read_csv(truth, dtype={"version": str})
+        whole = all((folder / name).exists() for name in [*table["image"], *table["mask"]])
+        if whole and table["seed"].tolist() == seeds and set(table["version"]) == {VERSION}:
+            return table
+        truth.unlink()  # first, so that it never vouches for a half-replaced folder
+    for name in (*FOLDERS, "masks"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for old in (folder / name).glob("phantom_*.png*"):
+            old.unlink()
+    spawn = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
+    with ProcessPoolExecutor(workers, spawn, cv2.setNumThreads, (1,)) as pool:
+        jobs = pool.map(simulate_into, [folder] * len(seeds), seeds, labels, chunksize=4)
+        table = pd.DataFrame(bar(jobs, "phantoms", total=len(labels), hidden=not progress))
+    write(truth, table.to_csv(index=False).encode())
+    return table

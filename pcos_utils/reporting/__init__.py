@@ -1,0 +1,1 @@
+"""From numbers to words, figures and a report."""

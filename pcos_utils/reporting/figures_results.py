@@ -1,0 +1,235 @@
+"""Plot results: each function takes data and ``ax``, with keyword-only options, and returns the axes."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from pcos_utils.config import CLASS_NAMES
+from pcos_utils.evaluation import auc, intervals
+from pcos_utils.evaluation.tables import main_rows
+from pcos_utils.reporting.names import MODEL_COLOURS, MODEL_NAMES, TITLES, colour_of, group_of
+from pcos_utils.reporting.text import ends, number, p_value
+
+VERDICTS = {"better": "#0072B2", "worse": "#D55E00", "not shown": "0.45"}
+GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+GRID = np.linspace(0.01, 0.6, 60)  # thresholds of probability; above .6 nobody would still hesitate
+BAND = 500  # resamples behind a shaded band, which is read by eye
+BINS = 5
+
+
+def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
+    """Plot the loss of each run over its epochs, on training and on selection sources, and mark the kept epoch.
+
+    Columns: those of history.csv, and ``run``.
+    """
+    labels = ["training", "selection", "kept epoch"]
+    for _, run in histories.groupby("run", sort=True):
+        chosen = run[run.chosen]
+        ax.plot(run.epoch, run.train_loss, color="0.6", lw=1, label=labels[0])
+        ax.plot(run.epoch, run.selection_loss, color="#0072B2", lw=1.5, label=labels[1])
+        ax.plot(chosen.epoch, chosen.selection_loss, "o", color="#D55E00", ms=7, label=labels[2])
+        labels = [None] * 3  # one entry each in the legend
+    ax.axhline(np.log(2), color="k", ls=":", lw=1, label="a coin's loss, ln 2")
+    ax.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(fontsize="small", frameon=True)
+    return ax
+
+
+def forest(rows: pd.DataFrame, *, ax: plt.Axes, chance: float = 0.5, xlabel: str = "AUC over sources") -> plt.Axes:
+    """Plot one line per row: value and interval, drawn and in words. Columns: name, value, low, high, sources.
+
+    A column ``group``, where there is one, colours the rows and heads their legend. A row without an interval shows its
+    value alone, as an open circle. Where all rows rest on as many sources, the axis says so once.
+    """
+    apart = rows.sources.nunique() > 1
+    groups = rows.group if "group" in rows else pd.Series("", rows.index)
+    palette = dict(zip(groups.unique(), GROUP_COLOURS, strict=False)) if "group" in rows else {"": "0.3"}
+    for height, (row, group) in enumerate(zip(rows.itertuples(), groups, strict=True)):
+        _line(ax, height, row.value, row.low, row.high, palette[group])
+        words = ends(row.low, row.high) if np.isfinite(row.low) else "[no interval]"
+        text = f"{number(row.value)} {words}" + (f"  n = {row.sources}" if apart else "")
+        ax.text(1.02, height, text, transform=ax.get_yaxis_transform(), va="center", fontsize="small")
+    ax.axvline(chance, color="k", ls=":", lw=1.2)
+    ax.set_yticks(range(len(rows)), rows.name)
+    ax.set(xlabel=xlabel if apart else f"{xlabel}, n = {rows.sources.iloc[0]}", xlim=(0, 1))
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.grid(axis="y", visible=False)
+    if len(palette) > 1:
+        marks = [
+            Line2D([], [], color=colour, marker="o", ls="", mew=1.5, label=group) for group, colour in palette.items()
+        ]
+        ax.legend(
+            handles=marks, fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(marks)
+        )
+    return ax
+
+
+def _line(ax: plt.Axes, height: float, value: float, low: float, high: float, colour: str) -> None:
+    """Draw an interval and its value; the value alone, as an open circle, where there is no interval."""
+    known = np.isfinite(low)
+    if known:
+        ax.plot([low, high], [height] * 2, color=colour, lw=2)
+    ax.plot(value, height, "o", color=colour, mfc=colour if known else "white", mew=1.5)
+
+
+def methods(metrics: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
+    """Plot the AUC of every method under grouped folds with its interval. ``metrics``: of ``tables.evaluate``."""
+    rows = main_rows(metrics)
+    return forest(rows.assign(name=rows.model.map(TITLES), group=rows.model.map(group_of)), ax=ax)
+
+
+def differences(rows: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
+    """Plot one line per planned pair: the paired difference with its interval, its verdict and its corrected p.
+
+    ``rows``: of ``comparison.table``.
+    """
+    ax.axvline(0, color="k", ls=":", lw=1.2)
+    for height, row in enumerate(rows.itertuples()):
+        colour = VERDICTS[row.verdict]
+        _line(ax, height, row.difference, row.low, row.high, colour)
+        words = f"{row.verdict}, p {p_value(row.p_holm)}"
+        ax.text(1.02, height, words, transform=ax.get_yaxis_transform(), va="center", fontsize="small", color=colour)
+    ax.set_yticks(range(len(rows)), rows["first"].map(TITLES) + "\nminus " + rows["second"].map(TITLES))
+    far = 1.1 * max(rows[["low", "high", "difference"]].abs().max().max() if len(rows) else 0, 0.1)
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    ax.set(xlabel="difference of AUC; p after Holm", xlim=(-far, far), ylim=(len(rows) - 0.4, -0.6))
+    ax.grid(axis="y", visible=False)
+    return ax
+
+
+def roc_curves(judged: dict[str, pd.DataFrame], *, ax: plt.Axes) -> plt.Axes:
+    """Plot the ROC curve of each method with its 95 % band over sources; the area under it is its AUC within folds.
+
+    ``judged``: of ``tables.judge``.
+    """
+    grid = np.linspace(0, 1, 101)
+    for name, table in judged.items():
+        label = table.groupby("source", sort=True).label.max().to_numpy()
+        weights = np.vstack([np.ones(len(label)), intervals.resample(label, BAND)])
+        curves = auc.roc(table, weights, grid)
+        ax.plot(grid, curves[0], color=colour_of(name), lw=2, label=TITLES[name])
+        ax.fill_between(grid, *_band(curves[1:]), color=colour_of(name), alpha=0.12, lw=0)
+    ax.plot(grid, grid, color="k", ls=":", lw=1.2, label="chance")
+    ax.set(xlabel="false positive rate", ylabel="recall (true positive rate)", xlim=(0, 1), ylim=(0, 1.02))
+    ax.set_aspect("equal")
+    ax.legend(fontsize="small", frameon=True, loc="lower right")
+    return ax
+
+
+def _band(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    tail = (1 - intervals.LEVEL) / 2
+    return tuple(np.nanquantile(draws, [tail, 1 - tail], axis=0))
+
+
+def confusion_matrix(answers: pd.DataFrame, *, title: str, ax: plt.Axes) -> plt.Axes:
+    """Plot how many sources of each class are called what; where several networks decide, their mean.
+
+    ``answers``: label and ``called``, the share of the networks that call the source polycystic, one row a source.
+    """
+    called = answers.called.astype(float)
+    counts = pd.DataFrame({"normal": 1 - called, "polycystic": called}).groupby(answers.label).sum()
+    counts = counts.rename(index=CLASS_NAMES)
+    whole = np.allclose(counts, counts.round())
+    sns.heatmap(counts, annot=True, fmt=".0f" if whole else ".1f", cmap="Blues", vmin=0, cbar=False, square=True, ax=ax)
+    ax.set(xlabel="called", ylabel="true", title=f"{title}\n(n = {len(answers)} sources)")
+    return ax
+
+
+def error_map(answers: pd.DataFrame, *, axes: np.ndarray) -> np.ndarray:
+    """Plot a row a method and a column a source, the darker the more of the method's networks are wrong.
+
+    ``answers``: model, source, label, called. ``axes``: one panel for polycystic sources, one for normal ones.
+    """
+    for ax, (label, words) in zip(axes.flat, ((1, "missed"), (0, "called polycystic")), strict=True):
+        rows = answers[answers.label == label]
+        rows = rows.assign(wrong=(rows.called - label).abs())
+        wide = rows.pivot(index="model", columns="source", values="wrong").loc[rows.model.unique()]
+        wide = wide[wide.sum().sort_values(ascending=False, kind="stable").index]
+        ax.pcolormesh(wide.to_numpy(float)[::-1], cmap="Greys", vmin=0, vmax=1.3, edgecolors="0.85", lw=0.3)
+        names = [f"{MODEL_NAMES[name]} ({count:.3g})" for name, count in wide.sum(axis=1).items()]
+        ax.set_yticks(np.arange(len(names)) + 0.5, names[::-1])
+        ax.set_xlabel(f"{wide.shape[1]} {CLASS_NAMES[label]} sources, the most often wrong first")
+        ax.set_title(f"{words} (dark)", fontsize="medium")
+        ax.grid(visible=False)
+        ax.set_xticks([])
+    return axes
+
+
+def reliability(judged: pd.DataFrame, *, ax: plt.Axes, title: str) -> plt.Axes:
+    """Plot the observed share of polycystic sources over the probability, in bins of equal count within each fold.
+
+    ``judged``: of ``calibration.judge``. A source counts once, however often it was judged; intervals are exact.
+    """
+    group = auc.networks(judged)
+    order = judged.groupby(group).probability.rank(method="first") - 1
+    size = judged.groupby(group).probability.transform("size")
+    table = judged.assign(
+        bin=(BINS * order // size).astype(int), weight=1 / judged.groupby("source").source.transform("size")
+    )
+    ax.plot([0, 1], [0, 1], color="k", ls=":", lw=1.2, label="perfectly calibrated")
+    for place, rows in table.groupby("bin"):
+        n, hits = rows.weight.sum(), (rows.weight * rows.label).sum()
+        middle, share = np.average(rows.probability, weights=rows.weight), hits / n
+        low, high = intervals.exact(hits, n)
+        words = f"{BINS} bins of about {n:.0f} sources, 95 % exact" if place == 0 else None
+        bars = [[max(share - low, 0)], [max(high - share, 0)]]
+        ax.errorbar(middle, share, bars, fmt="o", color="#D55E00", capsize=3, label=words)
+    ax.set(xlabel="probability of polycystic", ylabel="share polycystic", xlim=(0, 1), ylim=(0, 1), title=title)
+    ax.set_aspect("equal")
+    ax.legend(fontsize="small", frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    return ax
+
+
+def decision_curve(judged: dict[str, pd.DataFrame], *, ax: plt.Axes) -> plt.Axes:
+    """Plot the net benefit over the threshold, with bands over sources, beside calling all and calling none.
+
+    ``judged``: of the methods that beat chance. Vickers and Elkin 2006; a source's mean over all that judged it.
+    """
+    for name, table in judged.items():
+        gain = np.where(table.label.to_numpy()[:, None] == 1, 1.0, -GRID / (1 - GRID))
+        gain *= table.probability.to_numpy()[:, None] >= GRID
+        each = pd.DataFrame(gain).groupby(table.source.to_numpy()).mean()
+        label = table.groupby("source", sort=True).label.max().to_numpy()
+        weights = intervals.resample(label, BAND)
+        ax.fill_between(GRID, *_band(weights @ each.to_numpy() / len(label)), color=colour_of(name), alpha=0.12, lw=0)
+        ax.plot(GRID, each.mean(), color=colour_of(name), lw=2, label=TITLES[name])
+    share = label.mean()
+    ax.plot(GRID, share - (1 - share) * GRID / (1 - GRID), color="k", ls="--", lw=1.2, label="call all polycystic")
+    ax.axhline(0, color="k", ls=":", lw=1.2, label="call none")
+    ax.set(xlabel="threshold of probability", ylabel="net benefit per source", xlim=(0, GRID.max()))
+    ax.set_ylim(-0.35 * share, 1.25 * share)
+    ax.set_title(f"n = {len(label)} sources, {share:.0%} polycystic", fontsize="medium")
+    ax.legend(fontsize="small", frameon=True, loc="best")
+    return ax
+
+
+def published(table: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
+    """Plot each network's published value with two intervals: thick, copies counted as pictures; thin, frames counted.
+
+    ``table`` as of ``evaluation.published.intervals``. Where the frames' answers were not published, the thin interval
+    is that of the images' worth at a correlation of .9.
+    """
+    rows = table[table.metric == metric]
+    models = rows.model.unique()
+    for place, model in enumerate(models):
+        colour, ways = MODEL_COLOURS[model], rows[rows.model == model].set_index("way")
+        honest = "frames" if "frames" in ways.index else ways.index[-1]
+        for way, lift, width in (("naive", -0.17, 7), (honest, 0.17, 2.5)):
+            row = ways.loc[way]
+            ax.plot([row.low, row.high], [place + lift] * 2, color=colour, lw=width, solid_capstyle="butt")
+            ax.plot(row.value, place + lift, "o", color=colour, mfc="white", mew=2, ms=8)
+            count = {"naive": f"{row.n:.0f} images", "frames": f"{row.n:.0f} frames"}.get(way, f"worth {row.n:.1f}")
+            ax.text(
+                1.03, place + lift, f"{count}: {ends(row.low, row.high)}", va="center", fontsize="small", color="0.2"
+            )
+    ax.axvline(0.5, color="0.25", ls=":", lw=1.3)
+    ax.text(0.5, 0.02, " a coin", transform=ax.get_xaxis_transform(), va="bottom", fontsize="small", color="0.25")
+    ax.set_yticks(range(len(models)), [MODEL_NAMES[model] for model in models])
+    ax.set(xlim=(0, 1), ylim=(len(models) - 0.5, -0.6), xlabel=f"published {metric}")
+    ax.set_title("95 % interval when every copy counts as a picture (thick),\nand when each frame counts once (thin)")
+    ax.grid(axis="y", visible=False)
+    return ax

@@ -1,0 +1,158 @@
+"""The README's blocks of results, made from committed tables, and the committed notebooks with the demo's outputs."""
+
+import base64
+import io
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from PIL import Image
+
+from pcos_utils.config import COUNT, MODELS, ROOT
+from pcos_utils.evaluation import comparison, plan
+from pcos_utils.evaluation.tables import main_rows
+from pcos_utils.files import write_text
+from pcos_utils.reporting import sentences_results as sentences
+from pcos_utils.reporting.names import TITLES
+from pcos_utils.reporting.text import ends, interval, listed, markdown, number
+
+PAGES = (ROOT / "README.md", ROOT / "reports" / "README.md", ROOT / "studies" / "README.md")
+LARGE = 200_000  # bytes of a picture that is stored smaller
+
+
+def reports() -> dict[str, Path]:
+    """Return the folder of each report that the README quotes: the demo's, and that of real frames where it is."""
+    real = sorted(path.parent for path in (ROOT / "reports").glob("local-*-full/plan.json"))
+    return {"answer": ROOT / "reports" / "phantom-demo"} | ({"real": real[0]} if real else {})
+
+
+def block(folder: Path) -> str:
+    """Return what the README says of a study. ``folder``: its report's."""
+    metrics, compared = (pd.read_csv(folder / "tables" / f"{name}.csv") for name in ("metrics", "comparisons"))
+    parts = [answer(folder), sentences.compared(compared), sentences.acquisition(metrics), sentences.first_plan(folder)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def findings() -> str:
+    """Return what was found, a line each, from the committed tables."""
+    folders = reports()
+    published = pd.read_csv(folders["answer"] / "tables" / "published.csv")
+    recall = published[(published.metric == "recall") & (published.model == "densenet121d")].set_index("way")
+    audited = json.loads((ROOT / "studies" / "audit_public.json").read_text(encoding="utf-8"))
+    copied = audited["dataset-a"]["summary"]
+    auc = main_rows(pd.read_csv(folders["real"] / "tables" / "metrics.csv")).set_index("model")
+    count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
+    better = [TITLES[name] for name in networks.index[networks.verdict == comparison.BETTER]]
+    beat = "No network is shown to beat a coin"
+    if better:
+        beat = f"{listed(better)} {'beats' if len(better) == 1 else 'beat'} a coin among the networks"
+    each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
+    lines = [
+        f"**252 published test images are 16 frames.** The best published recall, {number(recall.value['naive'])}, "
+        f"seems known to within {ends(recall.low['naive'], recall.high['naive'])} if every copy counts. The polycystic "
+        f"ones show four frames, and with those the interval is "
+        f"{ends(recall.low['n_eff 0.5'], recall.high['n_eff 0.5'])}.",
+        f"**{copied['readable images']:,} images are {copied['source pictures']} pictures.** In the public set on "
+        f"which 99 % is claimed, all {copied['source pictures']} stand in the train folder and in the test folder.",
+        f"**A count of follicles ranks real frames {number(count.value)} {ends(count.low, count.high)}** "
+        f"({count.sources} sources, {count.polycystic} polycystic). Only phantoms taught it; the label that it agrees "
+        "with is itself a judgement of follicles.",
+        f"**{beat}** when trained on those frames: {each}.",
+        f"**Brightness, its spread and the border rank them {number(grey.value)} {ends(grey.low, grey.high)}** without "
+        f"a follicle ({grey.verdict}): a ranking may rest on how a class was acquired.",
+    ]
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def answer(folder: Path) -> str:
+    """Return the answer as a Markdown table: a row a method, what taught it, AUC and decisions with interval and n."""
+    planned = json.loads((folder / "plan.json").read_text())
+    settings, metrics = planned["settings"], pd.read_csv(folder / "tables" / "metrics.csv")
+    columns = ["taught with", "AUC", "recall", "specificity", "against chance"]
+    table, methods = sentences.overview(metrics)[columns], [TITLES[name] for name in (*MODELS, COUNT, plan.REFERENCE)]
+    rows = [[name, *table.loc[name]] for name in methods if name in table.index]
+    text = markdown(["method", "taught with", "AUC", "recall", "specificity", "verdict"], rows)
+    first = main_rows(metrics).iloc[0]
+    kind = "synthetic phantoms" if planned["study"].startswith("phantom") else planned["study"]
+    repeated = f", repeated {settings['repeats']} times" if settings["repeats"] > 1 else ""
+    note = (
+        f"*The {settings['preset']} study on {kind}: {first.sources} held-out sources, {first.polycystic} of them "
+        f"polycystic, {settings['folds']} grouped folds{repeated}; 95 % intervals over sources. AUC: the chance that a "
+        "polycystic source scores above a normal one that the same network tested, or, for a count, above any normal "
+        "one; .50 is a coin. Recall and specificity: at a threshold that the training part of each fold fixed "
+        "beforehand, the mean over networks. Verdict: p one-sided, at most .025, and the "
+        "interval leaves out .50 under each of 50 resampling seeds.*"
+    )
+    if planned["supersedes"]:
+        note += " *The plan was changed after results were there: read them as explored, not as planned.*"
+    return f"{text}\n\n{note}"
+
+
+def with_block(text: str, block: str, name: str) -> str:
+    """Return a page's text with another block between the two marks of a name; the marks stay."""
+    marks = rf"(<!-- {name}:.*?-->\n).*?(\n<!-- /{name} -->)"
+    return re.sub(marks, lambda match: match[1] + block + match[2], text, flags=re.DOTALL)
+
+
+def write_block(name: str, block: str) -> None:
+    """Put a block between its marks, on the page that has them."""
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        if f"<!-- {name}:" in text:
+            write_text(page, with_block(text, block, name))
+
+
+def refresh_all(executed: Path) -> None:
+    """Give the committed notebooks the outputs of the demo's executed ones, and the README its answers."""
+    for path in sorted(executed.glob("[0-9]*.ipynb")):
+        if not path.stem.endswith(".failed"):
+            refresh(path, ROOT / "notebooks" / path.name)
+    for name, folder in reports().items():
+        write_block(name, block(folder))
+    write_block("findings", findings())
+
+
+def refresh(executed: Path, notebook: Path) -> None:
+    """Write the committed notebook with the outputs of an executed one, and nothing of the machine that ran it."""
+    node = nbformat.read(executed, as_version=4)
+    node.cells = [cell for cell in node.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+    node.metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    count = 0
+    for place, cell in enumerate(node.cells):
+        cell.id = f"cell-{place:02d}"
+        cell.metadata = {"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {}
+        if cell.cell_type == "code":
+            count += 1
+            cell.execution_count = count
+            for output in cell.outputs:
+                if output.output_type == "execute_result":
+                    output.execution_count = count
+                if "image/png" in output.get("data", {}):
+                    picture = base64.b64decode(output.data["image/png"])
+                    output.data["image/png"] = base64.b64encode(lean(picture)).decode()
+    write_text(notebook, nbformat.writes(node) + "\n")
+
+
+def lean(picture: bytes) -> bytes:
+    """Return a PNG with at most 256 colours, or the picture itself where that is smaller.
+
+    A sheet of speckle stays large all the same: it is stored at two thirds of its size in 64 colours, so that the
+    notebooks together stay small enough for a repository.
+    """
+    with Image.open(io.BytesIO(picture)) as image:
+        plain = image.convert("RGB")
+    small = min(_png(plain, 256), picture, key=len)
+    if len(small) <= LARGE:
+        return small
+    return _png(plain.resize([round(0.65 * side) for side in plain.size], Image.Resampling.LANCZOS), 64)
+
+
+def _png(image: Image.Image, colours: int) -> bytes:
+    stored = io.BytesIO()
+    image.quantize(colours).save(stored, "PNG", optimize=True)
+    return stored.getvalue()

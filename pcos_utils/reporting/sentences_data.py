@@ -1,0 +1,179 @@
+"""Sentences of notebooks 1 and 2 and of `pcos audit`, in their order. Every number comes from a table."""
+
+import numpy as np
+import pandas as pd
+
+from pcos_utils.audit import summary
+from pcos_utils.audit.summary import BOTH_LABELS, COPIED_SOURCES, CROSSING, NEW_SOURCES, SOURCES
+from pcos_utils.config import CLASS_NAMES, Study
+from pcos_utils.data.datasets import facts
+from pcos_utils.data.splits import FEWEST_SOURCES
+from pcos_utils.evaluation import auc
+from pcos_utils.evaluation.intervals import resample
+from pcos_utils.reporting.text import ends, interval, many, number, percent
+
+
+def files(table: pd.DataFrame, differ: list[str], published: int | None, outside: int) -> str:
+    """Return how many files there are, how many can be read, and whether their number is the published one."""
+    counts = "; ".join(differ) if differ else "as published" if published else "no count was published"
+    return (
+        f"**{many(len(table), 'file')} in class folders, {int((table.status == 'ok').sum()):,} readable.** Counts: "
+        f"{counts}. Files outside the class folders, which are not read: {outside:,}."
+    )
+
+
+def verdict(counted: pd.DataFrame, pairs: pd.DataFrame | None = None) -> str:
+    """Return one sentence on what the images allow, from ``summary.totals`` and, of several sets, ``between``."""
+    count = counted.set_index("fact")["count"]
+    images, plain = count["readable images"], count["images too plain to compare"]
+    parts = [f"{many(images, 'readable image shows', 'readable images show')} {many(count[SOURCES], 'picture')}"]
+    if plain:
+        are = "is" if plain == 1 else "are"
+        parts.append(f"{plain:,} of them {are} too plain to compare and may be copies unseen")
+    test = count["images in the test folder"]
+    if test and not count[NEW_SOURCES]:
+        parts.append("the test folder holds no picture that the train folder lacks, so no model can be evaluated on it")
+    elif count[CROSSING]:
+        copied = count[COPIED_SOURCES]
+        parts.append(
+            f"{copied:,} of {many(test, 'test image')} {'shows' if copied == 1 else 'show'} a picture that the train "
+            "folder holds too, so a score on the test folder is no score on new pictures"
+        )
+    elif test and count["images in the train folder"]:
+        parts.append("the train and the test folder share no picture")
+    if count[BOTH_LABELS]:
+        parts.append(f"{many(count[BOTH_LABELS], 'picture carries', 'pictures carry')} both labels")
+    for row in pairs.itertuples() if pairs is not None else []:
+        shared = "no picture" if not row.shared_sources else many(row.shared_sources, "picture")
+        parts.append(f"{row.first} and {row.second} share {shared}")
+    of_class = [count[f"{name} sources"] for name in ("polycystic", "normal")]
+    if not min(of_class) and max(of_class):
+        parts.append(f"every label is {'normal' if of_class[1] else 'polycystic'}, so nothing can be told apart")
+    elif 0 < min(of_class) < FEWEST_SOURCES:
+        parts.append(
+            f"with {many(of_class[0], 'polycystic picture')} and {many(of_class[1], 'normal picture')} even a "
+            "faultless score in the smaller class could not be told from a coin"
+        )
+    return "; ".join(parts) + "."
+
+
+def data(study: Study, counted: pd.DataFrame) -> str:
+    """Return what the images show, how many source pictures there are, and what is wrong with the files."""
+    count = counted.set_index("fact")["count"]
+    kind = "synthetic phantoms, not patients" if study.synthetic else facts(study.data_name).title
+    images = count["readable images"]
+    text = (
+        f"{many(images, 'readable image')} ({kind}) {'shows' if images == 1 else 'show'} "
+        f"{many(count[SOURCES], 'source picture')}: {count['polycystic sources']:,} polycystic and "
+        f"{count['normal sources']:,} normal."
+    )
+    if count["unreadable files"]:
+        text += f" {many(count['unreadable files'], 'file')} could not be read."
+    if count[BOTH_LABELS]:
+        text += f" {many(count[BOTH_LABELS], 'source carries', 'sources carry')} both labels."
+    if count[CROSSING]:
+        across = many(count[CROSSING], "source stands", "sources stand")
+        text += f" **{across} in the train folder and in the test folder.**"
+    return text
+
+
+def copies(sources: pd.DataFrame) -> str:
+    """Return how many images show how many source pictures, and how many independent images they are worth."""
+    counted = summary.copies(sources)
+    images, most = int(counted.images.sum()), int(counted.images.iloc[0])
+    plain = int((sources.evidence == "too plain").sum())
+    if most == 1 and plain:
+        return f"No copy was found among {many(images, 'image')}, of which {plain:,} could not be compared."
+    if images == 1:
+        return "1 image, which cannot have a copy."
+    if most == 1:
+        return f"Every one of the {len(counted):,} source pictures is there once: {many(images, 'image')}, no copy."
+    worth = summary.effective_size(sources, 0.5), summary.effective_size(sources, 1.0)
+    return (
+        f"{many(images, 'image shows', 'images show')} {many(len(counted), 'source picture')}; the most copied one is "
+        f"there {many(most, 'time')}. If copies of a picture correlate at .5, the images are worth {worth[0]:,.1f} "
+        f"independent ones; at 1, {worth[1]:,.1f}."
+    )
+
+
+def conflicts(sources: pd.DataFrame) -> str:
+    """Return which source pictures carry both labels, and how many images carry which."""
+    both = summary.conflicts(sources)
+    if both.empty:
+        return "No source picture carries both labels."
+    named = "; ".join(
+        f"`{row.source}` ({many(row.polycystic, 'image')} as polycystic, {row.normal:,} as normal)"
+        for row in both.head(5).itertuples()
+    )
+    more = f"; and {len(both) - 5:,} more" if len(both) > 5 else ""
+    return f"**{many(len(both), 'source picture carries', 'source pictures carry')} both labels**: {named}{more}."
+
+
+def frame_names(sources: pd.DataFrame) -> str:
+    """Return whether the audit agrees with what file names say about frames; empty where the names say nothing."""
+    count = summary.against_names(sources)
+    if not count.images:
+        return ""
+    text = f"File names claim {many(count.frames, 'frame')} behind {many(count.images, 'image')}. "
+    if not count.joined and not count.parted:
+        return text + "The audit, which reads pixels alone, finds the same."
+    return text + (
+        f"The audit, which reads pixels alone, finds {many(count.joined, 'picture')} under several names and "
+        f"{many(count.parted, 'name')} over several pictures."
+    )
+
+
+def samples(pixels: list[np.ndarray], labels: list[int]) -> str:
+    """Return how much of the shown pictures of each class is nearly black."""
+    dark = pd.Series([(image < 40).mean() for image in pixels]).groupby(labels)
+    normal, polycystic = (
+        f"{percent(shares.mean())} of the pixels of these {len(shares)} {CLASS_NAMES[label]} pictures"
+        for label, shares in dark
+    )
+    return f"Nearly black are {normal} and {polycystic}."
+
+
+def shortcuts(table: pd.DataFrame) -> str:
+    """Return the strongest shortcut under each split, from ``shortcuts.separation``."""
+    known, parts = table.dropna(subset=["value"]), []
+    for split, words in (("random", "images drawn at random"), ("source", "whole sources drawn")):
+        rows = known[known.split == split]
+        if rows.empty:
+            parts.append(f"with {words} nothing can be tested, because a class has a single picture")
+            continue
+        best = rows.loc[rows.value.idxmax()]
+        few = ", from so few pictures that the interval is too narrow" if best.few_sources else ""
+        parts.append(f"with {words} the best of {len(rows)} is **{best.shortcut}**, AUC {interval(best)}{few}")
+    text = (
+        f"Of what shows no single follicle, {'; '.join(parts)}. The best is picked after the fact, which flatters it."
+    )
+    nearest = known[known.shortcut == "nearest thumbnail"].set_index("split")
+    if {"random", "source"} <= set(nearest.index) and nearest.low["random"] > nearest.high["source"]:
+        text += (
+            f" A nearest neighbour among thumbnails falls from {number(nearest.value['random'])} to "
+            f"{number(nearest.value['source'])} when copies may no longer stand on both sides: that much was memory."
+        )
+    return text
+
+
+def ceiling(truth: pd.DataFrame) -> str:
+    """Return the AUC of the section's true number of follicles: what a perfect counter reaches on phantoms."""
+    medians = truth.groupby("label").FNPS.median()
+    pairs = auc.pairs(truth.assign(source=range(len(truth)), logit=truth.FNPS)[["source", "label", "logit"]])
+    perfect = auc.interval(pairs, resample(pairs.label))
+    return (
+        f"The section shows {medians[1]:.0f} follicles in the median polycystic phantom and {medians[0]:.0f} in the "
+        f"median normal one. Counting them without error gives an AUC of {number(perfect.value)} "
+        f"{ends(perfect.low, perfect.high)} on these {len(truth)} sources: what a perfect counter reaches."
+    )
+
+
+def use(table: pd.DataFrame) -> str:
+    """Return how many sources and images the study uses, and how many are left out for which reason."""
+    used = table[table.used == "yes"]
+    reasons = table.used[table.used != "yes"].value_counts()
+    left = "left out: " + ", ".join(f"{many(count, 'image')} ({reason})" for reason, count in reasons.items())
+    return (
+        f"The study uses {many(len(used), 'image')} of {many(used.source.nunique(), 'source')}; "
+        f"{left if len(reasons) else 'nothing is left out'}."
+    )

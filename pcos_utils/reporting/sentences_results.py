@@ -1,0 +1,211 @@
+"""Sentences of notebook 6, in its order, and of the README: AUC, decisions, calibration. Every number is a table's."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pcos_utils.config import CLASS_NAMES, Study
+from pcos_utils.data.splits import source_labels
+from pcos_utils.evaluation import comparison, plan
+from pcos_utils.evaluation.metrics import DECISIONS, NOT_SHOWN
+from pcos_utils.evaluation.tables import main_rows
+from pcos_utils.reporting.names import MODEL_NAMES, TITLES, group_of
+from pcos_utils.reporting.text import ends, interval, listed, many, number, p_value, percent
+
+# Human counting of follicles in one section reaches an AUC of .87, in the whole ovary .905 (Pea et al. 2024).
+SUSPICIOUS = 0.95
+FIRST_PLAN = "first_plan.csv"  # results of the analysis that was planned before the metric changed; beside the plan
+
+
+def planned(study: Study) -> str:
+    """Return whether the plan was written before the results that are shown."""
+    digest, older = plan.changed(study)
+    if older:
+        return (
+            f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as "
+            "explored, not as planned."
+        )
+    return f"The plan ({digest[:12]}) was written before anything was trained, and every result was made under it."
+
+
+def method(row: pd.Series) -> str:
+    """Return a method's verdict under grouped folds with AUC, interval, n and p. ``row``: its AUC in metrics.csv."""
+    text = (
+        f"{TITLES[row.model]} is {row.verdict}: AUC {interval(row)} on {many(row.sources, 'held-out source')}, "
+        f"{row.polycystic} of them polycystic (one-sided p {p_value(row.p)}, {row.test})"
+    )
+    if row.few_sources:
+        text += "; fewer than ten of a class, so the interval is too narrow"
+    if row.value > SUSPICIOUS:
+        text += (
+            f". **Do not believe this yet:** expert readers reach about .90 on single sections, so above "
+            f"{number(SUSPICIOUS)} look first for copies that the audit missed and for traces other than follicles"
+        )
+    return text + "."
+
+
+def methods(table: pd.DataFrame) -> str:
+    """Return a Markdown list: the sentence of each network, of the count and of the baseline that they must beat."""
+    rows = main_rows(table)
+    chosen = rows[rows.model.map(group_of).ne("baselines") | rows.model.eq(plan.REFERENCE)]
+    return "\n".join(f"- {method(row)}" for _, row in chosen.iterrows())
+
+
+def compared(table: pd.DataFrame) -> str:
+    """Return every planned comparison with its interval, its corrected p and its verdict."""
+    if table.empty:
+        return "No comparison was planned between the methods at hand."
+    words = [
+        f"{TITLES[row['first']]} minus {TITLES[row['second']]} {number(row.difference)} {ends(row.low, row.high)}, "
+        f"p {p_value(row.p_holm)}, {row.verdict}"
+        for _, row in table.iterrows()
+    ]
+    return (
+        f"Paired differences of AUC on {many(int(table.sources.max()), 'source')} (p after Holm's correction for all "
+        f"{len(table)}; a difference is shown where p is at most .05 and the interval leaves out 0 under each of "
+        f"{comparison.SEEDS} resampling seeds): {'; '.join(words)}."
+    )
+
+
+def best_baseline(table: pd.DataFrame) -> str:
+    """Return which baseline has the highest AUC, and that it was picked after all were scored."""
+    rows = main_rows(table)
+    rows = rows[rows.model.map(group_of).eq("baselines")]
+    best = rows.loc[rows.value.idxmax()]
+    return (
+        f"Of {many(len(rows), 'baseline')} {TITLES[best.model]} has the highest AUC, {interval(best)}; it was picked "
+        "after all were scored, which flatters it."
+    )
+
+
+def acquisition(table: pd.DataFrame) -> str:
+    """Return the AUC of grey levels alone; empty where they are not shown to differ between the classes."""
+    rows = main_rows(table).query("model == 'intensity'")
+    if not rows.verdict.eq(comparison.BETTER).any():
+        return ""
+    return (
+        f"Mean brightness, spread and border alone have an AUC of {interval(rows.iloc[0])}: the two classes "
+        "were acquired or displayed otherwise, and a method may have learned that."
+    )
+
+
+def counted(table: pd.DataFrame) -> str:
+    """Return how many follicles were found in each class, by source. ``table``: source, label, count."""
+    per = table.groupby("source")[["label", "count"]].mean().groupby("label")["count"]
+    text = "; ".join(
+        f"{CLASS_NAMES[int(label)]}: median {values.median():.1f}, middle half {values.quantile(0.25):.1f} to "
+        f"{values.quantile(0.75):.1f}, n = {len(values)}"
+        for label, values in per
+    )
+    return f"Follicles found in each source. {text[0].upper()}{text[1:]}."
+
+
+def ranking(table: pd.DataFrame, models: list[str]) -> str:
+    """Return which methods rank sources better than chance, and the best AUC."""
+    rows = main_rows(table).set_index("model").loc[models]
+    better = [MODEL_NAMES[model] for model, row in rows.iterrows() if row.verdict == comparison.BETTER]
+    best = rows.value.idxmax()
+    return (
+        f"Better than chance at ranking: {listed(better)}. Highest AUC: {MODEL_NAMES[best]}, "
+        f"{interval(rows.loc[best])}."
+    )
+
+
+def decided(table: pd.DataFrame, models: list[str]) -> str:
+    """Return recall and specificity of each method at the threshold fixed beforehand, beside the recall asked for."""
+    recall, specificity = (
+        main_rows(table, metric=name).set_index("model").apply(interval, axis=1) for name in ("recall", "specificity")
+    )
+    parts = [f"{MODEL_NAMES[name]} recall {recall[name]}, specificity {specificity[name]}" for name in models]
+    return f"A recall of .90 was asked for on the selection sources. On test sources: {'; '.join(parts)}."
+
+
+def shared_errors(answers: pd.DataFrame) -> str:
+    """Return how many sources every method calls wrong, and how many each calls right, by the majority of its runs."""
+    wrong = (answers.called >= 0.5) != (answers.label == 1)
+    per, count = wrong.groupby(answers.source).mean(), answers.model.nunique()
+    return (
+        f"Of {many(len(per), 'source')}, {(per == 1).sum():,} are called wrong by all of {many(count, 'method')}, and "
+        f"{(per == 0).sum()} right by all."
+    )
+
+
+def beats_chance(table: pd.DataFrame, model: str) -> bool:
+    """Return whether a method was shown to be better than chance."""
+    return main_rows(table).set_index("model").verdict[model] == comparison.BETTER
+
+
+def calibrated(table: pd.DataFrame, models: list[str]) -> str:
+    """Return slope, calibration in the large and Brier score of methods that beat chance, and why others have none."""
+    parts, withheld = [], []
+    for model in models:
+        rows = table[(table.model == model) & (table.protocol == "grouped")].set_index("metric")
+        if rows.loc["brier"].reason == NOT_SHOWN:
+            withheld.append(MODEL_NAMES[model])
+            continue
+        slope, large, brier = (interval(rows.loc[name]) for name in ("slope", "in_the_large", "brier"))
+        parts.append(
+            f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (the class share's is "
+            f"{number(rows.value['brier_of_share'])})"
+        )
+    text = f"{'. '.join(parts)}. " if parts else ""
+    if withheld:
+        text += f"Not given for {listed(withheld)}: a method that is not shown to beat chance has nothing to calibrate."
+    return text.strip()
+
+
+def power(sources: pd.DataFrame) -> str:
+    """Return which AUCs and differences so many sources can show. ``sources``: any table with source and label."""
+    label = source_labels(sources)
+    sizes = int((label == 1).sum()), int((label == 0).sum())
+    parts = [
+        f"{number(auc)} in {percent(comparison.power(auc, *sizes, trained=False))} of studies where nothing was fitted "
+        f"to labels and in {percent(comparison.power(auc, *sizes))} where a method was trained"
+        for auc in (0.7, 0.8)
+    ]
+    return (
+        f"With {sizes[0]} polycystic and {sizes[1]} normal sources a true AUC is shown to be above chance: "
+        f"{', '.join(parts)}. That an AUC of .90 is above one of .85 is shown in "
+        f"{percent(comparison.power_of_difference(0.90, 0.85, *sizes))}."
+    )
+
+
+def first_plan(folder: Path) -> str:
+    """Return the results of the analysis planned first, from FIRST_PLAN in a report's folder; "" without that file."""
+    if not (folder / FIRST_PLAN).exists():
+        return ""
+    table = pd.read_csv(folder / FIRST_PLAN)
+    alone = table[table.second.isna()].iloc[0]
+    pairs = [
+        f"over {TITLES[row.second]} {number(row.value)} {ends(row.low, row.high)}, {row.verdict}"
+        for row in table[table.second.notna()].itertuples()
+    ]
+    return (
+        f"As first planned, with scores pooled over folds: {TITLES[alone['first']]} {number(alone.value)} "
+        f"{ends(alone.low, alone.high)}; its gain {'; '.join(pairs)}. The metric was changed after that: leaving "
+        "a source out changes the share of polycystic sources from which its fold learns, so that scores pooled over "
+        "folds rank backwards even where they know nothing."
+    )
+
+
+def looked_at(table: pd.DataFrame) -> str:
+    """Return how many methods were scored on these sources, which flatters the best of them."""
+    rows = main_rows(table)
+    best = rows.loc[rows.value.idxmax()]
+    return (
+        f"{many(len(rows), 'method')} were scored on these sources; the best of them is {TITLES[best.model]}, and "
+        f"being the best of {len(rows)} flatters it."
+    )
+
+
+def overview(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the metrics under grouped folds for reading: a row a method, ``value [low, high]`` in each cell."""
+    columns = ["auc", *DECISIONS]
+    rows = table[(table.protocol == "grouped") & table.metric.isin(columns)]
+    cells = rows.assign(cell=rows.apply(interval, axis=1)).pivot(index="model", columns="metric", values="cell")
+    cells = cells.reindex(rows.model.unique())[columns].rename(columns={"auc": "AUC"})
+    first = main_rows(table).set_index("model")
+    cells.insert(0, "taught with", first.taught)
+    cells.insert(1, "sources", first.sources)
+    cells["against chance"] = [f"{row.verdict} (p {p_value(row.p)})" for row in first.itertuples()]
+    return cells.rename(index=TITLES).rename_axis(None).rename_axis(None, axis=1)

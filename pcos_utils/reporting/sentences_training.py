@@ -1,0 +1,47 @@
+"""Sentences of notebooks 3 to 5, about training. Every number comes from a table."""
+
+import numpy as np
+import pandas as pd
+
+from pcos_utils.config import Study
+from pcos_utils.reporting.text import listed, many, number, percent
+
+
+def started(study: Study, runs: pd.DataFrame) -> str:
+    """Return which weights the networks started from, with a warning where those of ImageNet were missing."""
+    starts = sorted(set(runs.start))
+    if any("unreachable" in start for start in starts):
+        return (
+            "> ⚠️ **Without ImageNet weights.** They could not be fetched, so DenseNet201 ran on frozen *random* "
+            "features. It is a control here, and says nothing of fine-tuning."
+        )
+    if study.synthetic and starts == ["imagenet"]:
+        return "DenseNet201 started from ImageNet weights; the committed demo ran without them."
+    return f"Started from: {listed(starts)}."
+
+
+def epochs(histories: pd.DataFrame, name: str) -> str:
+    """Return which epochs were kept, and in how many runs their selection loss is below a coin's."""
+    chosen = histories[histories.chosen]
+    below = int((chosen.selection_loss < np.log(2)).sum())
+    first, last = chosen.epoch.min(), chosen.epoch.max()
+    span = f"{first} to {last}" if first < last else f"{first}"
+    return (
+        f"{name}: of {many(histories.epoch.max(), 'epoch')} number {span} was kept. In {below} of "
+        f"{many(len(chosen), 'run')} the selection loss there is below a coin's .69; the lowest training loss is "
+        f"{number(histories.train_loss.min())}."
+    )
+
+
+def saliency(titles: list[str], maps: np.ndarray, name: str) -> str:
+    """Return how many of the shown decisions are right, and which share of a picture holds half of its saliency.
+
+    ``titles`` start with "true" where the decision is right; ``maps``: (n, height, width).
+    """
+    right = sum(title.startswith("true") for title in titles)
+    strongest_first = np.sort(maps.reshape(len(maps), -1), axis=1)[:, ::-1].cumsum(axis=1)
+    cover = (strongest_first < strongest_first[:, -1:] / 2).mean(axis=1)
+    return (
+        f"{name}, fold 0: {right} of these {len(titles)} decisions are right. Half of the saliency lies on "
+        f"{percent(np.median(cover))} of the median picture (a uniform map would need 50\N{NO-BREAK SPACE}%)."
+    )

@@ -1,0 +1,112 @@
+"""Write the study's tables and figures with their provenance, and show them under a notebook's cell."""
+
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import Image, Markdown, display
+
+from pcos_utils.config import ROOT, Study, StudyError
+from pcos_utils.files import appearing, csv_text, sha256, write_csv, write_json, write_text
+from pcos_utils.reporting.names import STYLE
+
+CODE = ("pcos_utils", "studies", "pyproject.toml", "requirements.lock")  # what decides the numbers
+PIXELS = "pcos_pixels"  # marks an output that shows images
+
+
+def stamp() -> pd.DataFrame:
+    """Return the versions of what computes the numbers, and the code's git commit.
+
+    The commit is marked "-dirty" where the code differs from it, and "unknown" outside a repository.
+    """
+    packages = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
+    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    try:
+        described, compared = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
+            for words in (["describe", "--always", "--abbrev=10"], ["diff", "--quiet", "HEAD", "--", *CODE])
+        )
+        commit = (described.stdout.strip() or "unknown") + ("-dirty" if compared.returncode == 1 else "")
+    except OSError:
+        commit = "unknown (no git)"
+    return pd.Series(versions | {"commit": commit}).to_frame("version")
+
+
+def use_style() -> None:
+    """Set the look of every figure of the study, and show the cells of tables whole."""
+    import seaborn as sns
+
+    sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
+    plt.rcParams.update(STYLE)
+    pd.set_option("display.max_colwidth", None)
+
+
+def say(text: str) -> None:
+    """Show the text as Markdown under the cell."""
+    display(Markdown(text))
+
+
+def show(figure: plt.Figure, study: Study, name: str, reading: str, *, pixels: bool = False) -> None:
+    """Save the figure as PNG and SVG with its reading, and show it with the reading under the cell.
+
+    ``pixels``: the figure shows images. Unless these are phantoms, it goes to the ``local`` folder, which git ignores,
+    and is left out of the report, because the images may not be redistributed.
+    """
+    folder = study.report_dir / ("local" if pixels and not study.synthetic else "figures")
+    origin = f"{study.name}, seed {study.seed}" + (", synthetic phantoms" if study.synthetic else "")
+    figure.text(0.995, -0.01, origin, ha="right", va="top", fontsize=7, color="0.45")
+    images = study.data_dir / "manifest.csv"
+    note = f"{origin}; manifest.csv {sha256(images)[:12] if images.exists() else 'not made'}"
+    picture = save(figure, folder / name, note)
+    write_json(folder / f"{name}.json", {"caption": reading, "provenance": note, "pixels": pixels})
+    # Not plt.show(): what that does depends on the backend that somebody's shell has set.
+    display(Image(picture, alt=reading.replace("*", "")), metadata={PIXELS: True} if pixels else None)
+    say(reading)
+
+
+def save(figure: plt.Figure, path: Path, note: str = "") -> bytes:
+    """Save the figure as ``path`` with the endings .png and .svg, close it, and return the PNG."""
+    for suffix, metadata in ((".png", {"Description": note}), (".svg", {"Description": note, "Date": None})):
+        with appearing(path.with_name(path.name + suffix)) as temporary:
+            figure.savefig(temporary, bbox_inches="tight", metadata=metadata)
+    plt.close(figure)
+    return path.with_name(path.name + ".png").read_bytes()
+
+
+def table_path(study: Study, name: str) -> Path:
+    """Return where a table of the study lies."""
+    return study.report_dir / "tables" / f"{name}.csv"
+
+
+def save_tables(tables: dict[str, pd.DataFrame], study: Study) -> None:
+    """Save tables as CSV in the report's folder, and the digests of the plan and of all tables in provenance.json."""
+    for name, table in tables.items():
+        write_text(table_path(study, name), as_text(table))
+    if study.plan_path.exists():
+        digests = {path.name: sha256(path) for path in sorted((study.report_dir / "tables").glob("*.csv"))}
+        provenance = {"study": study.name, "plan_sha256": sha256(study.plan_path), "tables": digests}
+        write_json(study.report_dir / "provenance.json", provenance)
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """Return a table as CSV without its column of seconds, which never repeat; numbers have six significant digits."""
+    return csv_text(table.drop(columns="seconds", errors="ignore"))
+
+
+def save_runs(runs: pd.DataFrame, study: Study, model: str) -> None:
+    """Save the runs of one network as a table, and their seconds in timings.csv beside the runs."""
+    save_tables({f"runs_{model}": runs}, study)
+    # Each network has its own file, because the three notebooks may run at the same time.
+    seconds = runs.assign(model=model)[["model", "arm", "repeat", "fold", "seconds"]]
+    write_csv(study.runs_dir / model / "timings.csv", seconds)
+
+
+def as_written(study: Study, tables: dict[str, pd.DataFrame]) -> None:
+    """Raise StudyError unless the file of each table still holds that table."""
+    for name, table in tables.items():
+        path = table_path(study, name)
+        if not path.exists() or path.read_text(encoding="utf-8") != as_text(table):
+            raise StudyError(f"{path.name} was changed after it was written; run notebook 06 again.")

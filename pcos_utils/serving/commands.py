@@ -1,0 +1,111 @@
+"""The commands predict, export and app, which cli.py registers. Each command imports its own heavy libraries."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcos_utils.config import JUDGED, Study, StudyError, study
+from pcos_utils.files import files_below
+from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
+from pcos_utils.progress import bar
+
+Images = Annotated[list[Path], typer.Argument(help="images, or folders of them")]
+Model = Annotated[Path | None, typer.Option(help="a served model's folder, instead of the demo's")]
+Json = Annotated[bool, typer.Option("--json", help="one object a line")]
+Csv = Annotated[bool, typer.Option("--csv", help="a table")]
+Out = Annotated[Path | None, typer.Option(help="the served model's folder; runs/served/<study>")]
+Source = Annotated[str | None, typer.Option(help="a network, or follicles; with --space also a served model's folder")]
+Space = Annotated[Path | None, typer.Option(help="a folder for a Hugging Face Space")]
+Port = Annotated[int, typer.Option(min=1, max=65535)]
+
+
+def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: Csv = False) -> None:
+    """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device."""
+    from pcos_utils.serving.model import FIELDS, Served
+
+    if as_json and as_csv:
+        raise StudyError("--json and --csv exclude each other; give one of them.")
+    for path in images:
+        if not path.exists():
+            raise StudyError(f"{path} does not exist; name images, or folders of them.")
+    listed = [sorted(files_below(path)) if path.is_dir() else [path] for path in images]
+    files = [path for paths in listed for path in paths if not path.name.startswith(".") or path in images]
+    if not files:
+        raise StudyError("There is no image to answer; name files, or a folder that holds some.")
+    served = Served(served_folder(model))
+    table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
+    if as_csv:
+        table.writeheader()
+    for path in bar(files, "answer", hidden=len(files) == 1 or not sys.stderr.isatty()):
+        # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
+        answer = served.answer(path, str(path).encode("utf-8", "backslashreplace").decode())
+        if as_csv:
+            table.writerow(answer.row())
+        else:
+            typer.echo(json.dumps(answer.record(), ensure_ascii=False) if as_json else answer.sentence())
+    if not (as_json or as_csv):
+        typer.echo("{caveat} Model {model}, run {run}, {data}.".format(**served.card))
+
+
+def export(
+    out: Out = None, model: Source = None, space: Space = None, preset: Preset = "demo", data: Data = "phantom",
+    labels: Labels = None, models: Models = None, seed: Seed = 0, epochs: Epochs = None, weights: Weights = "imagenet",
+    allow_cpu: AllowCpu = False,
+) -> None:  # fmt: skip
+    """Export the best or the named model of a finished study as a folder that answers without torch."""
+    if model and (Path(model) / "model.json").is_file():
+        if not space:
+            raise StudyError(f"{model} is a served model already; name --space DIR to pack it.")
+        folder = Path(model)
+    else:
+        settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+        chosen = study(preset, data, **settings)
+        if model and model not in JUDGED:
+            raise StudyError(f"MODEL={model} is unknown; use one of: {', '.join(JUDGED)}.")
+        model = model or best(chosen)
+        from pcos_utils.serving.export import export
+
+        folder = out or chosen.served_dir
+        card = export(model, chosen, folder)
+        typer.echo(f"{model}, run {card['run']}: held-out AUC {card['auc']:.2f}")
+        typer.echo(f"written to {folder}: {', '.join(sorted(card['files']))}, model.json, card.md, examples")
+    if space:
+        from pcos_utils.serving.space import pack
+
+        pack(folder, space)
+        typer.echo(f"written to {space}: app.py, requirements.txt, README.md, the model and examples")
+
+
+def best(chosen: Study) -> str:
+    """Return the model that ranks held-out sources best. Raises StudyError where the study is not evaluated."""
+    from pcos_utils.evaluation.predictions import read_table
+
+    table = read_table(chosen, "metrics").query("protocol == 'grouped' and metric == 'auc'")
+    table = table[table.model.isin(JUDGED)]
+    if table.empty:
+        raise StudyError(f"{chosen.name} has no finished model to serve; run 'make reproduce' first.")
+    return table.loc[table.value.idxmax(), "model"]
+
+
+def page(model: Model = None, port: Port = 7860) -> None:
+    """Run the web page, on this machine only, until it is stopped."""
+    folder = served_folder(model)
+    try:
+        from pcos_utils.serving import app
+    except ModuleNotFoundError as error:
+        raise StudyError(f"The page needs {error.name}; install it with: pip install 'pcos-utils[app]'.") from None
+    app.run(folder, port=port)
+
+
+def served_folder(model: Path | None) -> Path:
+    """Return the folder of the served model: the named one, or the demo's."""
+    folder = model or study().served_dir
+    if not model and not (folder / "model.json").exists():
+        raise StudyError(
+            f"There is no served model at {folder}; run 'make reproduce' and 'pcos export', or name one with --model."
+        )
+    return folder

@@ -1,0 +1,123 @@
+"""Decide whether a picture is a usable scan, with limits fitted on phantoms. torch is not imported.
+
+What is too large, too many or no upload at all is refused earlier, in uploads.py.
+
+A picture must look like the scans that the network was judged on. Phantoms alone define what is usual, without their
+labels: the distance is Mahalanobis' (1936) over ranks turned into normal scores, so that one long tail does not decide.
+"""
+
+import numpy as np
+from scipy import ndimage
+from scipy.special import ndtri
+
+LEAST_SIDE = 64  # px; a smaller picture has no speckle left to measure
+COLOURED = 24  # grey levels; a pixel whose largest and smallest channel differ by more counts as coloured
+MOST_COLOURED = 0.08  # share of coloured pixels; scanners write a few coloured captions
+FALSE_REFUSALS = 0.02  # of held-out phantoms, at most; the share reached is stated with the model
+MARGIN = 1.2  # scanners differ more than phantoms do; chosen by real frames' distances, not by their labels
+QUANTILES = 33  # of each feature, kept with the model
+BLUR_MARGIN = 0.6  # times the 0.5 % quantile of the phantoms' sharpness
+NAMES = (
+    "mean", "spread", "dark", "bright", "entropy", "flat", "speckle", "speckle_spread", "edge_density", "kurtosis",
+    "slope", "fine", "anisotropy", "row_profile", "column_profile", "smooth_share", "neighbours", "unlike_noise",
+    "ovary_area", "ovary_certainty", "ovary_off_centre", "ovary_filled", "vague_share",
+)  # fmt: skip
+
+
+def judge(pixels: np.ndarray, grey: np.ndarray, maps: np.ndarray, fitted: dict) -> tuple[str, str] | None:
+    """Return why a picture is no usable scan, as a word and a sentence, or None. ``fitted``: from ``fit``."""
+    height, width = pixels.shape[:2]
+    if min(height, width) < LEAST_SIDE:
+        return "too small", f"The picture has {width} x {height} pixels; {LEAST_SIDE} a side are needed."
+    small = pixels[:: max(1, height // 256), :: max(1, width // 256)]
+    share = (small.max(axis=2).astype(int) - small.min(axis=2) > COLOURED).mean()
+    if share > MOST_COLOURED:
+        return "not an ovarian scan", f"{100 * share:.0f} % of the picture is coloured, and B-mode scans are grey."
+    away = distance(features(grey, maps), fitted)
+    if away > fitted["limit"]:
+        how = f"(distance {away:.1f}, limit {fitted['limit']:.1f})."
+        reason = f"Its texture and layout are unlike the ovarian scans that the network was judged on {how}"
+        return "not an ovarian scan", reason
+    if sharpness(grey) < fitted["least_sharpness"]:
+        return "too blurred", "The picture is blurred: speckle and follicle walls cannot be told apart."
+    return None
+
+
+def fit(rows: np.ndarray, sharp: np.ndarray) -> dict:
+    """Return what ``judge`` needs, as plain values, from phantoms' features (n, 23) and sharpness (n,)."""
+    # Of every three pairs of both classes one tells what is usual, one sets limits, one counts refusals by mistake.
+    third = np.arange(len(rows)) // 2 % 3
+    usual, limiting, counted = (rows[third == part] for part in range(3))
+    quantiles = np.quantile(usual, np.linspace(0, 1, QUANTILES), axis=0)
+    covariance = np.cov(np.array([_normal(row, quantiles) for row in usual]).T)
+    covariance = 0.9 * covariance + 0.1 * np.diag(np.diag(covariance) + 0.05)  # shrunk: few phantoms, 23 features
+    fitted = {"quantiles": quantiles.tolist(), "precision": np.linalg.inv(covariance).tolist()}
+    limit = MARGIN * float(np.quantile([distance(row, fitted) for row in limiting], 1 - FALSE_REFUSALS))
+    least = float(BLUR_MARGIN * np.quantile(sharp[third < 2], 0.005))
+    refused = (np.array([distance(row, fitted) for row in counted]) > limit) | (sharp[third == 2] < least)
+    fitted |= {"names": list(NAMES), "limit": limit, "least_sharpness": least, "false_refusals": float(refused.mean())}
+    return fitted | {"phantoms": [len(usual), len(limiting), len(counted)]}
+
+
+def distance(row: np.ndarray, fitted: dict) -> float:
+    """Return how far features (23,) are from the usual, in units of which a usual frame has about one."""
+    score = _normal(row, np.asarray(fitted["quantiles"]))
+    return float(np.sqrt(score @ np.asarray(fitted["precision"]) @ score / len(score)))
+
+
+def _normal(row: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    # Inside the range seen: the normal score of the rank. Outside: a straight line, scaled by the outer quantiles.
+    levels = np.linspace(0, 1, len(quantiles))
+    ranks = np.array([np.interp(value, quantiles[:, i], levels) for i, value in enumerate(row)])
+    outside = np.minimum(row - quantiles[0], 0) + np.maximum(row - quantiles[-1], 0)
+    scores = ndtri(np.clip(ranks, 0.01, 0.99)) + 6 * outside / (quantiles[-2] - quantiles[1] + 1e-6)
+    return np.clip(scores, -12, 12)
+
+
+def sharpness(grey: np.ndarray) -> float:
+    """Return the mean absolute Laplacian of a frame, uint8 (128, 192), over its spread; small where it is blurred."""
+    x = grey.astype(np.float32)
+    return float(np.abs(ndimage.laplace(x)).mean() / (x.std() + 1))
+
+
+def features(grey: np.ndarray, maps: np.ndarray) -> np.ndarray:
+    """Return one number for each of NAMES, float64 (23,), of a frame uint8 (128, 192) and its maps (3, 128, 192)."""
+    x = grey.astype(np.float32) / 255
+    height, width = x.shape
+    share = np.bincount(grey.ravel() // 4, minlength=64) / grey.size
+    entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
+    flat = (np.diff(grey.astype(int), axis=1) == 0).mean()
+    values = [x.mean(), x.std(), (x < 0.06).mean(), (x > 0.8).mean(), entropy, flat]
+    # Speckle's standard deviation is proportional to its mean before the logarithm, and constant after it.
+    mean = ndimage.uniform_filter(x, 7)
+    spread = np.sqrt(np.maximum(ndimage.uniform_filter(x * x, 7) - mean * mean, 0))
+    inside = mean > 0.06
+    ratio = (spread / (mean + 0.05))[inside] if inside.any() else np.zeros(1)
+    gradient = np.hypot(ndimage.sobel(x, 0), ndimage.sobel(x, 1))
+    heavy = np.log(np.mean((gradient / (gradient.mean() + 1e-3)) ** 4) + 1e-6)
+    values += [np.median(ratio), ratio.std(), (gradient > 1).mean(), heavy]
+    # The spectrum.
+    power = np.abs(np.fft.rfft2((x - x.mean()) * np.outer(np.hanning(height), np.hanning(width)))) ** 2
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    radius, across = np.hypot(rows, columns), np.abs(rows) > np.abs(columns)
+    ring = np.digitize(radius, np.linspace(0.02, 0.5, 13))
+    heights = np.log(np.array([power[ring == i].mean() for i in range(1, 13)]) + 1e-6)
+    slope = np.polyfit(np.log(np.linspace(0.04, 0.48, 12)), heights, 1)[0]
+    middle = power * ((radius > 0.08) & (radius < 0.3))
+    sides = [np.log((middle * side).sum() + 1e-6) for side in (across, ~across)]
+    values += [slope, heights[-1] - heights[0], sides[0] - sides[1]]
+    total = x.std() + 1e-3
+    pairs = ((x[:, :-step].ravel(), x[:, step:].ravel()) for step in (1, 4))
+    near, far = (np.corrcoef(*pair)[0, 1] if x.std() > 1e-4 else 1.0 for pair in pairs)
+    smooth = ndimage.gaussian_filter(x, 6).std() / total
+    values += [x.mean(axis=1).std() / total, x.mean(axis=0).std() / total, smooth, near, near - far]
+    ovary = maps[2]
+    inside, vague = ovary > 0.5, ((ovary > 0.2) & (ovary < 0.8)).mean()
+    if not inside.any():
+        return np.array([*values, 0.0, ovary.max(), 1.0, 0.0, vague], np.float64)
+    parts, _ = ndimage.label(inside)
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    row, column = ndimage.center_of_mass(largest)
+    off = np.hypot(row / height - 0.5, column / width - 0.5)
+    circle = 4 * np.pi * np.sqrt(np.linalg.det(np.cov(np.argwhere(largest).T) + 0.1 * np.eye(2)))
+    return np.array([*values, inside.mean(), ovary[inside].mean(), off, largest.sum() / circle, vague], np.float64)

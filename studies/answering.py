@@ -1,0 +1,123 @@
+"""Time one answer, from JPEG bytes to a probability: ours with onnxruntime, and the plain published way, in turn.
+
+    python -m studies.answering                # 200 rounds, on a machine that does nothing else
+    python -m studies.answering --rounds 20    # a try
+
+The plain way is Pillow, torchvision's transforms in the published order, eager float32, and model.eval() each time.
+Ours is ``Served.calibrated`` (the calibrated value and its interval). A column of its own times
+``Served.answer``, which adds follicles and refusals. Weights are random, which does not change the time. Both ways use
+two threads.
+"""
+
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from pcos_utils import config
+from pcos_utils.data import images
+from pcos_utils.files import write_csv, write_json
+from pcos_utils.follicles import network as follicle_network
+from pcos_utils.models import architectures
+from pcos_utils.phantom import simulator
+from pcos_utils.serving import export
+from pcos_utils.serving.model import Served
+from pcos_utils.serving.served_network import Answering
+from studies import OUT, arguments, machine, plain_training
+
+SIDE = architectures.PUBLISHED_SIDE
+TARGETS = {"densenet121d": 17, "densenet201": 26, "iustnet": 13}  # ms, median
+THREADS = 2
+
+
+def served(name: str, folder: Path) -> tuple[Served, torch.nn.Module]:
+    """Return a served model with random weights, and the same network for the plain way."""
+    torch.manual_seed(0)
+    network = architectures.build(name, SIDE).eval()
+    folder.mkdir()
+    export.to_onnx(Answering(name, network), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
+    export.to_onnx(export.Outlining(follicle_network.follicle_unet()), (128, 192), folder / "follicles.onnx", "grey")
+    usual = {"quantiles": np.zeros((33, 23)).tolist(), "precision": np.eye(23).tolist()}
+    card = {
+        "kind": "network", "model": name, "data": "phantom", "run": "", "side": SIDE, "threshold": 0.5,
+        "calibration": {"slope": 1.0, "intercept": 0.0}, "conformal": {"alpha": 0.1, "normal": 0.9, "polycystic": 0.9},
+        "interval": {"logit": [-5, 5], "low": [0, 0.9], "high": [0.1, 1]},
+        "suitability": usual | {"limit": np.inf, "least_sharpness": 0.0},
+    }  # fmt: skip
+    write_json(folder / "model.json", card)
+    return Served(folder, THREADS), network
+
+
+def plain(network: torch.nn.Module, content: bytes, name: str) -> float:
+    """Return the probability as the page of the published study computes it: everything anew for each image."""
+    network.eval()
+    with torch.no_grad():
+        pixels = plain_training.steps_of(name)(Image.open(io.BytesIO(content)).convert("RGB"))
+        return torch.sigmoid(network(pixels[None]))[0, 0].item()
+
+
+def measure(rounds: int) -> pd.DataFrame:
+    """Return one row per network: median and 95th percentile of each way in ms, and the ratio of the medians.
+
+    ``share_of_ceiling``: the speed of the network's operations, as a share of the machine's largest matrix product in
+    float32.
+    """
+    torch.set_num_threads(THREADS)
+    ceiling, stream, rows = machine.ceiling(), io.BytesIO(), []
+    Image.fromarray(simulator.simulate(2_200_000_000, 0).image).convert("RGB").save(stream, "JPEG", quality=90)
+    content = stream.getvalue()
+    with tempfile.TemporaryDirectory() as place:
+        for name in config.MODELS:
+            model, network = served(name, Path(place) / name)
+            ways = {
+                "ours": lambda model=model: model.calibrated(images.load(io.BytesIO(content), "a"))[0],
+                "whole": lambda model=model: model.answer(content, "a").value,
+                "plain": lambda network=network, name=name: plain(network, content, name),
+            }
+            apart = abs(ways["ours"]() - ways["plain"]())
+            times = {way: [] for way in ways}
+            for _ in range(rounds + 3):
+                for way, answer in ways.items():
+                    started = time.perf_counter()
+                    answer()
+                    times[way].append(1000 * (time.perf_counter() - started))
+            row = {"model": name, "rounds": rounds, "target": TARGETS[name]}
+            for way, taken in times.items():
+                row |= {f"{way}_median": np.median(taken[3:]), f"{way}_p95": np.quantile(taken[3:], 0.95)}
+            share = machine.operations(name, SIDE)["validation"] / ceiling / row["ours_median"] * 1000
+            rows.append(
+                row | {"ratio": row["plain_median"] / row["ours_median"], "apart": apart, "share_of_ceiling": share}
+            )
+        start = first_answer(Path(place) / config.MODELS[0])
+    return pd.DataFrame(rows).assign(start_to_first_answer=start)
+
+
+def first_answer(folder: Path) -> float:
+    """Return the seconds from the start of Python to the first answer of a served model."""
+    code = (
+        "import sys; from pathlib import Path; from pcos_utils.serving.model import Served; import numpy as np; "
+        f"Served(Path({str(folder)!r}), {THREADS}).look(np.zeros((200, 300, 3), np.uint8))"
+    )
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=config.ROOT)
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    """Print the table, and write it if there were enough rounds to report."""
+    rounds = arguments(__doc__, rounds=200).rounds
+    table = measure(rounds)
+    if rounds >= 100:
+        write_csv(OUT / "answering.csv", table)
+    print(table.round(3).to_string())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Compare the audit with perceptual hashes and cleanvision on families of known truth.
+
+    python -m studies.audit_planted      300 sources x 20 copies and 300 singles
+
+Among the singles are twins (the ovary and window of a source, with other speckle), and frames that share a screen
+layout or a caption. None of them may join a family. Every method reads the same files, one after the other, on a
+machine that does nothing else.
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.metrics import adjusted_rand_score
+
+from pcos_utils.audit import families
+from pcos_utils.data.images import load
+from pcos_utils.files import write_csv
+from pcos_utils.phantom import simulator
+from pcos_utils.reporting.readme import write_block
+from pcos_utils.reporting.text import markdown
+from studies import arguments, planted
+
+HERE = Path(__file__).parent
+COPIES = 20
+
+
+def layout(pixels: np.ndarray) -> np.ndarray:
+    """Return the frame inside one and the same screen: a sector's edges, a grey bar, a ruler and words."""
+    screen = np.zeros((300, 420), np.uint8)
+    fan = np.zeros_like(screen)
+    cv2.ellipse(fan, (210, -20), (300, 300), 90, -38, 38, 255, -1)
+    inside = cv2.resize(pixels, (420, 300), interpolation=cv2.INTER_LINEAR)
+    screen[fan > 0] = inside[fan > 0]
+    cv2.ellipse(screen, (210, -20), (300, 300), 90, -38, 38, 200, 1)
+    screen[60:240, 8:20] = np.linspace(255, 0, 180, dtype=np.uint8)[:, None]
+    for y in range(20, 290, 15):
+        cv2.line(screen, (405, y), (412 if y % 2 else 416, y), 255, 1)
+    for text, place in (("OVARY RT", (20, 20)), ("14 Hz  GN 62  DR 110", (250, 290)), ("TV 5-9 MHz", (20, 285))):
+        cv2.putText(screen, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1)
+    return screen
+
+
+def make(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
+    """Return shuffled pictures, grey uint8, originals among the copies, and a row for each: ``source``, ``kind``."""
+    rng = np.random.default_rng(seed)
+    rows = []  # source, kind, pixels
+    for number in range(sources):
+        original = simulator.simulate(50_000_000 + number, number % 2).image
+        copies = planted.family(original, rng, COPIES)
+        rows += [(f"source {number}", kind, pixels) for kind, pixels in [("original", original), *copies]]
+    for number in range(sources):
+        if number % 3 == 0:
+            twin = simulator.simulate(50_000_000 + number, number % 2, speckle=1).image
+            rows.append((f"twin {number}", "twin", twin))
+        else:
+            other = simulator.simulate(60_000_000 + number, number % 2).image
+            kind, pixels = ("layout", layout(other)) if number % 3 == 1 else ("caption", planted.caption(other, rng))
+            rows.append((f"single {number}", f"shared {kind}", pixels))
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])
+
+
+def judge(truth: pd.DataFrame, family: np.ndarray) -> dict:
+    """Return the sources found, the adjusted Rand index, and the number of families with more than one source."""
+    mixed = truth.source.groupby(family).nunique()
+    return {
+        "sources": truth.source.nunique(),
+        "found": len(np.unique(family)),
+        "adjusted_rand": adjusted_rand_score(truth.source, family),
+        "false_merges": int((mixed > 1).sum()),
+    }
+
+
+def recall(truth: pd.DataFrame, family: np.ndarray) -> pd.DataFrame:
+    """Return, for each kind, the number of copies and the share that is in the family of its own original."""
+    home = dict(zip(truth.source[truth.kind == "original"], family[truth.kind == "original"], strict=True))
+    copies = truth[truth.source.isin(home) & (truth.kind != "original")]
+    hit = family[copies.index] == copies.source.map(home)
+    table = hit.groupby(copies.kind).agg(copies="size", recall="mean").reset_index()
+    return table.sort_values(["recall", "kind"]).reset_index(drop=True)
+
+
+def by_hash(paths: list[Path], distance: int) -> np.ndarray:
+    """Return families by imagehash's 64-bit perceptual hash: connected components at the distance."""
+    import imagehash
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    hashes = np.array([int(str(imagehash.phash(Image.open(path))), 16) for path in paths], np.uint64)
+    near = [np.flatnonzero(np.bitwise_count(hashes ^ value) <= distance) for value in hashes]
+    first = np.repeat(np.arange(len(near)), [len(n) for n in near])
+    links = coo_array((np.ones(len(first)), (first, np.concatenate(near))), shape=(len(near),) * 2)
+    return connected_components(links, directed=False)[1]
+
+
+def by_cleanvision(paths: list[Path]) -> np.ndarray:
+    """Return families by cleanvision's exact and near duplicates, at its own settings."""
+    from cleanvision import Imagelab
+
+    number_of = {str(path): number for number, path in enumerate(paths)}
+    family = np.arange(len(paths))
+    lab = Imagelab(filepaths=list(number_of), verbose=False)
+    lab.find_issues({"exact_duplicates": {}, "near_duplicates": {}}, n_jobs=1, verbose=False)
+    for issue in ("exact_duplicates", "near_duplicates"):
+        for group in lab.info[issue]["sets"]:
+            numbers = [number_of[path] for path in group]
+            family[numbers] = family[numbers].min()
+    return family
+
+
+METHODS = {
+    "pcos audit": lambda paths: families.gather(lambda number: load(paths[number]), len(paths)).family,
+    "imagehash, distance 4": lambda paths: by_hash(paths, 4),
+    "imagehash, distance 8": lambda paths: by_hash(paths, 8),
+    "cleanvision": by_cleanvision,
+}
+
+
+def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
+    """Return the README's table: one row per method, with the kind of copy that it finds least."""
+    first, rows = compared.iloc[0], []
+    for row in compared.itertuples():
+        weakest = recalls.loc[recalls[row.method].idxmin()]
+        weak = "none: all found" if weakest[row.method] == 1 else f"{weakest.kind}: {weakest[row.method]:.2f}"
+        counts = [f"{row.found:,}", f"{row.adjusted_rand:.3f}", f"{row.false_merges:,}"]
+        rows.append([row.method, *counts, weak, f"{row.times_audit:.2f}"])
+    header = ["method", f"of {first.sources:,} sources found", "adjusted Rand index", "families with two sources"]
+    table = markdown([*header, "weakest kind: share found", "time"], rows)
+    return (
+        f"{table}\n\n*{first.images:,} images; {COPIES} copies of each of {first.sources // 2:,} sources, and as many "
+        "singles; time as a multiple of the audit's.*"
+    )
+
+
+def main() -> None:
+    """Compare the methods, then print the tables, and write them beside this file and into the README."""
+    pictures, truth = make(arguments(__doc__, sources=300).sources)
+    rows, recalls = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder, f"{number:06d}.png") for number in range(len(pictures))]
+        for path, picture in zip(paths, pictures, strict=True):
+            cv2.imwrite(str(path), picture)
+        for name, method in METHODS.items():
+            start = time.perf_counter()
+            family = method(paths)
+            seconds = time.perf_counter() - start
+            rows.append({"method": name, "images": len(paths)} | judge(truth, family) | {"seconds": seconds})
+            recalls.append(recall(truth, family).assign(method=name))
+            print(rows[-1], flush=True)
+    compared, recalls = pd.DataFrame(rows), pd.concat(recalls)
+    compared = compared.assign(times_audit=compared.seconds / compared.seconds[0])
+    wide = recalls.pivot(index="kind", columns="method", values="recall")[list(METHODS)]
+    wide.insert(0, "copies", recalls.groupby("kind").copies.first())
+    wide = wide.sort_values(["pcos audit", "cleanvision"]).reset_index()
+    print(compared.to_string(index=False), wide.to_string(index=False), sep="\n")
+    write_csv(HERE / "audit_planted.csv", compared)
+    write_csv(HERE / "audit_planted_recall.csv", wide)
+    tables = (pd.read_csv(HERE / f"audit_planted{part}.csv") for part in ("", "_recall"))
+    write_block("benchmark", block(*tables))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""Record what the audit finds in public data sets, as numbers: no picture, and no file name except for conflicts.
+
+python -m studies.audit_public FOLDER [FOLDER ...]
+"""
+
+import argparse
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+from pcos_utils.audit.sources import find_sources
+from pcos_utils.data import manifest
+from pcos_utils.files import write_json
+from pcos_utils.reporting import audit
+
+PARTS = ("verdict", "summary", "two_labels", "effective_size", "unreadable", "shortcuts", "reading")
+
+
+def main() -> None:
+    """Write ``audit_public.json`` beside this file: the PARTS of each folder's audit, and a digest of its files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folders", nargs="+", type=Path)
+    audits = {}
+    for folder in parser.parse_args().folders:
+        sources = find_sources(manifest.scan(folder, every=True), folder)
+        with tempfile.TemporaryDirectory() as place:
+            content = audit.write(sources, {folder.name: folder}, Path(place))
+        files = "\n".join(sorted(sources.sha256.fillna(""))).encode()
+        audits[folder.name] = {"provenance": f"SHA-256 of the sorted digests: {hashlib.sha256(files).hexdigest()}"}
+        audits[folder.name] |= {name: content[name] for name in PARTS}
+        print(json.dumps(audits[folder.name]["summary"], indent=1), content["verdict"])
+    write_json(Path(__file__).with_suffix(".json"), audits)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Families of images with a known source: every distortion that the audit must see through, each with its name.
+
+Ranges are those of augmentation tools and screen captures. A family holds one copy of each kind alone, and further
+copies that combine three.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import cv2
+import numpy as np
+
+FILLS = {
+    "constant": cv2.BORDER_CONSTANT, "nearest": cv2.BORDER_REPLICATE,
+    "reflect": cv2.BORDER_REFLECT, "wrap": cv2.BORDER_WRAP,
+}  # fmt: skip
+Pixels = np.ndarray  # grey, uint8, (height, width)
+Rng = np.random.Generator
+
+
+def warp(pixels: Pixels, matrix: np.ndarray, rng: Rng, fill: str | None = None) -> Pixels:
+    """Return the picture under a 2 x 3 map, on a canvas of its own size.
+
+    ``fill``: how the area outside the picture is filled, a key of FILLS (at random if None).
+    """
+    height, width = pixels.shape
+    mode = FILLS[fill or rng.choice(list(FILLS))]
+    level = int(rng.choice([0, 255, 128]))
+    return cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=level)
+
+
+def about_centre(pixels: Pixels, angle: float, across: float, down: float) -> np.ndarray:
+    """Return the 2 x 3 map that rotates by an angle in degrees and scales, about the centre."""
+    height, width = pixels.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
+    scale = np.diag([across, down])
+    centre = np.array([width / 2, height / 2])
+    return np.hstack([scale @ matrix[:, :2], (scale @ (matrix[:, 2] - centre) + centre)[:, None]])
+
+
+def shift(pixels: Pixels, rng: Rng, fill: str | None = None) -> Pixels:
+    """Shift by up to a fifth of each side."""
+    height, width = pixels.shape
+    move = rng.uniform(-0.2, 0.2, 2) * [width, height]
+    return warp(pixels, np.array([[1, 0, move[0]], [0, 1, move[1]]]), rng, fill)
+
+
+def border(pixels: Pixels, rng: Rng) -> Pixels:
+    """Add a border of one grey level, 3 to 15 % wide on each side."""
+    height, width = pixels.shape
+    top, bottom, left, right = (int(v) for v in rng.uniform(0.03, 0.15, 4) * [height, height, width, width])
+    level = int(rng.choice([0, 40, 128, 255]))
+    return cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=level)
+
+
+def caption(pixels: Pixels, rng: Rng) -> Pixels:
+    """Burn in words, a scale bar and calipers."""
+    marked, (height, width) = pixels.copy(), pixels.shape
+    for words, x, y, level in (("OVARY RT 4.2cm", 0.04, 0.1, 255), ("MI 0.9 TIs 0.4", 0.5, 0.95, 230)):
+        corner = (int(x * width), int(y * height))
+        cv2.putText(marked, words, corner, cv2.FONT_HERSHEY_SIMPLEX, width / 400, level, 1)
+    for y in np.linspace(0.15, 0.85, 8):
+        cv2.line(marked, (width - 8, int(y * height)), (width - 2, int(y * height)), 255, 1)
+    for x, y in rng.uniform(0.25, 0.75, (2, 2)) * [width, height]:
+        cv2.drawMarker(marked, (int(x), int(y)), 255, cv2.MARKER_CROSS, 9, 1)
+    return marked
+
+
+def resize(pixels: Pixels, rng: Rng) -> Pixels:
+    """Resize to .6 to 1.6 of the size."""
+    factor = rng.uniform(0.6, 1.6)
+    how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
+    return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=how)
+
+
+def between(low: float, high: float, rng: Rng) -> float:
+    """Draw a factor, uniform in its logarithm."""
+    return np.exp(rng.uniform(np.log(low), np.log(high)))
+
+
+KINDS: dict[str, Callable[[Pixels, Rng], Pixels]] = {
+    **{f"shift, {name} fill": partial(shift, fill=name) for name in FILLS},
+    # Across and down separately, as Keras does it.
+    "zoom .7 to 1.4": lambda pixels, rng: warp(pixels, about_centre(pixels, 0, *rng.uniform(0.7, 1.4, 2)), rng),
+    "rotation to 45 degrees": lambda pixels, rng: warp(pixels, about_centre(pixels, rng.uniform(-45, 45), 1, 1), rng),
+    "quarter turn": lambda pixels, rng: np.ascontiguousarray(np.rot90(pixels, rng.integers(1, 4))),
+    "mirror": lambda pixels, rng: cv2.flip(pixels, int(rng.integers(0, 2))),
+    "brightness": lambda pixels, rng: cv2.convertScaleAbs(pixels, alpha=rng.uniform(0.6, 1.4)),
+    "contrast": lambda pixels, rng: _bytes((pixels.astype(np.float32) - 127) * rng.uniform(0.6, 1.4) + 127),
+    "gamma": lambda pixels, rng: cv2.LUT(pixels, _bytes(255 * np.linspace(0, 1, 256) ** between(0.6, 1.7, rng))),
+    "JPEG quality 30": lambda pixels, rng: cv2.imdecode(
+        cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], cv2.IMREAD_GRAYSCALE
+    ),
+    "resize": resize,
+    "aspect": lambda pixels, rng: cv2.resize(
+        pixels, None, fx=between(0.7, 1.4, rng), fy=1, interpolation=cv2.INTER_LINEAR
+    ),
+    "blur": lambda pixels, rng: cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.2)),
+    "noise": lambda pixels, rng: _bytes(pixels + rng.normal(0, rng.uniform(3, 10), pixels.shape)),
+    "border": border,
+    "caption": caption,
+}
+GEOMETRIC = ("zoom .7 to 1.4", "rotation to 45 degrees", "quarter turn", "mirror", "aspect")
+TONAL = ("brightness", "contrast", "gamma")
+STORED = ("JPEG quality 30", "resize", "blur", "noise", "border", "caption")
+# Of geometry, of grey levels, of storage; a shift may have any fill.
+GROUPS = ((shift, *map(KINDS.get, GEOMETRIC)), tuple(map(KINDS.get, TONAL)), tuple(map(KINDS.get, STORED)))
+
+
+def _bytes(values: np.ndarray) -> Pixels:
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+def family(pixels: Pixels, rng: Rng, copies: int = 20) -> list[tuple[str, Pixels]]:
+    """Return (kind, copy) for each of ``copies``: every kind once, then combinations of one change of each group.
+
+    Kinds come in random order, so that where there is no room for all, a random part of them is used.
+    """
+    kinds = list(KINDS)
+    first = [kinds[i] for i in rng.permutation(len(kinds))[:copies]]
+    family = [(kind, KINDS[kind](pixels, rng)) for kind in first]
+    for _ in range(copies - len(family)):
+        copy = pixels
+        for group in GROUPS:
+            copy = group[rng.integers(len(group))](copy, rng)
+        family.append(("three combined", copy))
+    return family

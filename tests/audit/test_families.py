@@ -1,0 +1,112 @@
+"""Families of known truth are found again; nothing is chained, and order and threads change nothing."""
+
+import numpy as np
+import pytest
+
+from pcos_utils.audit import candidates, families, matching
+from pcos_utils.phantom import simulator
+from studies import audit_planted, planted
+
+
+def gather(*pictures):
+    """Return the families of some pictures."""
+    return families.gather(pictures.__getitem__, len(pictures))
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Planted families of ten sources and ten singles, shuffled, and the truth about them."""
+    return audit_planted.make(10, seed=1)
+
+
+@pytest.mark.slow
+def test_planted_families_are_found_exactly(known):
+    pictures, truth = known
+    gathered = gather(*pictures)
+    score = audit_planted.judge(truth, gathered.family)
+    assert score["false_merges"] == 0 and score["adjusted_rand"] > 0.99
+    assert not gathered.plain.any() and gathered.refused == []
+    joined = gathered.family != np.arange(len(pictures))
+    assert (gathered.inliers[joined] >= matching.LEAST_INLIERS).all()
+
+
+@pytest.mark.slow
+def test_two_runs_and_one_thread_give_the_same(known, monkeypatch):
+    pictures = known[0][:60]
+    first = gather(*pictures)
+    monkeypatch.setattr(families, "WORKERS", 1)
+    again = gather(*pictures)
+    assert first.family.tolist() == again.family.tolist() and first.inliers.tolist() == again.inliers.tolist()
+
+
+def test_parts_are_joined_by_two_pictures_of_the_whole_and_not_by_one():
+    whole = simulator.simulate(3, 1).image
+    left, right = whole[:, :140].copy(), whole[:, 160:].copy()
+    turned = planted.warp(whole, planted.about_centre(whole, 12, 0.9, 0.9), np.random.default_rng(0), "constant")
+    assert gather(left, right, whole, turned).family.tolist() == [0, 0, 0, 0]
+    once = gather(left, right, whole)
+    assert once.family[0] != once.family[1] and [number for number, _, _ in once.refused] == [2]
+
+
+def test_a_collage_of_single_pictures_joins_none_of_them():
+    four = [simulator.simulate(seed, 1).image for seed in (5, 7, 9, 11)]
+    gathered = gather(*four, np.vstack([np.hstack(four[:2]), np.hstack(four[2:])]))
+    assert len(set(gathered.family[:4].tolist())) == 4 and {number for number, _, _ in gathered.refused} == {4}
+
+
+def test_one_montage_does_not_join_two_established_families_and_two_do():
+    left, right = (simulator.simulate(seed, 1).image for seed in (5, 7))
+    montage = np.hstack([left, right])
+    crops = [picture[20 * i : 180 + i, 10 * i : 260 + 10 * i].copy() for picture in (left, right) for i in range(4)]
+    gathered = gather(*crops, montage)
+    assert gathered.family.tolist()[:8] == [0] * 4 + [4] * 4 and gathered.refused == [(8, 0, 4)]
+    again = gather(*crops, montage, np.vstack([right, left]))
+    assert set(again.family.tolist()) == {0} and again.refused == []
+
+
+def test_plain_pictures_stay_apart_and_are_marked():
+    gathered = gather(*(np.full((100, 150), level, np.uint8) for level in (0, 80)))
+    assert gathered.plain.all() and gathered.family.tolist() == [0, 1]
+
+
+def test_a_picture_without_a_relative_is_looked_up_again_stretched(monkeypatch):
+    whole = simulator.simulate(3, 1).image
+    wide = planted.warp(whole, planted.about_centre(whole, 0, 1.35, 0.75), np.random.default_rng(0), "constant")
+    search = candidates.Index.candidates
+
+    def only_stretched(self, descriptors, most):
+        """As if no keypoint of the copy itself had been recognised; stretched looks have at most 150."""
+        return search(self, descriptors, most) if len(descriptors) <= 150 else []
+
+    monkeypatch.setattr(candidates.Index, "candidates", only_stretched)
+    assert gather(whole, wide, simulator.simulate(4, 0).image).family.tolist() == [0, 0, 2]
+
+
+def test_an_error_in_reading_comes_out():
+    def read(number):
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        families.gather(read, 3)
+
+
+def test_the_index_names_the_right_picture_first():
+    sketches = [matching.sketch(simulator.simulate(seed, seed % 2).image) for seed in range(8)]
+    known = candidates.Index()
+    for number, sketch in enumerate(sketches):
+        known.add(number, sketch.descriptors)
+    for number, sketch in enumerate(sketches):
+        assert known.candidates(sketch.descriptors, 1)[0][:2] == (number, False)
+        mirrored = matching.sketch(np.ascontiguousarray(sketch.grey[:, ::-1]))
+        assert known.candidates(mirrored.descriptors, 1)[0][:2] == (number, True)
+    assert known.candidates(np.zeros((0, 128), np.uint8), 5) == []
+
+
+def test_a_crowded_key_says_nothing(monkeypatch):
+    descriptors = matching.sketch(simulator.simulate(1, 1).image).descriptors
+    known = candidates.Index()
+    for number in range(5):
+        known.add(number, descriptors)
+    assert [number for number, _, _ in known.candidates(descriptors, 5)] == [0, 1, 2, 3, 4]
+    monkeypatch.setattr(candidates, "CROWD", 4)
+    assert known.candidates(descriptors, 9) == []

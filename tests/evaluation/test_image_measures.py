@@ -1,0 +1,76 @@
+"""Check that measures are what their names say: the drawn blobs are counted, textures are Haralick's."""
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from pcos_utils import config
+from pcos_utils.evaluation import image_measures
+
+PLACES = [(60, 60), (150, 50), (240, 70), (90, 140), (200, 140)]
+
+
+def frame(shade: bool = False) -> np.ndarray:
+    """Return a grey frame of image_measures.SIZE with five dark discs of a follicle's size, and a tiny one."""
+    pixels = np.full((200, 300), 150, np.uint8)
+    for place in PLACES:
+        cv2.circle(pixels, place, 9, 25, -1)
+    cv2.circle(pixels, (20, 180), 2, 25, -1)
+    noise = np.random.default_rng(0).normal(0, 4, pixels.shape)
+    light = np.linspace(0.15, 1.4, 300) if shade else 1
+    return np.clip(pixels * light + noise, 0, 255).astype(np.uint8)
+
+
+def rgb(grey: np.ndarray) -> np.ndarray:
+    """Return the grey frame as the loader gives it."""
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def test_dark_blobs_are_counted_and_only_those_of_a_follicles_size():
+    count, area = image_measures.otsu_blobs(frame())
+    assert count == 5 and area == pytest.approx(5 * np.pi * 81 / 60_000, rel=0.25)
+    assert image_measures.otsu_blobs(np.full((200, 300), 90, np.uint8))[0] == 0
+
+
+def test_local_contrast_sees_in_the_shade_what_one_threshold_for_all_does_not():
+    made = image_measures.measures(rgb(frame(shade=True)))
+    assert made["contrast_count"] == 5 and made["otsu_count"] < 5
+
+
+def test_grey_levels_and_border():
+    pixels = np.full((100, 100), 200, np.uint8)
+    pixels[:, :10] = 0
+    made = image_measures.measures(rgb(pixels))
+    assert made["width"] == made["height"] == 100 and made["mean"] == 180
+    assert made["sd"] == pytest.approx(60) and made["black"] == pytest.approx(1000 / 3600)
+    assert made["border"] == pytest.approx(200 * 2600 / 3600)
+
+
+def test_the_texture_is_counted_pair_by_pair():
+    small = np.random.default_rng(0).integers(0, 256, (12, 15), dtype=np.uint8)
+    made, levels = image_measures.texture(small), small.astype(int) // 8
+    for distance in image_measures.DISTANCES:
+        contrasts, correlations = [], []
+        for down, right in ((0, 1), (-1, 1), (-1, 0), (-1, -1)):
+            # scikit-image rounds distance * sine: at 45 degrees a distance of 2 is one step of 1.41, that is 1.
+            step = round(distance * (np.sqrt(0.5) if down and right else 1))
+            pairs = [
+                (levels[y, x], levels[y + down * step, x + right * step])
+                for y in range(12)
+                for x in range(15)
+                if 0 <= y + down * step < 12 and 0 <= x + right * step < 15
+            ]
+            one, two = np.array(pairs + [pair[::-1] for pair in pairs]).T
+            contrasts.append(((one - two) ** 2).mean())
+            correlations.append(np.corrcoef(one, two)[0, 1])
+        assert made[f"glcm_contrast_{distance}_mean"] == pytest.approx(np.mean(contrasts))
+        assert made[f"glcm_contrast_{distance}_range"] == pytest.approx(np.ptp(contrasts))
+        assert made[f"glcm_correlation_{distance}_mean"] == pytest.approx(np.mean(correlations))
+    assert len(made) == 2 * len(image_measures.PROPERTIES) * len(image_measures.DISTANCES)
+
+
+def test_the_counters_settings_are_the_best_on_phantoms():
+    table = pd.read_csv(config.ROOT / "reports" / "studies" / "contrast_choice.csv")
+    best = table.sort_values("auc", ascending=False, kind="stable").iloc[0]
+    assert best[list(image_measures.CONTRAST)].to_dict() == image_measures.CONTRAST and set(table.phantoms) == {400}

@@ -1,0 +1,118 @@
+"""Resamples keep the classes, the corrected interval is scipy's, and shares have exact intervals."""
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest, norm, t
+from scipy.stats import bootstrap as scipy_bootstrap
+
+from pcos_utils.evaluation import intervals
+
+
+def sample(rng, positives: int = 12, negatives: int = 25) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and skewed scores."""
+    label = np.repeat([1, 0], [positives, negatives])
+    return label, rng.exponential(size=len(label)) + label
+
+
+def difference(label: np.ndarray, score: np.ndarray):
+    """Return the statistic: the weighted mean score of the positives minus that of the negatives."""
+
+    def measure(weights: np.ndarray) -> np.ndarray:
+        parts = [
+            weights[..., label == one] @ score[label == one] / weights[..., label == one].sum(-1) for one in (1, 0)
+        ]
+        return parts[0] - parts[1]
+
+    return measure
+
+
+def test_it_is_scipys_bca_of_two_samples():
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        label, score = sample(rng, int(rng.integers(8, 20)), int(rng.integers(8, 40)))
+        groups = [score[label == one] for one in (1, 0)]
+        wanted = scipy_bootstrap(
+            groups, lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True, n_resamples=20_000, rng=seed
+        ).confidence_interval
+        made = intervals.bca(difference(label, score), label, intervals.resample(label, seed=seed))
+        width = wanted.high - wanted.low
+        assert made.method == "BCa" and made.reason == ""
+        assert abs(made.low - wanted.low) < 0.03 * width and abs(made.high - wanted.high) < 0.03 * width
+
+
+@pytest.mark.slow
+def test_no_resampling_seed_moves_an_end_by_a_tenth_of_a_standard_error():
+    label, score = sample(np.random.default_rng(0))
+    ends = [intervals.bca(difference(label, score), label, intervals.resample(label, seed=seed)) for seed in range(20)]
+    error = np.mean([made.high - made.low for made in ends]) / 2 / norm.ppf(0.975)
+    assert np.ptp([made.low for made in ends]) < 0.15 * error and np.ptp([made.high for made in ends]) < 0.15 * error
+
+
+def test_a_widened_interval_is_as_much_wider_as_it_was_asked_to_be():
+    rng = np.random.default_rng(1)
+    label, score = np.repeat([1, 0], 200), rng.normal(size=400)
+    weights = intervals.resample(label)
+    plain, wide = (intervals.bca(difference(label, score), label, weights, widen) for widen in (1, np.sqrt(2)))
+    assert (wide.high - wide.low) / (plain.high - plain.low) == pytest.approx(np.sqrt(2), rel=0.03)
+    assert wide.method == "BCa, widened"
+
+
+def test_every_resample_has_both_classes_in_their_numbers():
+    label = np.repeat([0, 1, 0], [3, 4, 6])
+    drawn = intervals.resample(label, 50)
+    for value, n in ((0, 9), (1, 4)):
+        assert (drawn[:, label == value].sum(axis=1) == n).all()
+
+
+def test_leaving_out_a_source_keeps_its_class_total():
+    weights = intervals.leave_one_out(np.array([1, 1, 0, 0, 0]))
+    assert weights[0].tolist() == [0, 2, 1, 1, 1] and weights[2].tolist() == [1, 1, 0, 1.5, 1.5]
+
+
+def test_where_it_is_undefined_it_says_why():
+    label = np.array([0, 0, 1, 1])
+    weights = intervals.resample(label, 400)
+    assert intervals.bca(lambda w: np.full(w.shape[:-1], 0.5), label, weights).reason == "all resamples agree"
+    assert intervals.bca(lambda w: np.full(w.shape[:-1], np.nan), label, weights).reason == "the value is not finite"
+    holes = lambda w: np.where((w[..., 0] == 2) | (w[..., 2] == 2), np.nan, w[..., 1])  # noqa: E731
+    assert intervals.bca(holes, label, weights).reason.startswith("undefined in 4")
+    single = np.array([1, 0, 0, 0])
+    made = intervals.bca(lambda w: (w[..., 0] * w[..., 1]) / w[..., 0], single, intervals.resample(single, 400))
+    assert made.reason == "undefined where one source is left out" and np.isnan(made.low)
+
+
+def test_the_exact_interval_is_scipys():
+    rng = np.random.default_rng(0)
+    for n in [1, 4, 16, 120, *rng.integers(1, 300, 20)]:
+        for hits in {0, int(n), int(rng.integers(0, n + 1))}:
+            wanted = binomtest(hits, int(n)).proportion_ci(method="exact")
+            assert intervals.exact(hits, int(n)) == pytest.approx((wanted.low, wanted.high))
+            made = intervals.share(np.repeat([1, 0], [hits, int(n) - hits]))
+            assert made[:3] == pytest.approx((hits / n, wanted.low, wanted.high)) and made.method == "exact"
+
+
+def test_korn_and_graubards_size_counts_the_degrees_of_freedom():
+    assert intervals.korn_graubard(8, 4) == pytest.approx(8 * (norm.ppf(0.975) / t.ppf(0.975, 3)) ** 2)
+    assert intervals.korn_graubard(8, 1) == 8
+
+
+def test_a_share_that_several_networks_decide_is_never_surer_than_if_one_had():
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        parts = rng.integers(0, 31, int(rng.integers(3, 40))) / 30
+        made = intervals.share(parts)
+        if np.isin(parts, (0, 1)).all():
+            continue
+        n, value = len(parts), parts.mean()
+        low, high = intervals.exact(value * n, n)
+        assert made.method == "Korn-Graubard" and made.low <= low + 1e-12 and made.high >= high - 1e-12
+    assert intervals.share(np.full(8, 0.5))[:3] == pytest.approx((0.5, *intervals.exact(4, 8)))
+
+
+def test_a_shares_interval_covers_the_truth():
+    rng, held = np.random.default_rng(0), 0
+    for _ in range(400):
+        chance = rng.beta(1.4, 0.6, size=12)  # sources that thirty networks mostly agree on; the mean is .7
+        made = intervals.share(rng.binomial(30, chance) / 30)
+        held += made.low <= 0.7 <= made.high
+    assert held / 400 > 0.94

@@ -1,0 +1,158 @@
+"""Evidence that was tampered with stops the evaluation with a sentence that names it: a small study, really trained."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pcos_utils import config
+from pcos_utils.config import COUNT
+from pcos_utils.data import splits
+from pcos_utils.data.pixels import expand
+from pcos_utils.evaluation import baselines, calibration, predictions
+from pcos_utils.files import write_csv, write_json
+from pcos_utils.follicles import counts
+from pcos_utils.models import sweep
+from tests.conftest import evaluate, spoiled
+
+
+@pytest.fixture
+def study(evaluated, monkeypatch):
+    """The trained study, where PCOS_HOME names its home."""
+    made, _, place = evaluated
+    monkeypatch.setenv("PCOS_HOME", str(place))
+    return made
+
+
+def fold_file(study, fold: int = 0):
+    """Return the predictions of one grouped fold."""
+    return study.runs_dir / "iustnet" / "ours" / "grouped" / f"s0r0f{fold}" / "predictions.csv"
+
+
+def stops(study, words: str) -> None:
+    """Check that loading ends with one sentence that has the words."""
+    with pytest.raises(config.StudyError, match=words) as told:
+        predictions.load(study)
+    assert "\n" not in str(told.value)
+
+
+def test_every_method_is_there_and_says_what_taught_it(study):
+    loaded = predictions.load(study)
+    assert set(loaded.grouped) == {"iustnet", COUNT, *baselines.BASELINES} == set(loaded.taught)
+    assert set(loaded.published) == {"iustnet"} and set(loaded.bare) == set(predictions.UNFITTED) - {"always_normal"}
+    assert "3,000 phantoms with outlines" in loaded.taught[COUNT]
+    assert loaded.taught["iustnet"].endswith("started from random weights") and loaded.dealt == {}
+
+
+def test_a_source_on_both_sides_is_not_trained_on(study, tmp_path, monkeypatch):
+    table = predictions.read_table(study, "sources")
+    apart = [table.index[table.r0 == fold][0] for fold in (0, 1)]
+    table.loc[apart[1], "source"] = table.source[apart[0]]
+    (tmp_path / "data").symlink_to(study.data_dir.parent)
+    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
+    write_csv(study.report_dir / "sources.csv", table)
+    write_json(study.plan_path, {"supersedes": []})
+    with pytest.raises(config.StudyError, match=r"1 source\(s\) have images on both sides of a split"):
+        sweep.run("iustnet", study)
+
+
+def test_sources_that_were_drawn_anew_since_are_named(study):
+    table = predictions.read_table(study, "sources")
+    table.loc[table.index[table.r0 == 1][0], "r0"] = 0
+    with spoiled(study.report_dir / "sources.csv", table):
+        stops(study, "made under another sources.csv")
+
+
+def test_a_training_source_among_the_test_rows_is_named(study):
+    path = fold_file(study)
+    table, other = pd.read_csv(path), pd.read_csv(fold_file(study, 1))
+    leak = other[other.role == "test"].assign(fold=0)
+    leak = leak[~leak.source.isin(table.source[table.role == "selection"])].iloc[:1]
+    with spoiled(path, pd.concat([table, leak]), hidden=True):
+        stops(study, f"fold 0: source {leak.source.iloc[0]} is tested and stands on the training side")
+    with spoiled(path, table[table.source != table.source[table.role == "test"].iloc[0]], hidden=True):
+        stops(study, "iustnet, repeat 0, fold 0: source .* is not tested")
+
+
+def test_an_image_under_another_source_is_named(study):
+    table = pd.read_csv(fold_file(study))
+    table.loc[0, "source"] = table.source[1]
+    with spoiled(fold_file(study), table, hidden=True):
+        stops(study, f"iustnet: image {table.image[0]} is of source {table.source[1]} in the predictions")
+
+
+def test_a_test_source_among_the_selection_rows_is_named(study):
+    table = pd.read_csv(fold_file(study))
+    first = table[table.role == "test"].iloc[:1].assign(role="selection")
+    with spoiled(fold_file(study), pd.concat([table, first]), hidden=True):
+        stops(study, f"test source {first.source.iloc[0]} stands among the selection sources.*chosen on test data")
+    with pytest.raises(config.StudyError, match="is a selection and a test source of repeat 0, fold 0"):
+        calibration.judge(pd.concat([table, first]))
+
+
+def test_a_shuffled_file_is_named(study):
+    table = pd.read_csv(fold_file(study))
+    with spoiled(fold_file(study), table.assign(logit=np.random.default_rng(0).permutation(table.logit))):
+        stops(study, r"s0r0f0.predictions.csv is not what its run wrote")
+
+
+def test_a_missing_fold_is_named_and_another_seeds_runs_do_not_count(study):
+    folder = fold_file(study, 1).parent
+    away = folder.rename(folder.parent.parent / "away")
+    try:
+        stops(study, "iustnet has 1 of 2 runs under the grouped protocol with seed 0")
+    finally:
+        away.rename(folder)
+    assert predictions.of_runs(study, "iustnet", "grouped").fold.nunique() == 2
+    other = study.model_copy(update={"seed": 1})
+    assert predictions.trained_models(other) == [] and predictions.trained_models(study) == ["iustnet"]
+
+
+def test_edited_counts_are_counted_again(study):
+    path = study.runs_dir / COUNT / "counts.csv"
+    before = pd.read_csv(path)
+    with spoiled(path, before.assign(count=7)):
+        stops(study, "counts.csv is not what notebook 02_explore wrote")
+        counts.run(study)
+        assert pd.read_csv(path).equals(before)
+
+
+def test_a_count_of_other_sources_is_refused(study):
+    other = predictions.read_table(study, "sources").iloc[::-1]
+    refused = pytest.raises(config.StudyError, match="are not counted; run notebook 02_explore")
+    with spoiled(study.report_dir / "sources.csv", other), refused:
+        predictions.count(study)
+
+
+def test_copies_made_before_training_are_the_files_that_they_show(study):
+    drawn = predictions.read_table(study, "sources")
+    tested = splits.roles(drawn, "published", 0, 0, 0).query("role == 'test'")
+    copies = expand(tested, {0: 2, 1: 3}).rename(columns={"path": "image"})
+    used = drawn[drawn.used == "yes"]
+    assert copies.image.str.contains("/2_").any()
+    predictions.as_split(used, "iustnet", copies)
+    with pytest.raises(config.StudyError, match="iustnet: image .* is of source"):
+        predictions.as_split(used, "iustnet", copies.assign(source=copies.source.to_numpy()[::-1]))
+
+
+def test_the_published_split_is_held_too(study):
+    path = next((study.runs_dir / "iustnet" / "published").rglob("predictions.csv"))
+    table, drawn = pd.read_csv(path), predictions.read_table(study, "sources")
+    trained = drawn[(drawn.split == "train") & (drawn.used == "yes")].iloc[0]
+    leak = table.iloc[:1].assign(image=trained.path, source=trained.source)
+    with spoiled(path, pd.concat([table, leak]), hidden=True):
+        stops(study, f"iustnet, published split: image {trained.path} is tested and stands in train")
+
+
+def test_dealings_of_these_sources_give_the_p_and_others_do_not(study):
+    place = study.report_dir / predictions.DEALINGS
+    own = predictions.sha256(study.report_dir / "sources.csv")
+    try:
+        write_csv(place, pd.DataFrame({"model": "iustnet", "dealing": range(99), "auc": 0.0, "sources_sha256": own}))
+        row = (
+            evaluate(study)["metrics"].query("model == 'iustnet' and metric == 'auc' and protocol == 'grouped'").iloc[0]
+        )
+        assert row.p == pytest.approx(0.01) and row.test == "trained again on 99 dealings of the labels"
+        write_csv(place, pd.read_csv(place).assign(sources_sha256="other"))
+        assert predictions.dealings(study) == {}
+    finally:
+        place.unlink()

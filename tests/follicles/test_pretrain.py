@@ -1,0 +1,115 @@
+"""The follicle network learns from phantoms by the common loop, is judged on others, and its run is kept."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors import safe_open
+
+from pcos_utils import config
+from pcos_utils.data import images
+from pcos_utils.files import cached
+from pcos_utils.follicles import kept, pretrain, training_set
+from pcos_utils.follicles import network as follicle_network
+from pcos_utils.models import devices
+from pcos_utils.models.recipes import FOLLICLES
+from pcos_utils.phantom import simulator
+from pcos_utils.phantom.effects import Effects
+
+SHORT = FOLLICLES.model_copy(update={"epochs": 2, "batch": 4})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of two epochs on twelve phantoms."""
+    folder = tmp_path_factory.mktemp("follicles") / "s0"
+    return folder, pretrain.pretrain(folder, 6, 0, devices.Engine(), recipe=SHORT, held_out=3)
+
+
+def test_a_run_folder_says_what_it_holds_and_is_read_under_the_same_settings_alone(trained):
+    folder, record = trained
+    assert sorted(path.name for path in folder.glob("[!.]*")) == ["history.csv", "run.json", "weights.safetensors"]
+    assert json.loads((folder / "run.json").read_text()) == record
+    assert record["held_out_phantoms"] == 6 and 0 < record["dice_ovary"] < 1 and np.isfinite(record["count_mae"])
+    shards = {seed: training_set.load(sorted(folder.parent.glob(f"shards/*-s{seed}-*")))["seed"] for seed in (0, 1000)}
+    assert len(shards[0]) == 12 and len(shards[1000]) == 6 and not set(shards[0]) & set(shards[1000])
+    before = (folder / "weights.safetensors").stat().st_mtime_ns
+    assert pretrain.pretrain(folder, 6, 0, devices.Engine(), recipe=SHORT, held_out=3) == record
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == before
+    longer = SHORT.model_copy(update={"epochs": 3})
+    assert pretrain.pretrain(folder, 6, 0, devices.Engine(), recipe=longer, held_out=3) != record
+
+
+def test_only_finished_whole_runs_on_enough_phantoms_are_averaged_into_a_count(trained, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
+    study, place = config.study("full", allow_cpu=True), tmp_path / "runs" / "follicles"
+    weights = (trained[0] / "weights.safetensors").read_bytes()
+
+    def folder(name: str, finished: bool = True, **settings) -> None:
+        """Make a folder as a run with these settings would have left it."""
+        facts = kept.settings_of(**{"per_class": 1500, "seed": int(name[1:]), **settings})
+
+        def make() -> dict:
+            (place / name / "weights.safetensors").write_bytes(weights)
+            return {}
+
+        cached(place / name, facts, make)
+        if not finished:
+            (place / name / "run.json").unlink()
+
+    assert kept.networks(study) == [kept.KEPT]
+    folder("s0"), folder("s1", per_class=6), folder("s2", effects=Effects(shapes=False)), folder("s3", finished=False)
+    folder("s4", recipe=SHORT), folder("s5", per_class=2000)
+    assert [path.parent.name for path in kept.networks(study)] == ["s0", "s5"]
+    assert "s1, s2, s3, s4 not counted with" in capsys.readouterr().out
+    monkeypatch.setattr(kept, "code", lambda *_: "another")
+    assert kept.networks(study) == [kept.KEPT]
+
+
+def test_kept_weights_are_half_as_large_and_answer_alike(trained, tmp_path):
+    folder, record = trained
+    half_size = pretrain.keep(folder, tmp_path / "kept.safetensors")
+    assert half_size.stat().st_size < 0.6 * (folder / "weights.safetensors").stat().st_size < 2.5e6
+    frames = np.stack([simulator.simulate(seed, seed % 2).image[:128, :192] for seed in range(3)])
+    full, half = (
+        follicle_network.predict_maps(follicle_network.load(path), frames)
+        for path in (folder / "weights.safetensors", half_size)
+    )
+    assert np.abs(full - half).max() < 0.02 and full.std() > 0
+    with safe_open(half_size, "np") as stored:
+        assert stored.metadata()["count_mae"] == str(record["count_mae"])
+
+
+def test_a_mirrored_image_has_mirrored_maps():
+    frames = torch.zeros(40, 1, 16, 32, dtype=torch.uint8)
+    frames[..., :8] = 200
+    maps = (frames > 0).to(torch.uint8).repeat(1, 3, 1, 1)
+    changed, moved = pretrain.jitter(frames, maps, torch.Generator().manual_seed(0))
+    sides = changed[..., :8].mean(dim=(1, 2, 3)) > changed[..., -8:].mean(dim=(1, 2, 3))
+    assert torch.equal(sides, moved[:, 0, 0, 0] == 1) and 5 < int(sides.sum()) < 35
+    assert changed.min() >= 0 and changed.max() <= 1 and len(changed[:, 0, 8, 4].unique()) > 20
+
+
+def test_perfect_maps_are_judged_perfect(monkeypatch):
+    phantoms = [simulator.simulate(seed, seed % 2) for seed in range(4)]
+    masks = follicle_network.MASKS
+    held = {name: np.stack([images.shrink(getattr(phantom, name), 0) for phantom in phantoms]) for name in masks}
+    held |= {"images": held["ovary"], "FNPS": np.array([phantom.truth["FNPS"] for phantom in phantoms])}
+    truth = follicle_network.targets(held).float().numpy()
+    monkeypatch.setattr(follicle_network, "predict_maps", lambda *_: truth)
+    told = pretrain.judge(follicle_network.follicle_unet(), held)
+    assert told["dice_follicle"] == told["dice_core"] == 1 and told["count_mae"] <= 0.25
+
+
+def test_the_committed_weights_are_under_two_megabytes_and_their_card_and_record_agree_with_the_table():
+    with safe_open(kept.KEPT, "np") as stored:
+        facts = stored.metadata()
+    assert kept.KEPT.stat().st_size < 2e6 and facts["phantom_version"] == str(simulator.VERSION)
+    table = pd.read_csv(config.ROOT / "reports" / "studies" / "follicle_networks.csv").set_index("seed")
+    assert float(facts["count_mae"]) == table.count_mae[int(facts["seed"])]
+    row, card = table.loc[0], kept.KEPT.with_name("README.md").read_text()
+    error = f"count error {row.count_mae} follicles (bias {row.count_bias})"
+    assert f"Follicle Dice {row.dice_follicle}, {error}" in card
+    assert f"rank correlation {row.count_spearman}" in card and int(row.held_out_phantoms) == 400

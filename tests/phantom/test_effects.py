@@ -1,0 +1,146 @@
+"""Each switch has a consequence that can be measured, and leaves what the other parts draw as it was."""
+
+import cv2
+import numpy as np
+import pytest
+
+from pcos_utils.phantom import anatomy, display, scene, simulator, ultrasound
+from pcos_utils.phantom.effects import Effects
+
+SEEDS = range(16)
+SWITCHES = ("randomisation", "partial_volume", "distractors", "shapes", "faint", "dominant")
+slow = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def frames() -> dict:
+    """Phantoms of the same seeds, with all effects and with each switched off."""
+    settings = {"all": Effects()} | {name: Effects(**{name: False}) for name in SWITCHES}
+    return {name: [simulator.simulate(s, s % 2, effects=effects) for s in SEEDS] for name, effects in settings.items()}
+
+
+def test_a_setting_is_named_by_what_is_off():
+    assert Effects().name == "all" and Effects(shapes=False, faint=False).name == "no-faint-shapes"
+
+
+@slow
+@pytest.mark.parametrize("off", ["randomisation", "distractors", "faint"])
+def test_what_concerns_the_image_leaves_every_mask(frames, off):
+    pairs = list(zip(frames["all"], frames[off], strict=True))
+    for before, after in pairs:
+        assert before.truth == after.truth
+        for mask in ("follicles", "cores", "ovary"):
+            assert getattr(before, mask).tobytes() == getattr(after, mask).tobytes()
+    # No follicle is faint in some frames.
+    assert np.mean([before.image.tobytes() != after.image.tobytes() for before, after in pairs]) > 0.7
+
+
+@slow
+@pytest.mark.parametrize("off", ["partial_volume", "shapes", "dominant"])
+def test_what_concerns_the_follicles_leaves_ovary_and_scanner(frames, off):
+    same = [
+        before.truth["f0"] == after.truth["f0"] and before.ovary.tobytes() == after.ovary.tobytes()
+        for before, after in zip(frames["all"], frames[off], strict=True)
+    ]
+    # An ovary whose follicles jam is drawn again, and a switch may decide whether they jam.
+    assert np.mean(same) >= 0.85
+
+
+@slow
+def test_without_randomisation_the_examinations_look_alike(frames):
+    def spread(name):
+        means = [frame.image.mean() for frame in frames[name]]
+        grain = [frame.image[:, 1:].astype(float) - frame.image[:, :-1] for frame in frames[name]]
+        return np.std(means), np.std([np.log(g.std()) for g in grain])
+
+    (mean, grain), (plain_mean, plain_grain) = spread("all"), spread("randomisation")
+    assert plain_mean < 0.3 * mean and plain_grain < 0.6 * grain
+
+
+def test_without_partial_volume_the_rims_are_sharp():
+    u, v = (axis.astype(np.float32) for axis in np.meshgrid(*[np.linspace(-15e-3, 15e-3, 300)] * 2))
+    grey = {0.5e-3: 0, simulator.THIN: 0}
+    for seed in range(4):
+        ovary = anatomy.draw_ovary(np.random.default_rng(seed), 1, Effects(shapes=False))
+        for thickness in grey:
+            share = anatomy.section(u, v, ovary, thickness).share
+            grey[thickness] += np.sum((share > 0.05) & (share < 0.95))
+    assert grey[simulator.THIN] < 0.25 * grey[0.5e-3]
+    beams = [simulator.simulate(3, 1, effects=Effects(partial_volume=on)).follicles for on in (True, False)]
+    assert not np.array_equal(*beams)  # a follicle that is only grazed shows or does not
+
+
+@slow
+def test_distractors_change_the_light_of_the_scene(frames):
+    changes = []
+    for pair in zip(frames["all"], frames["distractors"], strict=True):
+        calm = [cv2.GaussianBlur(phantom.image.astype(np.float32), (0, 0), 5) for phantom in pair]  # without speckle
+        changes.append(np.abs(calm[0] - calm[1]).mean())
+    assert np.mean(changes) > 5  # grey levels
+
+
+def test_bands_vessels_and_shadows_darken_the_map_and_some_frames_are_marked():
+    grid = ultrasound.Grid.covering(ultrasound.Window(0, 25e-3, 45e-3), ultrasound.Beam(6.5), top=25e-3).halved
+    added, lost = [], []
+    for seed in SEEDS:
+        rng = np.random.default_rng(seed)
+        ovary = anatomy.draw_ovary(rng, seed % 2)
+        added.append(np.mean(scene.distractors(ovary, grid, 1.0, rng) < -4))
+        lost.append(scene.shadows(grid, rng).max())
+    assert np.mean(added) > 0.04  # of the map, by four decibels and more
+    assert 0.3 < np.mean(np.array(lost) > 0.1) < 0.9  # some frames have a shadow
+    assert 0.2 < np.mean([display.draw_marks(np.random.default_rng(seed)).any() for seed in range(300)]) < 0.4
+
+
+def roundness(phantom: simulator.Phantom) -> list[float]:
+    """Return the area of each whole follicle over that of the least circle around it."""
+    values = []
+    for number in range(1, phantom.truth["FNPS"] + 1):
+        points = np.argwhere(phantom.follicles == number)
+        whole = (points.min(axis=0) > 0).all() and (points.max(axis=0) < [199, 299]).all()
+        if whole and len(points) > 200:
+            values.append(len(points) / (np.pi * (cv2.minEnclosingCircle(points.astype(np.float32))[1] + 0.5) ** 2))
+    return values
+
+
+@slow
+def test_without_shapes_every_follicle_is_a_circle(frames):
+    uneven, plain = (np.concatenate([roundness(phantom) for phantom in frames[name]]) for name in ("all", "shapes"))
+    assert plain.min() > 0.87  # pixels and the walls between near ones
+    assert np.median(uneven) < 0.8 and np.mean(uneven < 0.5) > 0.03  # flat ones and crescents
+
+
+def ovaries(label=None, **effects) -> list[anatomy.Ovary]:
+    """Return forty ovaries of one label or both by turns."""
+    return [
+        anatomy.draw_ovary(np.random.default_rng(seed), seed % 2 if label is None else label, Effects(**effects))
+        for seed in range(40)
+    ]
+
+
+def test_faint_follicles_hold_echoes():
+    seen = 0
+    for faint, clear in zip(ovaries(), ovaries(faint=False), strict=True):
+        changed = faint.clutter != clear.clutter
+        seen += changed.sum()
+        assert faint.follicles.tobytes() == clear.follicles.tobytes()
+        assert np.ptp(clear.clutter) == 0 and clear.clutter.max() < 0.0502  # -13 dB
+        assert (faint.clutter[changed] > 0.063).all()  # -12 dB
+    assert seen > 20
+
+
+@slow
+def test_faint_follicles_are_brighter_inside(frames):
+    pairs = zip(frames["all"], frames["faint"], strict=True)
+    brighter = [np.mean(a.image[a.cores > 0]) - np.mean(b.image[b.cores > 0]) for a, b in pairs if a.cores.any()]
+    assert np.mean(brighter) > 1
+
+
+def test_without_dominant_follicles_none_is_above_nine_millimetres():
+    largest, without = (
+        np.array([2e3 * ovary.follicles[:, 3].max() for ovary in drawn])
+        for drawn in (ovaries(0), ovaries(0, dominant=False))
+    )
+    assert without.max() < 9.0001 and 9.1 < largest.max() <= 16
+    # Only those ovaries differ, and the few that jammed with a dominant follicle and were drawn again.
+    assert (largest == without)[largest < 9.0001].mean() > 0.9

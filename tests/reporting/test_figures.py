@@ -1,0 +1,133 @@
+"""Figures draw the numbers of their tables."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from pcos_utils.evaluation import auc, published
+from pcos_utils.reporting import figures_data, figures_results, sheets
+
+matplotlib.use("agg")
+
+
+@pytest.fixture
+def ax():
+    """Empty axes."""
+    figure, axes = plt.subplots()
+    yield axes
+    plt.close(figure)
+
+
+@pytest.fixture
+def judged() -> pd.DataFrame:
+    """Sixty sources, judged once."""
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1], 30)
+    logit = rng.normal(size=60) + 1.2 * label
+    table = pd.DataFrame({"source": [f"s{n:02d}" for n in range(60)], "label": label, "logit": logit, "images": 1})
+    table = table.assign(repeat=0, fold=0, inner=0, probability=1 / (1 + np.exp(-logit)), called=logit > 0.3)
+    return table.assign(margin=logit - 0.3)
+
+
+def test_the_roc_curve_is_scikit_learns_and_its_area_the_auc(judged, ax):
+    figures_results.roc_curves({"iustnet": judged}, ax=ax)
+    line = next(line for line in ax.lines if len(line.get_xdata()) > 10)
+    false, recall, _ = roc_curve(judged.label, judged.logit)
+    np.testing.assert_allclose(np.interp(line.get_xdata(), false, recall), line.get_ydata(), atol=0.05)
+    area = np.trapezoid(line.get_ydata(), line.get_xdata())
+    assert area == pytest.approx(roc_auc_score(judged.label, judged.logit), abs=0.01)
+    assert area == pytest.approx(float(auc.auc(auc.pairs(judged))), abs=0.01)
+
+
+def test_the_confusion_matrix_counts_decisions_where_they_were_made(judged, ax):
+    wanted = pd.crosstab(judged.label, judged.called).to_numpy().ravel()
+    figures_results.confusion_matrix(judged, title="IustNet", ax=ax)
+    assert [text.get_text() for text in ax.texts] == [str(count) for count in wanted]
+    assert "n = 60 sources" in ax.get_title()
+    ax.clear()
+    figures_results.confusion_matrix(judged.assign(called=judged.called * 0.5), title="", ax=ax)
+    assert float(ax.texts[1].get_text()) == pytest.approx(wanted[1] / 2, abs=0.06)
+
+
+def test_the_reliability_points_are_shares_with_exact_intervals(judged, ax):
+    figures_results.reliability(judged, ax=ax, title="")
+    points = [line.get_xydata()[0] for line in ax.lines if line.get_marker() == "o"]
+    parts = np.array_split(judged.sort_values("probability").label.to_numpy(), figures_results.BINS)
+    assert [point[1] for point in points] == pytest.approx([part.mean() for part in parts])
+    bars = [bar for container in ax.containers for bar in container[2][0].get_segments()]
+    ends = binomtest(int(parts[0].sum()), len(parts[0])).proportion_ci(method="exact")
+    assert bars[0][:, 1].tolist() == pytest.approx([ends.low, ends.high])
+
+
+def test_calling_all_meets_calling_none_at_the_prevalence(judged, ax):
+    figures_results.decision_curve({"iustnet": judged}, ax=ax)
+    every = next(line for line in ax.lines if line.get_label() == "call all polycystic")
+    at = np.interp(0, -every.get_ydata(), every.get_xdata())
+    assert at == pytest.approx(0.5, abs=0.01)
+    ours = next(line for line in ax.lines if line.get_label() == "IustNet")
+    x, y = ours.get_xdata()[20], ours.get_ydata()[20]
+    called = judged.probability >= x
+    gain = (called & (judged.label == 1)).mean() - (called & (judged.label == 0)).mean() * x / (1 - x)
+    assert y == pytest.approx(gain)
+
+
+def test_a_forest_says_its_values_and_shows_what_has_no_interval(ax):
+    rows = pd.DataFrame(
+        {"name": ["a", "b"], "value": [0.7, 1.0], "low": [0.6, np.nan], "high": [0.8, np.nan], "sources": [41, 41]}
+    )
+    figures_results.forest(rows, ax=ax)
+    assert [text.get_text() for text in ax.texts] == [".70 [.60, .80]", "1.00 [no interval]"]
+    assert ax.get_xlabel() == "AUC over sources, n = 41"
+    ax.clear()
+    figures_results.forest(rows.assign(sources=[41, 45]), ax=ax)
+    assert [text.get_text()[-6:] for text in ax.texts] == ["n = 41", "n = 45"]
+
+
+def test_differences_show_their_verdicts(ax):
+    rows = pd.DataFrame({
+        "first": ["follicles", "iustnet"], "second": ["iustnet", "local_contrast"], "difference": [0.2, -0.05],
+        "low": [0.1, -0.2], "high": [0.3, 0.1], "p_holm": [0.001, 0.8], "verdict": ["better", "not shown"],
+        "sources": 300,
+    })  # fmt: skip
+    figures_results.differences(rows, ax=ax)
+    marks = [line for line in ax.lines if line.get_marker() == "o"]
+    assert [line.get_color() for line in marks] == [figures_results.VERDICTS[name] for name in rows.verdict]
+    assert "minus" in " ".join(label.get_text() for label in ax.get_yticklabels())
+
+
+def test_the_error_map_is_dark_where_a_method_is_wrong():
+    rows = [(model, f"s{n}", n % 2, float(n % 3 == 0)) for model in ("iustnet", "follicles") for n in range(12)]
+    answers = pd.DataFrame(rows, columns=["model", "source", "label", "called"])
+    _, axes = plt.subplots(2, 1)
+    figures_results.error_map(answers, axes=axes)
+    for ax, label in zip(axes, (1, 0), strict=True):
+        own = answers[answers.label == label]
+        assert ax.collections[0].get_array().sum() == (own.called - label).abs().sum()
+    plt.close("all")
+
+
+def test_the_published_recall_has_a_thick_and_a_thin_interval(ax):
+    table = published.intervals()
+    figures_results.published(table, metric="recall", ax=ax)
+    spans = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 2]
+    honest = table[(table.metric == "recall") & table.way.isin(["naive", "frames"])]
+    rest = table[(table.metric == "recall") & (table.model == "densenet201") & (table.way == "n_eff 0.9")]
+    wanted = pd.concat([honest, rest])
+    np.testing.assert_allclose(sorted(spans), sorted(zip(wanted.low, wanted.high, strict=True)))
+
+
+def test_the_overview_counts_images_and_sources(ax):
+    table = pd.DataFrame(
+        {"path": list("12345"), "source": list("aabcc"), "label": [0, 0, 0, 1, 1], "used": "yes", "status": "ok"}
+    )
+    figures_data.class_overview(table, ax=ax)
+    assert sorted(bar.get_height() for bar in ax.patches)[-4:] == [1, 2, 2, 3]
+
+
+def test_a_tile_keeps_the_shape_of_the_picture():
+    wide = sheets._tile(np.full((50, 100, 3), 200, np.uint8))
+    assert wide.shape == sheets._tile(np.zeros((90, 60, 3), np.uint8)).shape and (wide[wide.shape[0] // 2] == 200).any()

@@ -1,0 +1,123 @@
+"""The commands: a folder becomes lines or rows, a bad file an answer, a mistake one sentence with exit code 2."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pcos_utils import cli
+from pcos_utils.config import ROOT
+from pcos_utils.serving import commands, model
+from tests.serving.made import frame, png
+
+
+@pytest.fixture
+def pcos(home, monkeypatch, capfd):
+    """Call the command line in an empty folder, which is home too; return exit code, output and errors."""
+    monkeypatch.chdir(home)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["pcos", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, *capfd.readouterr()
+
+    return call
+
+
+def mutated(number: int, whole: dict[str, bytes], rng: np.random.Generator) -> bytes:
+    """Return a file with some bytes changed; a third is cut short too, and a fifth has foreign bytes behind it."""
+    content = bytearray(list(whole.values())[number % len(whole)])
+    for place in rng.integers(0, len(content), int(rng.integers(1, 40))):
+        content[place] = rng.integers(0, 256)
+    if number % 3 == 0:
+        content = content[: int(rng.integers(1, len(content)))]
+    return bytes(content) + (b"<script>alert(1)</script>" if number % 5 == 0 else b"")
+
+
+@pytest.mark.parametrize("files", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_mutated_images_are_answered_or_refused_in_time(served, tmp_path, pcos, files):
+    grey, colour = Image.fromarray(frame()), Image.fromarray(frame()).convert("RGB")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    kinds = {
+        "jpg": (grey, {}), "png": (grey, {}), "bmp": (colour, {}), "gif": (grey, {}), "tif": (colour, {}),
+        "webp": (colour, {}), "cmyk.jpg": (colour.convert("CMYK"), {}), "turned.jpg": (colour, {"exif": turned}),
+        "deep.png": (Image.fromarray(frame().astype(np.uint16) * 257), {}),
+        "moving.gif": (grey, {"save_all": True, "append_images": [grey.rotate(9)] * 3}),
+    }  # fmt: skip
+    whole = {}
+    for kind, (image, more) in kinds.items():
+        image.save(tmp_path / f"whole.{kind}", **more)
+        whole[kind] = (tmp_path / f"whole.{kind}").read_bytes()
+    rng, folder = np.random.default_rng(0), tmp_path / "mutated"
+    folder.mkdir()
+    for number in range(files):
+        (folder / f"{number:04d}.{list(whole)[number % len(whole)]}").write_bytes(mutated(number, whole, rng))
+    code, out, err = pcos("predict", folder, "--model", served, "--json")
+    assert code == 0 and "Traceback" not in err, err[-2000:]
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row["image"] for row in rows] == [str(path) for path in sorted(folder.iterdir())]
+    assert max(row["seconds"] for row in rows) < 2
+    assert {row["decision"] for row in rows} <= set(model.DECISIONS)
+    assert all(bool(row["reasons"]) == bool(row["refusal"]) == (row["decision"] == "cannot say") for row in rows)
+    refused = [row["refusal"] for row in rows if row["value"] is None]
+    assert 0.3 < len(refused) / files < 0.9 and len(set(refused)) > 1  # both ways are well trodden
+
+
+def test_a_folder_becomes_lines_or_rows_and_a_bad_file_is_one_of_them(served, tmp_path, pcos):
+    folder = tmp_path / "scans"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "a.png").write_bytes(png(frame()))
+    (folder / ".hidden").write_text("no image")
+    (folder / "inner" / "b.txt").write_text("no image")
+    (folder / "inner" / "c.png").symlink_to("nowhere")
+    code, out, err = pcos("predict", folder, "--model", served, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and len(rows) == 3, err
+    assert rows[1]["refusal"] == "not an image" and rows[1]["value"] is None and rows[1]["reasons"]
+    assert rows[0]["scale"] == "share polycystic among phantoms" and "probability" not in out
+    lines = pcos("predict", folder, "--model", served, "--csv")[1].splitlines()
+    assert lines[0].startswith("image,decision,value,low,high") and len(lines) == 4 and "there is none" in lines[3]
+    told = pcos("predict", folder, "--model", served)[1]
+    assert "Research only" in told and "share polycystic among phantoms 0." in told and "probability" not in told
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["predict", ROOT / "LICENSE"], "no served model"),
+        (["predict", "."], "no image to answer"),
+        (["predict", "a.png"], "a.png does not exist; name"),
+        (["predict", ROOT / "LICENSE", "--model", "nowhere"], "model.json is missing"),
+        (["predict", ROOT / "LICENSE", "--json", "--csv"], "exclude each other"),
+        (["export", "--model", "resnet"], "MODEL=resnet"),
+        (["export", "--model", "iustnet"], "is missing; run"),
+        (["export"], "is missing; run"),
+        (["app"], "no served model"),
+    ],
+)
+def test_a_mistake_is_one_sentence(pcos, tmp_path, words, named):
+    code, _, err = pcos(*words)
+    assert code == 2 and err.count("\n") == 1, err
+    assert named in err and not list(tmp_path.iterdir())
+
+
+def test_a_process_that_is_given_a_wrong_path_ends_with_2(tmp_path):
+    command = [sys.executable, "-m", "pcos_utils.cli", "predict", str(tmp_path / "none.png")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr == f"pcos: {tmp_path / 'none.png'} does not exist; name images, or " + (
+        "folders of them.\n"
+    )
+
+
+def test_a_served_model_is_packed_and_not_exported_again(served, pcos, tmp_path, monkeypatch):
+    assert commands.served_folder(served) == served
+    assert "name --space DIR" in pcos("export", "--model", served)[2]
+    packed = []
+    monkeypatch.setattr("pcos_utils.serving.space.pack", lambda *folders: packed.append(folders))
+    assert pcos("export", "--model", served, "--space", "space")[0] == 0
+    assert packed[0][0] == served and packed[0][1].name == "space"

@@ -1,0 +1,81 @@
+"""A finished study becomes a served model whose networks say what torch says."""
+
+import numpy as np
+import pytest
+import torch
+
+from pcos_utils import config
+from pcos_utils.config import StudyError
+from pcos_utils.follicles import network as follicle_network
+from pcos_utils.models import architectures
+from pcos_utils.serving import commands, export, model, served_network
+from tests.serving.made import SIDE, fitted
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("name", ["iustnet", *(pytest.param(n, marks=SLOW) for n in ("densenet121d", "densenet201"))])
+def test_logits_are_torchs_on_200_images(name, tmp_path):
+    network, _, _ = fitted(name)
+    torch.manual_seed(0)
+    trained = architectures.build(name, SIDE).eval()  # what was exported, before it was made ready for it
+    assert export.to_onnx(network, (SIDE, SIDE, 3), tmp_path / "one.onnx", "pixels") <= export.AGREEMENT
+    session = model._session(tmp_path / "one.onnx", 1)
+    drawn = np.random.default_rng(1).integers(0, 256, (200, SIDE, SIDE, 3), dtype=np.uint8)
+    # The published order of normalising and turning grey is that of training, asked of training's own function.
+    with torch.inference_mode():
+        expected = trained(architectures.prepare(name, torch.from_numpy(drawn))).squeeze(1).numpy()
+    for batch in (1, 50):
+        logits = np.concatenate([session.run(None, {"pixels": part})[0] for part in np.split(drawn, 200 // batch)])
+        assert np.abs(logits - expected).max() < 1e-4
+
+
+def test_maps_are_those_that_pretraining_judges(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "TRIED", 2)
+    torch.manual_seed(0)
+    network = follicle_network.follicle_unet()
+    export.to_onnx(export.Outlining(network), (128, 192), tmp_path / "one.onnx", "grey")
+    drawn = np.random.default_rng(1).integers(0, 256, (3, 128, 192), dtype=np.uint8)
+    maps = model._session(tmp_path / "one.onnx", 1).run(None, {"grey": drawn})[0]
+    np.testing.assert_allclose(maps, follicle_network.predict_maps(network, drawn), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["iustnet", "follicles"])
+def test_a_finished_study_is_served_by_its_best_model(evaluated, served, monkeypatch, tmp_path, name):
+    study, tables, home = evaluated
+    phantoms = [*served.parent.rglob("shards/*.npz")]
+    monkeypatch.setattr(export.training_set, "shards", lambda *_: phantoms)
+    monkeypatch.setenv("PCOS_HOME", str(home))
+    monkeypatch.setattr(export, "TRIED", 2)
+    auc = tables["metrics"].query("protocol == 'grouped' and metric == 'auc'").set_index("model").value
+    assert commands.best(study) == auc[["iustnet", "follicles"]].idxmax()
+    card = export.export(name, study, tmp_path / "model")
+    assert card["auc"] == pytest.approx(auc[name]) and card["sources"] == {"normal": 12, "polycystic": 12}
+    served = model.Served(tmp_path / "model")
+    assert served.counts == (name == "follicles") and len(list((tmp_path / "model" / "examples").iterdir())) == 4
+    answer = served.look(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8))
+    assert answer.refusal == "not an ovarian scan"
+    text = (tmp_path / "model" / "card.md").read_text()
+    assert "{" not in text and study.name in text and "send no patient's picture" in text
+    assert "is the share polycystic among phantoms" in text.replace("\n", " ") and "probability" not in text
+
+
+def test_nothing_half_written_passes_for_a_model(served, tmp_path, monkeypatch):
+    (tmp_path / "model.json").write_bytes((served / "model.json").read_bytes())
+    monkeypatch.setattr(export, "AGREEMENT", -1)
+    monkeypatch.setattr(export, "TRIED", 2)
+    monkeypatch.setattr(export, "fit_served", fitted)
+    monkeypatch.setenv("PCOS_HOME", str(served.parent))  # whose phantoms are made already
+    with pytest.raises(StudyError, match="differs from its network"):
+        export.export("iustnet", config.study(), tmp_path, 12)
+    assert not (tmp_path / "model.json").exists()
+
+
+def test_the_served_network_stops_where_the_folds_stopped_on_the_folds_own_schedule(evaluated, monkeypatch):
+    study, _, home = evaluated
+    monkeypatch.setenv("PCOS_HOME", str(home))
+    recorded, asked = served_network.read_record, {}
+    monkeypatch.setattr(served_network, "read_record", lambda folder: recorded(folder) | {"chosen_epoch": 1})
+    monkeypatch.setattr(served_network.training, "fit", lambda *of, **how: asked.update(recipe=of[4], stop=how["stop"]))
+    _, _, facts = served_network.fit_served("iustnet", study)
+    assert asked["recipe"].epochs == study.epochs == 2 and asked["stop"] == facts["epochs"] == 1

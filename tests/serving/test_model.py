@@ -1,0 +1,121 @@
+"""One answer: the training loader's pixels, the network's logits, a refusal for what cannot be used; no torch."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pcos_utils.config import ROOT, StudyError
+from pcos_utils.data import images
+from pcos_utils.data.images import grey
+from pcos_utils.evaluation import calibration
+from pcos_utils.follicles import counting
+from pcos_utils.serving import model as models
+from tests.serving.made import SIDE, frame, png
+
+
+@pytest.fixture(scope="module")
+def model(served):
+    """The served model, loaded."""
+    return models.Served(served)
+
+
+def test_an_answer_is_the_calibrated_logit_of_the_loaders_pixels(model):
+    content = png(frame(), "JPEG")
+    answer, pixels = model.answer(content, "a.jpg"), images.load(io.BytesIO(content))
+    fitted = model.card["calibration"]
+    logit = fitted["slope"] * model.logits(images.resize(pixels, SIDE)[None])[0] + fitted["intercept"]
+    assert answer.refusal in ("", models.BOTH), answer.reasons
+    assert answer.value == pytest.approx(float(calibration.probability(logit)), abs=1e-4)
+    assert answer.interval[0] <= answer.value <= answer.interval[1]
+    assert answer.follicles == counting.instances(model.maps(grey(pixels))).max()
+
+
+def test_the_record_says_what_it_must(model):
+    answer = model.answer(png(frame()), "a.png")
+    record = answer.record()
+    assert set(record) == {*models.FIELDS} - {"low", "high"} | {"interval"} and "Research only" in record["use"]
+    assert record["scale"] == "share polycystic among phantoms" and record["seconds"] > 0
+    assert record["model"] == "iustnet" and record["run"] == "0123456789ab"
+    assert json.loads(json.dumps(record)) == record and tuple(answer.row()) == models.FIELDS
+
+
+@pytest.mark.parametrize(
+    ("value", "normal", "polycystic", "decision"),
+    [
+        (0.9, 0.5, 0.5, "polycystic"),
+        (0.1, 0.5, 0.5, "not polycystic"),
+        (0.5, 0.6, 0.6, "cannot say"),  # both classes fit
+        (0.5, 0.4, 0.4, "polycystic"),  # none fits: the threshold alone speaks
+        (0.35, 0.5, 0.5, "cannot say"),  # the threshold calls what does not fit
+    ],
+)
+def test_the_decision(model, monkeypatch, value, normal, polycystic, decision):
+    limits = {"alpha": 0.1, "normal": normal, "polycystic": polycystic}
+    monkeypatch.setitem(model.card, "conformal", limits)
+    monkeypatch.setitem(model.card, "threshold", 0.3)
+    said, reason = model.decide(value)
+    assert said == decision and bool(reason) == (decision == "cannot say")
+
+
+HOSTILE = {
+    "empty": (b"", "empty"),
+    "a page": (b"<html><script>alert(1)</script>", "not an image"),
+    "svg": (b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>', "not an image"),
+    "cut short": (png(frame())[:400], "damaged"),
+    "one pixel": (png(np.zeros((1, 1), np.uint8)), "too small"),
+    "one row": (png(np.zeros((1, 30_000), np.uint8)), "too large"),
+    "bomb": (png(np.zeros((9_000, 9_000), np.uint8)), "too large"),
+    "colours": (png(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)), "not an ovarian scan"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_be_used_is_refused_with_its_reason(model, name):
+    content, refusal = HOSTILE[name]
+    answer = model.answer(content, "upload")
+    assert answer.decision == "cannot say" and answer.refusal == refusal
+    assert answer.value is None and len(answer.reasons) == 1 and "Traceback" not in answer.reasons[0]
+
+
+@pytest.mark.parametrize("broken", ["model.json", "model.onnx", "follicles.onnx"])
+def test_a_folder_that_is_no_served_model_is_told_in_a_sentence(served, tmp_path, broken):
+    for name in {"model.json", "model.onnx", "follicles.onnx"} - {broken}:
+        (tmp_path / name).write_bytes((served / name).read_bytes())
+    for content in (None, b"{}"):
+        if content:
+            (tmp_path / broken).write_bytes(content)
+        with pytest.raises(StudyError, match=broken):
+            models.Served(tmp_path)
+
+
+def test_onnxruntime_does_not_report_to_its_makers(served, tmp_path):
+    (tmp_path / "a.png").write_bytes(png(frame()))
+    # It keeps a session's number in the temporary folder when it reports; in CI it is silent by itself.
+    silent = ("ORT_DISABLE_TELEMETRY", "CI", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "ORT_RUNNING_UNIT_TESTS")
+    plain = {name: value for name, value in os.environ.items() if name not in silent}
+    for code, reports in (
+        ("import onnxruntime as o; o.SessionOptions()", True),
+        (f"from pcos_utils.serving.model import Served; Served({str(served)!r}).answer('a.png')", False),
+    ):
+        place = tmp_path / f"reports-{reports}"
+        place.mkdir()
+        words = {"PYTHONPATH": str(ROOT), "TMPDIR": str(place), "https_proxy": "http://127.0.0.1:9"}
+        subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path, env=plain | words)
+        assert (place / ".ses").exists() == reports, list(place.iterdir())
+
+
+def test_torch_is_not_imported_to_answer(served, tmp_path):
+    (tmp_path / "a.png").write_bytes(png(frame()))
+    code = (
+        "import sys\nfrom pcos_utils.serving import maps\nfrom pcos_utils.serving.model import Served\n"
+        f"model = Served({str(served)!r})\nmaps.rests_on(model, model.answer('a.png').pixels)\n"
+        "print(sorted({'torch', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)))"
+    )
+    words = dict(capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    done = subprocess.run([sys.executable, "-c", code], **words)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
