@@ -15,27 +15,22 @@ WEIGHTS   ?= imagenet
 ALLOW_CPU ?=
 PHANTOMS  ?= 1500
 
-# An active conda environment, other than conda's own base, is used as it is; otherwise `make setup` makes .venv.
+# An active conda environment that holds this package is used as it is; otherwise `make setup` makes .venv.
 ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
+CONDA := $(shell python -c "import importlib.metadata as installed; print(installed.version('pcos-utils'))" 2>/dev/null)
+endif
+ifneq ($(CONDA),)
 PYTHON ?= python
 READY  := pyproject.toml
 else
 PYTHON ?= .venv/bin/python
 READY  := .venv/.ready
 endif
-SYSTEM_PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
-UV_VERSION    := 0.13.9
+UV_VERSION := 0.13.9
+FITS := import sys, ensurepip; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 15))
+SYSTEM_PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$python -c "$(FITS)" 2>/dev/null && echo $$python && break; done)
 
-# The study's name, as config.py gives it; `make reproduce` asks for it and calls make again.
-RUN  ?= phantom-demo
-PLACE := $(if $(PCOS_HOME),$(PCOS_HOME)/)
-# Executed notebooks of real data show real images, so they go where git does not look.
-OUT  := $(PLACE)reports/$(RUN)/$(if $(filter phantom,$(DATA)),,local/)notebooks
-INPUTS := $(PLACE)runs/$(RUN)/inputs.txt
-comma := ,
-TRAINED := $(if $(MODELS),$(subst $(comma), ,$(MODELS)),iustnet densenet201 densenet121d)
-TRAINING := $(foreach model,$(TRAINED),$(notdir $(wildcard notebooks/0*_$(model).ipynb)))
-CODE := $(shell find pcos_utils -name "[!.]*" -type f ! -name "*.pyc")
 # Settings travel in the environment, so that no shell reads what a folder's name holds.
 export PCOS_SET_PRESET = $(PRESET)
 export PCOS_SET_DATA = $(DATA)
@@ -45,14 +40,23 @@ export PCOS_SET_LABELS = $(LABELS)
 export PCOS_SET_MODELS = $(MODELS)
 export PCOS_SET_EPOCHS = $(EPOCHS)
 export PCOS_SET_ALLOW_CPU = $(ALLOW_CPU)
-# Threads that wait must not spin while another notebook computes.
+# The code of this folder comes first, also where the folder was copied together with its .venv.
+export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+# Threads that wait must not spin while another notebook computes; texts are UTF-8 whatever the locale; what a user has
+# set for other work neither moves the packages elsewhere nor turns warnings into errors.
 export OMP_WAIT_POLICY := PASSIVE
+export PYTHONUTF8 := 1
+export PIP_USER := 0
+unexport PIP_TARGET PIP_PREFIX PYTHONWARNINGS PYTHONOPTIMIZE JUPYTER_PATH
+# A user without a name or a home of his own gets both, because many tools write settings there.
+ifeq ($(LOGNAME)$(USER),)
+export LOGNAME := user
+endif
+ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo yes),yes)
+export HOME := $(shell home="$${PCOS_HOME:-.}/.home"; mkdir -p "$$home" && cd "$$home" && pwd)
+endif
 
-# Two notebooks at a time in the demo: while one starts its kernel, another computes. The longest comes first.
-JOBS := $(if $(filter demo,$(PRESET)),-j2)
-
-.DELETE_ON_ERROR:
-.PHONY: help setup reproduce study test test-all check bench pretrain lab app refresh lock lint clean FORCE
+.PHONY: help setup reproduce test test-all check bench pretrain lab app refresh lock lint clean FORCE
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,31 +64,22 @@ help: ## this list
 setup: $(READY) ## the environment in .venv, made by itself when needed
 
 .venv/.ready: requirements.lock pyproject.toml
+	@test -n "$(SYSTEM_PYTHON)" || { echo "No Python from 3.11.4 to 3.14 with its module venv was found; install one \
+	(Debian: apt-get install python3 python3-venv), or name one: make setup SYSTEM_PYTHON=path" >&2; exit 2; }
 	$(SYSTEM_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	.venv/bin/uv pip install --python .venv --quiet --compile-bytecode --require-hashes -r requirements.lock
 	.venv/bin/uv pip install --python .venv --quiet --no-deps --no-build-isolation -e .
 	.venv/bin/python -c "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
-	@touch $@
+	@pwd -P > $@
+
+# A folder that was moved or copied with its .venv gets an environment that knows where it is.
+ifeq ($(shell test -w .venv/.ready && test "$$(cat .venv/.ready)" != "$$(pwd -P)" && echo moved),moved)
+.venv/.ready: FORCE
+endif
 
 reproduce: $(READY) ## the whole study: PRESET=demo|full DATA=phantom|dataset-b|FOLDER
-	@run=$$($(PYTHON) -m pcos_utils.cli name) && $(MAKE) --no-print-directory $(JOBS) study RUN="$$run"
-
-study: $(OUT)/06_compare.ipynb
-	@echo "report: $(PLACE)reports/$(RUN)/report.html"
-
-# 02 needs what 01 makes; 03, 04 and 05 need 02; 06 needs all. One pattern rule runs any of them.
-$(OUT)/02_explore.ipynb: $(OUT)/01_download.ipynb
-$(TRAINING:%=$(OUT)/%): $(OUT)/02_explore.ipynb
-$(OUT)/06_compare.ipynb: $(OUT)/02_explore.ipynb $(TRAINING:%=$(OUT)/%)
-
-$(OUT)/%.ipynb: notebooks/%.ipynb $(INPUTS) $(CODE) | $(READY)
-	@echo "$*"
-	@$(PYTHON) -m pcos_utils.cli run "$<" "$@"
-
-# Settings and files of the study; rewritten only when they change, so that a second run has nothing to do.
-$(INPUTS): FORCE | $(READY)
-	@$(PYTHON) -m pcos_utils.cli preflight --inputs "$@"
+	@$(PYTHON) -m pcos_utils.cli reproduce
 
 test: $(READY) ## the fast tests, at most 5 minutes; no browser
 	$(PYTHON) -m pytest -m "not slow"
@@ -115,14 +110,12 @@ pretrain: $(READY) ## the network that outlines follicles, trained on PHANTOMS=1
 
 # It asks no other machine for news, updates or extensions.
 lab: $(READY) ## JupyterLab at the first notebook
-	$(PYTHON) -m jupyter lab --LabApp.news_url=None \
+	$(PYTHON) -m jupyterlab --LabApp.news_url=None \
 		--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate --LabApp.extension_manager=readonly \
-		notebooks/01_download.ipynb
+		$(if $(filter 0,$(shell id -u)),--allow-root) notebooks/01_download.ipynb
 
 app: $(READY) ## the web page on this machine, with the best model of the study: http://127.0.0.1:7860
-	@run=$$($(PYTHON) -m pcos_utils.cli name) && served="$(PLACE)runs/served/$$run" && \
-		{ [ -f "$$served/model.json" ] || $(PYTHON) -m pcos_utils.cli export --out "$$served"; } && \
-		$(PYTHON) -m pcos_utils.cli app --model "$$served"
+	@$(PYTHON) -m pcos_utils.cli app
 
 refresh: ## the committed notebooks with the outputs of a fresh demo
 	PCOS_OFFLINE=1 $(MAKE) reproduce PRESET=demo DATA=phantom
@@ -136,6 +129,5 @@ lint: $(READY) ## the style checks
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 
-clean: ## remove what can be made again without a download; committed files and downloaded data stay
-	rm -rf runs cache .nbval .check .browser .pytest_cache .ruff_cache data/phantom-demo data/phantom-full data/local-*
-	@git clean -fdxq reports 2>/dev/null || true
+clean: ## remove what can be made again without a download; committed files, your own and downloaded data stay
+	@$(or $(SYSTEM_PYTHON),python3) pcos_utils/clean.py

@@ -1,5 +1,6 @@
 """Run a reproducible study of polycystic ovaries in ultrasound images, audit image folders, and serve the models."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +9,7 @@ import typer
 
 from pcos_utils import progress
 from pcos_utils.config import StudyError, home, study
-from pcos_utils.files import fingerprint, need_writable, write_text
+from pcos_utils.files import need_writable
 from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
 from pcos_utils.serving import commands
 
@@ -19,7 +20,7 @@ NetworkClass = Annotated[list[str] | None, typer.Option(help="a class that the n
 
 
 @app.command()
-def preflight(
+def reproduce(
     preset: Preset = "demo",
     data: Data = "phantom",
     labels: Labels = None,
@@ -28,33 +29,28 @@ def preflight(
     epochs: Epochs = None,
     weights: Weights = "imagenet",
     allow_cpu: AllowCpu = False,
-    inputs: Annotated[Path | None, typer.Option(help="a file that is rewritten when settings or inputs change")] = None,
 ) -> None:
-    """Check before a run whether it can start: settings, images, labels, device and the places for its results."""
-    settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-    cfg = study(preset, data, **settings)
-    text = fingerprint(cfg)
-    if inputs and inputs.is_file() and inputs.read_text(encoding="utf-8") == text:
-        return
+    """Run a study's notebooks in order and write its report; what is finished already is not run again."""
+    given = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+    cfg = study(preset, data, **given)
     if cfg.labels_path is not None:
         from pcos_utils.data.manifest import listing
 
         listing(cfg.folder, cfg.labels_path)
-    for folder in (cfg.data_dir, cfg.runs_dir, cfg.report_dir):
-        need_writable(folder)
     if cfg.preset == "full":
         from pcos_utils.models.devices import choose_device
 
         choose_device(cfg)
+    from pcos_utils import notebooks
+
     typer.echo(f"study {cfg.name}: {cfg.folds} folds x {cfg.repeats}, {cfg.image_side} pixels, seed {cfg.seed}")
-    if inputs:
-        write_text(inputs, text)
-
-
-@app.command()
-def name(preset: Preset = "demo", data: Data = "phantom") -> None:
-    """Print the study's name in folders: <data>-<preset>."""
-    typer.echo(study(preset, data).name)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the notebooks end with this process
+    try:
+        report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
+    except KeyboardInterrupt:
+        typer.echo("pcos: stopped; what is finished is kept, and the same command goes on from there.", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"report: {report}")
 
 
 @app.command()
@@ -89,12 +85,13 @@ def run(
     epochs: Epochs = None,
     weights: Weights = "imagenet",
     allow_cpu: AllowCpu = False,
+    inputs: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Execute one notebook of a study with papermill; after the last one, build the report."""
     from pcos_utils.notebooks import run_notebook
 
     settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-    run_notebook(notebook, target, {"preset": preset, "data": data, **settings})
+    run_notebook(notebook, target, {"preset": preset, "data": data, **settings}, inputs)
     if notebook.stem.startswith("06"):
         from pcos_utils.reporting import page
 

@@ -13,7 +13,9 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+# The repository, or the current folder where the package is installed without one.
 ROOT = Path(__file__).resolve().parents[1]
+ROOT = ROOT if (ROOT / "notebooks").is_dir() else Path.cwd()
 CLASS_NAMES = {0: "normal", 1: "polycystic"}
 MODELS = ("densenet201", "densenet121d", "iustnet")  # the networks of the published study
 COUNT = "follicles"  # the count of follicles, by a network that phantoms trained
@@ -156,7 +158,7 @@ class Study(BaseModel):
         if self.folder is not None:
             return self.folder
         elsewhere = os.environ.get("PCOS_DATA_DIR")
-        return Path(elsewhere) / self.data_name if elsewhere and not self.synthetic else self.data_dir
+        return from_root(elsewhere) / self.data_name if elsewhere and not self.synthetic else self.data_dir
 
     @property
     def runs_dir(self) -> Path:
@@ -204,6 +206,7 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
 
     ``models``: names, also as one string with commas. Raises StudyError with one sentence.
     """
+    _need_own_code()
     if preset not in PRESETS:
         raise StudyError(f"PRESET={preset} is unknown; use one of: {', '.join(PRESETS)}.")
     settings = PRESETS[preset] | {name: value for name, value in settings.items() if value is not None}
@@ -230,8 +233,19 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
 
 
 def from_root(name: str) -> Path:
-    """Return a path; a relative name starts at the repository root, wherever a notebook runs."""
-    return ROOT / Path(name).expanduser()
+    """Return a path; a relative name starts at the repository root, wherever a notebook runs. ``~`` is understood."""
+    try:
+        return ROOT / Path(name).expanduser()
+    except RuntimeError:
+        raise StudyError(f"{name}: that home folder is not known here; give the path without '~'.") from None
+
+
+def _need_own_code() -> None:
+    """Raise StudyError where the current folder belongs to another checkout than the code that runs."""
+    for folder in (Path.cwd(), Path.cwd().parent):
+        other = folder / "pcos_utils" / "config.py"
+        if other.is_file() and not other.samefile(__file__):
+            raise StudyError(f"The code of {ROOT} runs in {folder}, which has its own; run 'make setup' there first.")
 
 
 def _sentence(problem: dict) -> str:

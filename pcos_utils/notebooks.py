@@ -1,28 +1,133 @@
-"""Execute a notebook with papermill: unknown parameters are errors, and outputs appear complete or not at all."""
+"""Execute the notebooks with papermill: unknown parameters are errors, outputs appear complete or not at all."""
 
+import hashlib
 import logging
 import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
-import papermill
-from nbclient.exceptions import DeadKernelError
-from papermill.exceptions import PapermillExecutionError
 
-from pcos_utils.config import ROOT, StudyError, TooFewSources
-from pcos_utils.files import write_text
+from pcos_utils.config import MODELS, ROOT, Study, StudyError, TooFewSources
+from pcos_utils.files import PACKAGE, alone_in, fingerprint, need_writable, sha256, write_text
 
 CELL_TIMEOUT = 6 * 3600  # seconds; enough for a full study's longest cell, and a hung cell is reported after it
 START_TIMEOUT = 120
+LONGEST_FIRST = ("iustnet", "densenet201", "densenet121d")  # of those that are trained at the same time
 
 
-def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
+def reproduce(study: Study, given: dict) -> Path:
+    """Execute a study's notebooks in order, each in a process of its own; return the path of the report.
+
+    ``given``: the settings that the user gave, by name. A notebook whose code and inputs have not changed since it was
+    executed is skipped. One process at a time works on a study; another one waits. Two networks are trained at a time
+    in the demo. Raises StudyError with the sentence of the notebook that failed; all finished work is kept.
+    """
+    sources = _notebooks(study)
+    for folder in (study.data_dir, study.runs_dir, study.report_dir):
+        need_writable(folder)
+    # Executed notebooks of real data show real images, so they go where git does not look.
+    out = study.report_dir / ("" if study.synthetic else "local") / "notebooks"
+    environment = os.environ | {f"PCOS_SET_{name.upper()}": str(value or "") for name, value in given.items()}
+    with alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
+        common, before = _digest(fingerprint(study), _code()), ""
+        first, training, last = sources[:2], sources[2:-1], sources[-1:]
+        for together in (*([source] for source in first), training, last):
+            todo, digests = [], []
+            for source in together:
+                digests.append(_digest(common, before, sha256(source)))
+                if _executed_with(out / source.name) != digests[-1]:
+                    number = f"{sources.index(source) + 1}/{len(sources)} {source.stem[3:].replace('_', ' ')}"
+                    words = ["run", str(source), str(out / source.name), "--inputs", digests[-1]]
+                    todo.append((number, [sys.executable, "-m", "pcos_utils.cli", *words]))
+            todo.sort(key=lambda job: [name in job[0] for name in LONGEST_FIRST], reverse=True)
+            _execute(todo, environment, 2 if study.preset == "demo" else 1)
+            before = _digest(*digests) if digests else before
+    return study.report_dir / "report.html"
+
+
+def _notebooks(study: Study) -> list[Path]:
+    """Return the paths of a study's notebooks, in order."""
+    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    if not paths:
+        raise StudyError(f"There are no notebooks in {ROOT}; run this in a clone of the repository.")
+    left_out = [name for name in MODELS if name not in study.models]
+    return [path for path in paths if not path.stem.endswith(tuple(left_out))]
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()
+
+
+def _code() -> str:
+    """Return a digest of all files of the package."""
+    files = (path for path in sorted(PACKAGE.rglob("[!.]*")) if path.is_file() and path.suffix != ".pyc")
+    return _digest(*(f"{path.relative_to(PACKAGE)} {sha256(path)}" for path in files))
+
+
+def _executed_with(target: Path) -> str:
+    """Return the digest of what an executed notebook was made from, or "" where there is none."""
+    try:
+        return nbformat.read(target, as_version=4).metadata.get("pcos", {}).get("inputs", "")
+    except (OSError, ValueError, nbformat.reader.NotJSONError):
+        return ""
+
+
+def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int) -> None:
+    """Run commands, ``at_once`` at a time, and tell when each begins and ends. The first that fails ends the others."""
+    running, failures = [], []
+
+    def execute(job: tuple[str, list[str]]) -> None:
+        name, command = job
+        if failures:
+            return
+        started = time.monotonic()
+        print(name, flush=True)
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=environment)
+        running.append(process)
+        said = process.communicate()[1]
+        if process.returncode:
+            killed = f"pcos: the process of {name} was killed; give the same command again, and it goes on."
+            failures.append(killed if process.returncode < 0 else said)
+            stop()
+        else:
+            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+
+    def stop() -> None:
+        for process in running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+
+    with ThreadPoolExecutor(at_once) as pool:
+        try:
+            list(pool.map(execute, jobs))
+        except KeyboardInterrupt:
+            failures.append("")
+            time.sleep(2)  # a terminal has told the processes, too; asked twice, they could not end their kernels
+            stop()
+            raise
+    if failures:
+        sentences = [line.removeprefix("pcos: ") for line in failures[0].splitlines() if line.startswith("pcos: ")]
+        raise StudyError(sentences[0] if sentences else f"A notebook could not be executed:\n{failures[0]}")
+
+
+def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "") -> None:
     """Execute a notebook into ``target``, and write it as HTML beside it. Both appear complete or not at all.
 
+    ``inputs``: a digest of what the notebook is made from, which is written into the executed one.
     A notebook that ends with TooFewSources is a result: the reason takes the place of the cells that were not run.
     Raises StudyError for an unknown parameter, and for a failed cell; the failed notebook is kept as
     ``*.failed.ipynb``.
     """
+    _prepare_environment()
+    import papermill  # imported late: reproduce runs each notebook in another process
+    from nbclient.exceptions import DeadKernelError
+    from papermill.exceptions import PapermillExecutionError
+
     known = papermill.inspect_notebook(str(notebook))
     parameters = {name: value for name, value in parameters.items() if value is not None}
     unknown = sorted(set(parameters) - set(known))
@@ -32,8 +137,7 @@ def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     failed = target.with_suffix(".failed.ipynb")
-    temporary = target.with_name(f".{target.name}")
-    os.environ["PCOS_PLAIN"] = "1"  # inherited by the kernel: plain lines instead of progress bars
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         papermill.execute_notebook(
@@ -54,11 +158,29 @@ def run_notebook(notebook: Path, target: Path, parameters: dict) -> None:
             text = f"{notebook.name} stopped with {reason}; see the red banner in {failed}."
             raise StudyError(error.evalue if error.ename == StudyError.__name__ else text) from None
         _end_early(temporary, error.evalue)
+    except KeyboardInterrupt:
+        temporary.unlink(missing_ok=True)
+        raise
     failed.unlink(missing_ok=True)
     from pcos_utils.reporting.page import as_html  # imported late: it takes a second
 
-    write_text(target.with_suffix(".html"), as_html(nbformat.read(temporary, as_version=4), notebook.stem))
+    node = nbformat.read(temporary, as_version=4)
+    write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
+    node.metadata["pcos"] = {"inputs": inputs}
+    nbformat.write(node, temporary)
     os.replace(temporary, target)
+
+
+def _prepare_environment() -> None:
+    """Set what the kernel inherits: plain lines instead of progress bars, this Python, and the code of this checkout.
+
+    Otherwise a kernel named python3 of another installation could be started, and the package of another checkout be
+    imported: of the one from which this folder was copied together with its environment.
+    """
+    os.environ |= {"PCOS_PLAIN": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
+    os.environ.pop("JUPYTER_PATH", None)
+    path = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE.parent), path] if path else [str(PACKAGE.parent)])
 
 
 def _end_early(executed: Path, reason: str) -> None:

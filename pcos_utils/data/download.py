@@ -19,7 +19,7 @@ import pooch
 import requests
 from gdown.exceptions import DownloadError, FileURLRetrievalError
 
-from pcos_utils.config import Study, StudyError, home
+from pcos_utils.config import Study, StudyError, from_root, home
 from pcos_utils.data import datasets, manifest, unpack
 from pcos_utils.data.unpack import ARCHIVE_NAME, UnpackError
 from pcos_utils.files import alone_in, sha256, write_csv, write_text
@@ -59,7 +59,8 @@ def place(name: str, folder: Path | None = None) -> Path:
     known = [entry for entry, facts in datasets.REGISTRY.items() if facts.address]
     if name not in known:
         raise StudyError(f"There is no download named {name!r}; use one of: {', '.join(known)}.")
-    return Path(folder or os.environ.get("PCOS_DATA_DIR") or home() / "data") / name
+    elsewhere = os.environ.get("PCOS_DATA_DIR")
+    return (folder or (from_root(elsewhere) if elsewhere else home() / "data")) / name
 
 
 def record(folder: Path) -> Path:

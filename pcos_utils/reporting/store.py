@@ -1,7 +1,6 @@
 """Write the study's tables and figures with their provenance, and show them under a notebook's cell."""
 
 import platform
-import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Image, Markdown, display
 
+from pcos_utils.clean import git, tracked
 from pcos_utils.config import ROOT, Study, StudyError
 from pcos_utils.files import appearing, csv_text, sha256, write_csv, write_json, write_text
 from pcos_utils.reporting.names import STYLE
@@ -20,18 +20,15 @@ PIXELS = "pcos_pixels"  # marks an output that shows images
 def stamp() -> pd.DataFrame:
     """Return the versions of what computes the numbers, and the code's git commit.
 
-    The commit is marked "-dirty" where the code differs from it, and "unknown" outside a repository.
+    The commit is marked "-dirty" where the code differs from it, and "unknown" outside a repository of its own.
     """
     packages = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
     versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
-    try:
-        described, compared = (
-            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True)
-            for words in (["describe", "--always", "--abbrev=10"], ["diff", "--quiet", "HEAD", "--", *CODE])
-        )
-        commit = (described.stdout.strip() or "unknown") + ("-dirty" if compared.returncode == 1 else "")
-    except OSError:
-        commit = "unknown (no git)"
+    commit = "unknown"
+    if tracked(ROOT) is not None:
+        described = git(ROOT, "describe", "--always", "--abbrev=10").stdout.decode().strip()
+        changed = git(ROOT, "diff", "--quiet", "HEAD", "--", *CODE).returncode == 1
+        commit = (described or "unknown") + ("-dirty" if changed else "")
     return pd.Series(versions | {"commit": commit}).to_frame("version")
 
 

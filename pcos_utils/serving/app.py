@@ -3,18 +3,21 @@
 import logging
 import os
 import shutil
+import socket
 from pathlib import Path
 
+from pcos_utils.config import StudyError
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving import maps, page
 from pcos_utils.serving.model import Answer, Served
 from pcos_utils.serving.uploads import FOLDER, MAX_FILE, MAX_FILES, Uploads
 
 # Gradio reads these when it is imported. It and the Hub's client would report to their makers, Gradio believes uploads
-# to lie in FOLDER, and it must reach itself without a proxy.
+# to lie in FOLDER, and it must reach itself without a proxy; nothing else is reached, so that no proxy is needed.
 os.environ |= {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 os.environ |= {"GRADIO_TEMP_DIR": FOLDER}
-os.environ |= {name: f"{os.environ.get(name, '')},localhost,127.0.0.1".strip(",") for name in ("NO_PROXY", "no_proxy")}
+for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+    del os.environ[name]
 
 import gradio as gr  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
@@ -108,13 +111,25 @@ def build(desk: Desk) -> gr.Blocks:
 
 
 def run(folder: Path, port: int | None = None) -> None:
-    """Run the page of a served model until it is stopped, on this machine only; a Space is reached through its host."""
+    """Run the page of a served model until it is stopped, on this machine only; a Space is reached through its host.
+
+    Raises StudyError if the port is in use.
+    """
+    host = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
+    if port:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                reason = error.strerror.lower()
+                raise StudyError(f"Port {port} cannot be used ({reason}); name another one with --port.") from None
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     desk = Desk(Served(folder, threads=1))  # one thread, because AT_ONCE frames run in parallel
     blocks = build(desk)
     blocks.launch(
-        server_name="0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1", server_port=port, share=False, quiet=True,
+        server_name=host, server_port=port, share=False, quiet=True,
         max_threads=16, max_file_size=MAX_FILE, state_session_capacity=SESSIONS, prevent_thread_lock=True,
         enable_monitoring=False, ssr_mode=False, pwa=False, mcp_server=False, run_history=False, footer_links=[],
         app_kwargs={"middleware": [Middleware(BaseHTTPMiddleware, dispatch=desk.uploads.gate)]}, head=page.HEAD,
@@ -122,4 +137,5 @@ def run(folder: Path, port: int | None = None) -> None:
                              font_mono=["ui-monospace", "monospace"]), css_paths=Path(__file__).with_name("page.css"),
     )  # fmt: skip
     shutil.rmtree(FOLDER, ignore_errors=True)  # Gradio makes it at its start, for an editor that is not used
+    print(f"the page is at {blocks.local_url}", flush=True)
     blocks.block_thread()

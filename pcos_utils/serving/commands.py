@@ -91,14 +91,26 @@ def best(chosen: Study) -> str:
     return table.loc[table.value.idxmax(), "model"]
 
 
-def page(model: Model = None, port: Port = 7860) -> None:
-    """Run the web page, on this machine only, until it is stopped."""
-    folder = served_folder(model)
+def page(
+    model: Model = None, port: Port = 7860, preset: Preset = "demo", data: Data = "phantom", labels: Labels = None,
+    models: Models = None, seed: Seed = 0, epochs: Epochs = None, weights: Weights = "imagenet",
+    allow_cpu: AllowCpu = False,
+) -> None:  # fmt: skip
+    """Run the web page, on this machine only, until it is stopped; the best model of a study is exported first."""
     try:
         from pcos_utils.serving import app
     except ModuleNotFoundError as error:
         raise StudyError(f"The page needs {error.name}; install it with: pip install 'pcos-utils[app]'.") from None
-    app.run(folder, port=port)
+    if model is None:
+        settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+        chosen = study(preset, data, **settings)
+        model = chosen.served_dir
+        if not (model / "model.json").exists():
+            from pcos_utils.serving.export import export
+
+            typer.echo(f"preparing the best model of {chosen.name} ...")
+            export(best(chosen), chosen, model)
+    app.run(model, port=port)
 
 
 def served_folder(model: Path | None) -> Path:

@@ -51,7 +51,7 @@ def jupyter(tmp_path_factory) -> Path:
 def lab(home, jupyter) -> str:
     """The address of JupyterLab, started as ``make lab`` starts it but with settings and port of its own."""
     recipe = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    command = next(line for line in recipe.replace("\\\n", "").splitlines() if " -m jupyter lab" in line).split()
+    command = next(line for line in recipe.replace("\\\n", "").splitlines() if " -m jupyterlab" in line).split()
     port, settings = free_port(), jupyter / "settings" / "@jupyterlab" / "notebook-extension"
     settings.mkdir(parents=True)
     # Cells that are not on the screen stay in the page, where they can be looked at.
