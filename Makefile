@@ -32,14 +32,14 @@ SYSTEM_PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.
 	$$python -c "$(FITS)" 2>/dev/null && echo $$python && break; done)
 
 # Settings travel in the environment, so that no shell reads what a folder's name holds.
-export PCOS_SET_PRESET = $(PRESET)
-export PCOS_SET_DATA = $(DATA)
-export PCOS_SET_SEED = $(SEED)
-export PCOS_SET_WEIGHTS = $(WEIGHTS)
-export PCOS_SET_LABELS = $(LABELS)
-export PCOS_SET_MODELS = $(MODELS)
-export PCOS_SET_EPOCHS = $(EPOCHS)
-export PCOS_SET_ALLOW_CPU = $(ALLOW_CPU)
+export PCOS_SET_PRESET = $(value PRESET)
+export PCOS_SET_DATA = $(value DATA)
+export PCOS_SET_SEED = $(value SEED)
+export PCOS_SET_WEIGHTS = $(value WEIGHTS)
+export PCOS_SET_LABELS = $(value LABELS)
+export PCOS_SET_MODELS = $(value MODELS)
+export PCOS_SET_EPOCHS = $(value EPOCHS)
+export PCOS_SET_ALLOW_CPU = $(value ALLOW_CPU)
 # The code of this folder comes first, also where the folder was copied together with its .venv.
 export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 # Threads that wait must not spin while another notebook computes; texts are UTF-8 whatever the locale; what a user has

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 
 import nbformat
@@ -35,10 +36,9 @@ def reproduce(study: Study, given: dict) -> Path:
     environment = os.environ | {f"PCOS_SET_{name.upper()}": str(value or "") for name, value in given.items()}
     with alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
         common, before = _digest(fingerprint(study), _code()), ""
-        first, training, last = sources[:2], sources[2:-1], sources[-1:]
-        for together in (*([source] for source in first), training, last):
+        for _, group in groupby(sources, key=lambda path: path.stem.endswith(MODELS) or path):
             todo, digests = [], []
-            for source in together:
+            for source in group:
                 digests.append(_digest(common, before, sha256(source)))
                 if _executed_with(out / source.name) != digests[-1]:
                     number = f"{sources.index(source) + 1}/{len(sources)} {source.stem[3:].replace('_', ' ')}"
@@ -46,7 +46,7 @@ def reproduce(study: Study, given: dict) -> Path:
                     todo.append((number, [sys.executable, "-m", "pcos_utils.cli", *words]))
             todo.sort(key=lambda job: [name in job[0] for name in LONGEST_FIRST], reverse=True)
             _execute(todo, environment, 2 if study.preset == "demo" else 1)
-            before = _digest(*digests) if digests else before
+            before = _digest(*digests)
     return study.report_dir / "report.html"
 
 

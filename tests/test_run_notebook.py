@@ -13,10 +13,10 @@ KERNEL = {
 }
 
 
-def notebook(path, *cells):
+def notebook(path, *cells, settings="width = 1  # how wide"):
     """A small notebook with a parameters cell and these cells."""
     node = nbformat.v4.new_notebook(metadata=KERNEL)
-    node.cells = [nbformat.v4.new_code_cell("width = 1  # how wide", metadata={"tags": ["parameters"]})]
+    node.cells = [nbformat.v4.new_code_cell(settings, metadata={"tags": ["parameters"]})]
     node.cells += [nbformat.v4.new_code_cell(cell) for cell in cells]
     nbformat.write(node, path)
     return path
