@@ -142,7 +142,7 @@ def alive(pid: int) -> bool:
 
 @pytest.mark.slow
 def test_a_folder_of_any_name_and_a_link_to_it(checkout, tmp_path):
-    folder = tmp_path / "my phantom's 卵巣 $HOME `x` \"y\""
+    folder = tmp_path / 'my phantom\'s 卵巣 $HOME `x` "y"'
     for label in ("pco", "normal"):
         (folder / label).mkdir(parents=True)
     (tmp_path / "link").symlink_to(folder)
@@ -162,8 +162,17 @@ def test_a_folder_of_any_name_and_a_link_to_it(checkout, tmp_path):
 def test_clean_keeps_what_no_run_made(checkout, outer):
     """In an archive inside another repository, and in a repository of its own."""
     reports = checkout / "reports"
-    for name in ("demo/tables/a.csv", "demo/plan.json", "demo/sources.csv", "demo/notebooks/01.ipynb",
-                 "new/tables/a.csv", "new/sources.csv", "new/notes.txt", "new/local/x.png", "mine/notes.txt"):  # fmt: skip
+    for name in (
+        "demo/tables/a.csv",
+        "demo/plan.json",
+        "demo/sources.csv",
+        "demo/notebooks/01.ipynb",
+        "new/tables/a.csv",
+        "new/sources.csv",
+        "new/notes.txt",
+        "new/local/x.png",
+        "mine/notes.txt",
+    ):
         (reports / name).parent.mkdir(parents=True, exist_ok=True)
         (reports / name).write_text(name)
     for name in ("runs/x/run.json", "data/local-x/manifest.csv", "data/local-y/scan.png", "data/phantom-demo/a.png"):
@@ -222,7 +231,7 @@ def test_tools_of_other_systems_are_not_needed(checkout, tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become somebody else")
 def test_a_user_without_a_name_or_a_home(checkout):
-    """Python may lie among root's files, so this user keeps the right to read them; make must leave their use to a shell."""
+    """Python may lie among root's files, so this user keeps the right to read them; make leaves that to a shell."""
     place = Path(tempfile.mkdtemp())
     place.chmod(0o755)
     shutil.copytree(checkout, place / "pcos")

@@ -26,6 +26,7 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: Csv = False) -> None:
     """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device."""
     from pcos_utils.serving.model import FIELDS, Served
+    from pcos_utils.serving.page import spreadsheet_cell
 
     if as_json and as_csv:
         raise StudyError("--json and --csv exclude each other; give one of them.")
@@ -44,7 +45,7 @@ def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: 
         # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
         answer = served.answer(path, str(path).encode("utf-8", "backslashreplace").decode())
         if as_csv:
-            table.writerow(answer.row())
+            table.writerow({name: spreadsheet_cell(cell) for name, cell in answer.row().items()})
         else:
             typer.echo(json.dumps(answer.record(), ensure_ascii=False) if as_json else answer.sentence())
     if not (as_json or as_csv):

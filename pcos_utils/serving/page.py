@@ -118,9 +118,9 @@ def outlines(answer: Answer, heat: np.ndarray | None = None, reading: str = "") 
 def batch(answers: list[Answer]) -> str:
     """Return a table of answers as HTML, and a link that saves it as CSV."""
     table = pd.DataFrame([answer.row() for answer in answers], columns=FIELDS, dtype=object).fillna("")
-    # No cell of the file may be a formula to a spreadsheet.
-    safe = table.map(lambda cell: f"'{cell}" if str(cell).startswith(("=", "+", "-", "@", "\t")) else cell)
-    file = data_url(safe.to_csv(index=False, lineterminator="\n").encode(), "text/csv;charset=utf-8")
+    file = data_url(
+        table.map(spreadsheet_cell).to_csv(index=False, lineterminator="\n").encode(), "text/csv;charset=utf-8"
+    )
     shown = table[[*COLUMNS]].rename(columns={"value": next(iter(table.scale), "value")})
     shown = shown.to_html(index=False, border=0, float_format="{:.2f}".format)
     unsure = sum(answer.decision == "cannot say" for answer in answers)
@@ -129,3 +129,8 @@ def batch(answers: list[Answer]) -> str:
         f"which {unsure} cannot be said. <a class='save' download='answers.csv' href='{file}'>Save as CSV</a></p>"
         f"<div class='wide' tabindex='0' role='region' aria-label='Answers'>{shown}</div></section>"
     )
+
+
+def spreadsheet_cell(value: object) -> object:
+    """Return a cell's value that no spreadsheet takes for a formula: a text that looks like one gets an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value

@@ -3,14 +3,14 @@
 import os
 import shutil
 import tempfile
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, requires, version
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from pcos_utils.config import ROOT, StudyError
-from pcos_utils.files import need_writable, write_text
+from pcos_utils.config import StudyError
+from pcos_utils.files import PACKAGE, need_writable, write_text
 from pcos_utils.serving.model import Served
 
 # What answering and the page need; nothing of it imports torch.
@@ -45,8 +45,9 @@ def pack(served: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / "app.py").exists():
         raise StudyError(f"{folder} holds other files; name an empty folder for the Space.")
-    texts = {f"pcos_utils/{name}": (ROOT / "pcos_utils" / name).read_text(encoding="utf-8") for name in CODE}
-    texts |= {"app.py": START, "requirements.txt": "\n".join(pins()) + "\n", "LICENSE": (ROOT / "LICENSE").read_text()}
+    texts = {f"pcos_utils/{name}": (PACKAGE / name).read_text(encoding="utf-8") for name in CODE}
+    licence = distribution("pcos-utils").read_text("licenses/LICENSE")  # also where the repository is not there
+    texts |= {"app.py": START, "requirements.txt": "\n".join(pins()) + "\n", "LICENSE": licence}
     texts["README.md"] = FRONT.format(gradio=version("gradio")) + (served / "card.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         shutil.copytree(served, Path(temporary, "model"))

@@ -1,6 +1,8 @@
 """The page: uploads at its desk, and real servers on this machine through gradio_client."""
 
 import http.client
+import subprocess
+import sys
 import threading
 from urllib.parse import urlsplit
 
@@ -134,3 +136,14 @@ def test_every_visitor_is_answered_and_who_is_turned_away_may_try_again(served, 
     assert len(answers) == VISITORS and len({(answer["value"], answer["refusal"]) for answer in answers}) == 1
     assert errors and all("Queue is full" in error for error in errors)
     assert "Traceback" not in (tmp_path / "log.txt").read_text()
+
+
+@pytest.mark.slow
+def test_the_page_needs_no_proxy_and_a_used_port_is_one_sentence(served, tmp_path):
+    proxies = dict.fromkeys(("ALL_PROXY", "http_proxy", "HTTPS_PROXY"), "socks5://127.0.0.1:9")
+    with page_running(served, tmp_path / "log.txt", **proxies) as address:
+        port = urlsplit(address).port
+        command = [sys.executable, "-m", "pcos_utils.cli", "app", "--model", served, "--port", str(port)]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.startswith(f"pcos: Port {port} cannot be used (address already in")
+    assert f"the page is at {address}" in (tmp_path / "log.txt").read_text()

@@ -97,7 +97,7 @@ def test_a_folder_becomes_lines_or_rows_and_a_bad_file_is_one_of_them(served, tm
         (["export", "--model", "resnet"], "MODEL=resnet"),
         (["export", "--model", "iustnet"], "is missing; run"),
         (["export"], "is missing; run"),
-        (["app"], "no served model"),
+        (["app"], "run the earlier notebooks, or 'make reproduce'"),
     ],
 )
 def test_a_mistake_is_one_sentence(pcos, tmp_path, words, named):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -59,3 +60,20 @@ def test_it_replaces_no_foreign_folder(served, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(StudyError, match="holds other files"):
         space.pack(served, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_what_a_space_needs(served, tmp_path):
+    source = shutil.copytree(ROOT / "pcos_utils", tmp_path / "source" / "pcos_utils").parent
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", tmp_path / "installed", source], check=True, cwd=tmp_path)
+    code = (
+        "from pathlib import Path; from pcos_utils import config; from pcos_utils.serving import space; "
+        f"space.pack(Path({str(served)!r}), Path('space')); print(config.ROOT, space.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")})  # fmt: skip
+    assert done.stdout.split() == [str(tmp_path), str(tmp_path / "installed/pcos_utils/serving/space.py")], done.stderr
+    assert (tmp_path / "space" / "LICENSE").read_text() == (ROOT / "LICENSE").read_text()
