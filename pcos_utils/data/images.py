@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from pcos_utils.data import jpeg
+
 # The formats that ultrasound scanners and their archives export. Pillow knows thirty more, and one of them (EPS)
 # starts another program on the file, so foreign data must not reach those.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
@@ -85,6 +87,9 @@ def decode(file: str | Path | BinaryIO, name: str | None = None) -> tuple[np.nda
             file.seek(0)
             if sum(block.count(b"\xff\xda") for block in iter(lambda: file.read(1 << 20), b"")) > MAX_SCANS:
                 raise ImageError("too large", name, f"a JPEG of more than {MAX_SCANS} scans")
+            file.seek(0)
+            if (place := jpeg.hole(file.read(1 << 26))) is not None:
+                raise ImageError("damaged", name, f"zero bytes in place of data from byte {place:,} on; copy it again")
         # Given a path, Pillow would map the file into memory, and a file that shrinks while mapped ends the process.
         with Image.open(file, formats=FORMATS) as image:
             facts = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
