@@ -47,7 +47,7 @@ export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
 export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUTF8 := 1
 export PIP_USER := 0
-unexport PIP_TARGET PIP_PREFIX PYTHONWARNINGS PYTHONOPTIMIZE JUPYTER_PATH
+unexport PIP_TARGET PIP_PREFIX PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING JUPYTER_PATH
 # A user without a name or a home of his own gets both, because many tools write settings there.
 ifeq ($(LOGNAME)$(USER),)
 export LOGNAME := user

@@ -10,7 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-MADE = ("runs", "cache", ".nbval", ".check", ".browser", ".pytest_cache", ".ruff_cache", "data/phantom-*")
+MADE = (".nbval", ".check", ".browser", ".pytest_cache", ".ruff_cache", "data/phantom-demo", "data/phantom-full")
+RECORDS = {"run.json", "model.json", ".lock"}  # each folder of runs/ and cache/ that was made holds one of them
 NEVER_COMMITTED = ("notebooks", "local", "report.html")  # of a report: .gitignore names them
 OF_A_REPORT = ("tables", "figures", "plan.json", "sources.csv", "provenance.json")
 
@@ -18,6 +19,8 @@ OF_A_REPORT = ("tables", "figures", "plan.json", "sources.csv", "provenance.json
 def clean(root: Path) -> None:
     """Remove what was made below ``root``; a link is removed, and what it leads to stays."""
     made = [path for pattern in MADE for path in root.glob(pattern)]
+    for path in (*root.glob("runs/*/"), *root.glob("cache/*/")):
+        made += [path] if any(RECORDS & set(names) for _, _, names in os.walk(path)) else []
     made += [path for path in root.glob("data/local-*") if {each.name for each in path.iterdir()} <= {"manifest.csv"}]
     committed = tracked(root)
     for report in (root / "reports").glob("*/"):
@@ -29,9 +32,9 @@ def clean(root: Path) -> None:
             shutil.rmtree(path)
         elif path.is_symlink() or path.exists():
             path.unlink()
-    for report in (root / "reports").glob("*/"):
-        if not any(report.iterdir()):
-            report.rmdir()
+    for folder in (*root.glob("reports/*/"), *root.glob("runs/"), *root.glob("cache/")):
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def tracked(root: Path) -> set[str] | None:

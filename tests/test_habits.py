@@ -175,8 +175,16 @@ def test_clean_keeps_what_no_run_made(checkout, outer):
     ):
         (reports / name).parent.mkdir(parents=True, exist_ok=True)
         (reports / name).write_text(name)
-    for name in ("runs/x/run.json", "data/local-x/manifest.csv", "data/local-y/scan.png", "data/phantom-demo/a.png"):
-        (checkout / name).parent.mkdir(parents=True)
+    for name in (
+        "runs/x/run.json",
+        "runs/notes.txt",
+        "cache/x/run.json",
+        "data/local-x/manifest.csv",
+        "data/local-y/scan.png",
+        "data/phantom-demo/a.png",
+        "data/phantoms/a.png",
+    ):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(name)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]
     place = checkout.parent if outer else checkout
@@ -185,9 +193,9 @@ def test_clean_keeps_what_no_run_made(checkout, outer):
     done = make(checkout, "clean")
     assert done.returncode == 0, done.stderr
     left = {path.relative_to(checkout).as_posix() for path in checkout.rglob("*") if path.is_file()}
-    left = {name for name in left if name.startswith(("reports", "runs", "data"))}
+    left = {name for name in left if name.startswith(("reports", "runs", "cache", "data"))}
     kept = {"reports/demo/tables/a.csv", "reports/demo/plan.json", "reports/demo/sources.csv", "reports/new/notes.txt"}
-    kept |= {"reports/mine/notes.txt", "data/local-y/scan.png"}
+    kept |= {"reports/mine/notes.txt", "data/local-y/scan.png", "data/phantoms/a.png", "runs/notes.txt"}
     assert left == kept | ({"reports/new/tables/a.csv", "reports/new/sources.csv"} if outer else set())
 
 
