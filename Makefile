@@ -14,6 +14,9 @@ EPOCHS    ?=
 WEIGHTS   ?= imagenet
 ALLOW_CPU ?=
 PHANTOMS  ?= 1500
+ifeq ($(value DATA),)
+$(error DATA is empty; name a registered data set or a folder, or leave DATA out)
+endif
 
 # An active conda environment that holds this package is used as it is; otherwise `make setup` makes .venv.
 ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)

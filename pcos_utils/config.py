@@ -229,6 +229,8 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
         raise StudyError(f"LABELS={cfg.labels} needs a folder of yours: {data} has its own labels; add DATA=FOLDER.")
     if cfg.labels is not None and not cfg.labels_path.is_file():
         raise StudyError(f"LABELS={cfg.labels} is no file; give the path of a .csv or .xlsx with image and label.")
+    if cfg.weights not in ("imagenet", "none") and not Path(cfg.weights).is_file():
+        raise StudyError(f"WEIGHTS={cfg.weights} is no file; use imagenet, none or the path of a .safetensors file.")
     return cfg
 
 

@@ -54,7 +54,10 @@ def alone_in(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     made.
     """
     with in_a_sentence(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileNotFoundError:  # of a file system that takes no folders, such as /proc
+            raise StudyError(f"{folder} cannot be made there; set PCOS_HOME to another folder.") from None
     lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)

@@ -30,7 +30,12 @@ def refused(done: subprocess.CompletedProcess, words: str) -> bool:
 
 @pytest.mark.parametrize(
     ("option", "value", "words"),
-    [("--data", "nowhere", "DATA=nowhere"), ("--epochs", "0", "epochs=0"), ("--preset", "full", "CUDA GPU")],
+    [
+        ("--data", "nowhere", "DATA=nowhere"),
+        ("--epochs", "0", "epochs=0"),
+        ("--weights", "gone.safetensors", "is no file"),
+        ("--preset", "full", "CUDA GPU"),
+    ],
 )
 def test_a_study_that_cannot_start_is_one_sentence(home, option, value, words):
     assert refused(pcos("reproduce", option, value, home=home, CUDA_VISIBLE_DEVICES=""), words)
