@@ -49,8 +49,6 @@ def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, st
     """
     splits.need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)
-    if len(features) != len(used):
-        raise StudyError(f"{len(features)} rows of features do not fit {len(used)} used images; measure them again.")
     x = pd.DataFrame(np.asarray(features, float), index=used.source)
     label, parts = used.label.to_numpy(int), []
     for repeat in range(study.repeats):
@@ -163,11 +161,6 @@ def logistic(strength: float = 1.0) -> BaseEstimator:
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=5000))
 
 
-def texture_svm() -> BaseEstimator:
-    """Return a support vector machine (radial basis, scikit-learn's own settings) with a logistic on its decision."""
-    return Scored(make_pipeline(StandardScaler(), SVC(class_weight="balanced")))
-
-
 BASELINES = {
     "always_normal": Baseline("always normal", "width", lambda: DummyClassifier(strategy="constant", constant=0)),
     "image_size": Baseline("image size", "width|height", logistic),
@@ -175,7 +168,9 @@ BASELINES = {
     "thumbnails": Baseline("nearest thumbnail", "", lambda: Scored(Nearest())),
     "otsu_blobs": Baseline("dark blobs, global threshold", "otsu_count|otsu_area", logistic),
     "local_contrast": Baseline("dark blobs, local contrast", "contrast_count", Monotone),
-    "glcm_svm": Baseline("texture (GLCM) + SVM", "glcm_.*", texture_svm),
+    "glcm_svm": Baseline(
+        "texture (GLCM) + SVM", "glcm_.*", lambda: Scored(make_pipeline(StandardScaler(), SVC(class_weight="balanced")))
+    ),
 }
 REFERENCE = "local_contrast"  # the baseline that every method has to beat, named before it was scored
 FROZEN = "densenet201_untrained"
@@ -193,7 +188,6 @@ def predictions(
     DenseNet201's untrained features of the used images, (n, 1920), which add a baseline. Deterministic by the study's
     seed.
     """
-    splits.need_test_set(table, study)
     measures, thumbnails = measured
     predicted = {}
     for name, baseline in BASELINES.items():

@@ -50,8 +50,8 @@ def ranking(test: dict) -> str:
     """Return how little the ranking by recall rests on. ``test``: of ``recall_ranking``."""
     return (
         f"DenseNet121d was preferred for its recall. Of the {test['frames']} original polycystic frames it finds "
-        f"{test['first']} and IustNet {test['second']}; they differ on {test['only_first'] + test['only_second']}, "
-        f"and the exact paired test gives p {p_value(test['p'])}: the data do not rank the two."
+        f"{test['densenet121d']} and IustNet {test['iustnet']}; they differ on {test['apart']}, and the exact paired "
+        f"test gives p {p_value(test['p'])}: the data do not rank the two."
     )
 
 
