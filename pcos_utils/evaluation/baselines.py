@@ -71,15 +71,13 @@ def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, st
 def source_folds(source, label, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions to fit on and positions held out, for each fold: whole sources, stratified by class.
 
-    As many folds as ``folds``, fewer where a class has fewer sources. Raises StudyError where a class has one source.
+    As many folds as ``folds``, fewer where a class has fewer sources.
     """
     # Folds of a table of sources, as splits.draw makes them: scikit-learn's StratifiedGroupKFold shuffles only groups
     # of like class and size.
     of_source = splits.source_labels(pd.DataFrame({"source": np.asarray(source), "label": np.asarray(label)}))
-    number = min(folds, int(of_source.value_counts().reindex([0, 1], fill_value=0).min()))
-    if number < 2:
-        raise StudyError("A class has a single source to fit on; a baseline cannot be judged inside. Add sources.")
-    for _, held in StratifiedKFold(number, shuffle=True, random_state=seed).split(of_source, of_source):
+    inner = StratifiedKFold(min(folds, of_source.value_counts().min()), shuffle=True, random_state=seed)
+    for _, held in inner.split(of_source, of_source):
         outside = np.isin(np.asarray(source), of_source.index[held])
         yield np.flatnonzero(~outside), np.flatnonzero(outside)
 

@@ -19,7 +19,7 @@ from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import ends, interval, listed, markdown, number
 
 PAGES = (ROOT / "README.md", ROOT / "reports" / "README.md", ROOT / "studies" / "README.md")
-LARGE = 200_000  # bytes of a picture that is stored smaller
+LARGE = 250_000  # bytes of a picture that is stored smaller
 
 
 def reports() -> dict[str, Path]:
@@ -139,20 +139,13 @@ def refresh(executed: Path, notebook: Path) -> None:
 
 
 def lean(picture: bytes) -> bytes:
-    """Return a PNG with at most 256 colours, or the picture itself where that is smaller.
+    """Return a PNG in 256 colours; a large one, such as a sheet of speckle, at two thirds of its size in 64 colours.
 
-    A sheet of speckle stays large all the same: it is stored at two thirds of its size in 64 colours, so that the
-    notebooks together stay small enough for a repository.
+    So the notebooks together stay small enough for a repository.
     """
-    with Image.open(io.BytesIO(picture)) as image:
-        plain = image.convert("RGB")
-    small = min(_png(plain, 256), picture, key=len)
-    if len(small) <= LARGE:
-        return small
-    return _png(plain.resize([round(0.65 * side) for side in plain.size], Image.Resampling.LANCZOS), 64)
-
-
-def _png(image: Image.Image, colours: int) -> bytes:
-    stored = io.BytesIO()
-    image.quantize(colours).save(stored, "PNG", optimize=True)
+    large, stored = len(picture) > LARGE, io.BytesIO()
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    if large:
+        image = image.resize([round(0.65 * side) for side in image.size], Image.Resampling.LANCZOS)
+    image.quantize(64 if large else 256).save(stored, "PNG", optimize=True)
     return stored.getvalue()

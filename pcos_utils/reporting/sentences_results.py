@@ -188,16 +188,6 @@ def first_plan(folder: Path) -> str:
     )
 
 
-def looked_at(table: pd.DataFrame) -> str:
-    """Return how many methods were scored on these sources, which flatters the best of them."""
-    rows = main_rows(table)
-    best = rows.loc[rows.value.idxmax()]
-    return (
-        f"{many(len(rows), 'method')} were scored on these sources; the best of them is {TITLES[best.model]}, and "
-        f"being the best of {len(rows)} flatters it."
-    )
-
-
 def overview(table: pd.DataFrame) -> pd.DataFrame:
     """Return the metrics under grouped folds for reading: a row a method, ``value [low, high]`` in each cell."""
     columns = ["auc", *DECISIONS]
