@@ -9,14 +9,6 @@ from pcos_utils.evaluation import auc, calibration, predictions, tables
 from tests.conftest import evaluate
 
 
-@pytest.fixture
-def study(evaluated, monkeypatch):
-    """The trained study, where PCOS_HOME names its home."""
-    made, _, place = evaluated
-    monkeypatch.setenv("PCOS_HOME", str(place))
-    return made
-
-
 def test_it_repeats(study, evaluated):
     again = evaluate(study)
     assert all(again[name].equals(table) for name, table in evaluated[1].items())
