@@ -99,9 +99,8 @@ def main() -> None:
     per_class = arguments(__doc__, per_class=2000).per_class
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(None, fresh, cv2.setNumThreads, (1,)) as pool:
-        measures, truth = map(
-            pd.DataFrame, zip(*pool.map(measured, range(SEED, SEED + 2 * per_class), chunksize=20), strict=True)
-        )
+        both = pool.map(measured, range(SEED, SEED + 2 * per_class), chunksize=20)
+        measures, truth = map(pd.DataFrame, zip(*both, strict=True))
     table = pd.DataFrame(rows(measures, truth.label.to_numpy(), truth.volume)).round(4)
     write_csv(OUT / "phantom_shortcuts.csv", table.assign(version=simulator.VERSION))
     print(table.to_string(index=False))
