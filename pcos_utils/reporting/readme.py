@@ -45,9 +45,7 @@ def findings() -> str:
     auc = main_rows(pd.read_csv(folders["real"] / "tables" / "metrics.csv")).set_index("model")
     count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
     better = [TITLES[name] for name in networks.index[networks.verdict == comparison.BETTER]]
-    beat = "No network is shown to beat a coin"
-    if better:
-        beat = f"{listed(better)} {'beats' if len(better) == 1 else 'beat'} a coin among the networks"
+    beat = f"Shown to beat a coin: {listed(better)}" if better else "No network is shown to beat a coin"
     each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
     lines = [
         f"**252 published test images are 16 frames.** The best published recall, {number(recall.value['naive'])}, "

@@ -34,8 +34,7 @@ def method(row: pd.Series) -> str:
         f"{TITLES[row.model]} is {row.verdict}: AUC {interval(row)} on {many(row.sources, 'held-out source')}, "
         f"{row.polycystic} of them polycystic (one-sided p {p_value(row.p)}, {row.test})"
     )
-    if row.few_sources:
-        text += "; fewer than ten of a class, so the interval is too narrow"
+    text += "; fewer than ten of a class, so the interval is too narrow" if row.few_sources else ""
     if row.value > SUSPICIOUS:
         text += (
             f". **Do not believe this yet:** expert readers reach about .90 on single sections, so above "
@@ -80,8 +79,8 @@ def best_baseline(table: pd.DataFrame) -> str:
 
 def acquisition(table: pd.DataFrame) -> str:
     """Return the AUC of grey levels alone; empty where they are not shown to differ between the classes."""
-    rows = main_rows(table).query("model == 'intensity'")
-    if not rows.verdict.eq(comparison.BETTER).any():
+    rows = main_rows(table).query("model == 'intensity' and verdict == @comparison.BETTER")
+    if rows.empty:
         return ""
     return (
         f"Mean brightness, spread and border alone have an AUC of {interval(rows.iloc[0])}: the two classes "
@@ -140,18 +139,19 @@ def calibrated(table: pd.DataFrame, models: list[str]) -> str:
     parts, withheld = [], []
     for model in models:
         rows = table[(table.model == model) & (table.protocol == "grouped")].set_index("metric")
-        if rows.loc["brier"].reason == NOT_SHOWN:
+        if rows.reason["brier"] == NOT_SHOWN:
             withheld.append(MODEL_NAMES[model])
             continue
         slope, large, brier = (interval(rows.loc[name]) for name in ("slope", "in_the_large", "brier"))
         parts.append(
             f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (the class share's is "
-            f"{number(rows.value['brier_of_share'])})"
+            f"{number(rows.value['brier_of_share'])})."
         )
-    text = f"{'. '.join(parts)}. " if parts else ""
     if withheld:
-        text += f"Not given for {listed(withheld)}: a method that is not shown to beat chance has nothing to calibrate."
-    return text.strip()
+        parts.append(
+            f"Not given for {listed(withheld)}: a method that is not shown to beat chance has nothing to calibrate."
+        )
+    return " ".join(parts)
 
 
 def power(sources: pd.DataFrame) -> str:

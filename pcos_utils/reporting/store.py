@@ -10,7 +10,7 @@ import pandas as pd
 from IPython.display import Image, Markdown, display
 
 from pcos_utils.config import ROOT, Study, StudyError
-from pcos_utils.files import appearing, csv_text, sha256, write_csv, write_json, write_text
+from pcos_utils.files import appearing, csv_text, sha256, write_json, write_text
 from pcos_utils.reporting.names import STYLE
 
 CODE = ("pcos_utils", "studies", "pyproject.toml", "requirements.lock")  # what decides the numbers
@@ -92,11 +92,8 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 def save_runs(runs: pd.DataFrame, study: Study, model: str) -> None:
-    """Save the runs of one network as a table, and their seconds in timings.csv beside the runs."""
+    """Save the runs of one network as a table."""
     save_tables({f"runs_{model}": runs}, study)
-    # Each network has its own file, because the three notebooks may run at the same time.
-    seconds = runs.assign(model=model)[["model", "arm", "repeat", "fold", "seconds"]]
-    write_csv(study.runs_dir / model / "timings.csv", seconds)
 
 
 def as_written(study: Study, tables: dict[str, pd.DataFrame]) -> None:

@@ -36,7 +36,7 @@ def test_intervals_that_count_pictures_hold_those_that_count_copies():
 def test_the_ranking_by_recall_has_no_support():
     found = published.recall_ranking()
     assert found == {"frames": 4, "densenet121d": 3, "iustnet": 1, "apart": 2, "p": 0.5}
-    text = sentences_published.ranking(found)
+    text = sentences_published.ranking()
     assert "finds 3 and IustNet 1" in text and "p = .500" in text
 
 
@@ -44,7 +44,7 @@ def test_at_the_true_prevalence_two_networks_stay_below_always_normal():
     made = published.at_true_prevalence().set_index("model")
     assert made.accuracy.round(3).to_dict() == {"densenet201": 0.672, "densenet121d": 0.708, "iustnet": 0.816}
     assert made.always_normal.round(3).eq(0.741).all()
-    text = sentences_published.prevalence(published.at_true_prevalence())
+    text = sentences_published.prevalence()
     assert "DenseNet201 and DenseNet121d stay below" in text and ".741" in text and ".816" in text
 
 
@@ -55,7 +55,7 @@ def test_the_best_of_many_runs_looks_better_than_any_is():
     assert made.reach.is_monotonic_increasing and made.reach[10] > 0.5
     alone = published.best_of_runs((1, 10), shared=1.0).set_index("runs")
     assert alone["mean"][10] < made["mean"][10] - 0.04  # runs that agree give less to choose from
-    assert "of 20" in sentences_published.selection(published.best_of_runs())
+    assert "of 20" in sentences_published.selection()
 
 
 def test_the_sentence_gives_each_interval_its_own_value():
