@@ -59,8 +59,8 @@ def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, st
             test, train = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
             seed, inside = 10_000 * study.seed + 100 * repeat + fold, np.empty(len(train))
             for fit, held in source_folds(used.source[train], label[train], INNER, seed):
-                inside[held] = _logits(estimator, x, label, train[fit], train[held])
-            outside = _logits(estimator, x, label, train, test)
+                inside[held] = logits(estimator, x, label, train[fit], train[held])
+            outside = logits(estimator, x, label, train, test)
             rows = used.loc[np.r_[train, test], ["path", "source", "label"]].rename(columns={"path": "image"})
             roles = np.repeat(["selection", "test"], [len(train), len(test)])
             parts.append(rows.assign(role=roles, repeat=repeat, fold=fold, logit=np.r_[inside, outside]))
@@ -82,7 +82,8 @@ def source_folds(source, label, folds: int, seed: int) -> Iterator[tuple[np.ndar
         yield np.flatnonzero(~outside), np.flatnonzero(outside)
 
 
-def _logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
+def logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Return the logits of the rows ``held``, or what stands in their place, by a model fitted on the rows ``fit``."""
     fitted = clone(estimator).fit(x.iloc[fit], label[fit])
     if hasattr(fitted, "decision_function"):
         return fitted.decision_function(x.iloc[held])
@@ -148,10 +149,6 @@ class Nearest(ClassifierMixin, BaseEstimator):
         squares = (x**2).sum(1)[:, None] + (self.known_**2).sum(1) - 2 * x @ self.known_.T
         apart = np.sqrt(np.maximum(squares, 0))
         return apart[:, self.label_ == 0].min(axis=1) - apart[:, self.label_ == 1].min(axis=1)
-
-    def predict(self, x) -> np.ndarray:
-        """Return the class of the nearest picture, 0 or 1, shape (n,)."""
-        return (self.decision_function(x) > 0).astype(int)
 
 
 def logistic(strength: float = 1.0) -> BaseEstimator:

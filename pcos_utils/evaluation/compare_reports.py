@@ -106,11 +106,11 @@ def alike(old: pd.Series, new: pd.Series, may: np.ndarray) -> np.ndarray:
 
 def sentences(found: pd.DataFrame) -> list[str]:
     """Return a sentence for each cell that differs."""
-    lines = []
-    for table, row, column, committed, made, due in found.itertuples(index=False):
-        place = table + (f", row {row}" if row else "") + (f", column {column}" if column else "")
-        lines.append(f"{place}: committed {committed}, made {made}; due: {due}")
-    return lines
+    return [
+        f"{table}{row and f', row {row}'}{column and f', column {column}'}: committed {committed}, made {made}; "
+        f"due: {due}"
+        for table, row, column, committed, made, due in found.itertuples(index=False)
+    ]
 
 
 def verdict(found: pd.DataFrame, cells: int) -> str:

@@ -36,13 +36,11 @@ def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
     Images that come with copies, two or more a source, are taken as they are, however few the sources. Where there
     are none, as among phantoms, copies of the first PLANTED source pictures of each class are planted.
     """
-    readable = sources[sources.status == "ok"].reset_index(drop=True)
-    if len(readable) >= 2 * readable.source.nunique():
-        seen = look(load(path) for path in places(readable, study.image_dir))
-        return compare(*seen, readable, seed=study.seed)
-    first = readable[readable.used == "yes"].drop_duplicates("source").groupby("label").head(PLANTED)
-    pictures = (load(path) for path in places(first, study.image_dir))
-    images, table = plant(pictures, first.label, copies=COPIES, seed=study.seed)
+    table = sources[sources.status == "ok"].reset_index(drop=True)
+    images = map(load, places(table, study.image_dir))
+    if len(table) < 2 * table.source.nunique():
+        first = table[table.used == "yes"].drop_duplicates("source").groupby("label").head(PLANTED)
+        images, table = plant(map(load, places(first, study.image_dir)), first.label, seed=study.seed)
     return compare(*look(images), table, seed=study.seed)
 
 
@@ -106,15 +104,15 @@ def compare(
             continue
         right, shared = np.empty(len(table)), np.empty(len(table))
         for fit, held in drawn:
-            model = Nearest().fit(thumbnails[fit], label[fit])
-            right[held] = model.predict(thumbnails[held]) == label[held]
+            score = Nearest().fit(thumbnails[fit], label[fit]).decision_function(thumbnails[held])
+            right[held] = (score > 0) == label[held]
             shared[held] = np.isin(source[held], source[fit])
-        accuracy = score(table.assign(right=right), resamples, seed)
+        accuracy = balanced_accuracy(table.assign(right=right), resamples, seed)
         rows.append((split, *accuracy[:4], shared.mean(), *sizes, ""))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def score(table: pd.DataFrame, resamples: int, seed: int) -> Interval:
+def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interval:
     """Return the balanced accuracy over sources with its interval. Columns: source, label, right."""
     each = table.groupby(["label", "source"]).right.mean().reset_index()
     label, right = each.label.to_numpy(int), each.right.to_numpy()

@@ -11,8 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
@@ -20,7 +19,7 @@ from pcos_utils.audit.sources import places
 from pcos_utils.data.images import load
 from pcos_utils.data.splits import source_labels
 from pcos_utils.evaluation.auc import with_newcombe, within
-from pcos_utils.evaluation.baselines import Nearest
+from pcos_utils.evaluation.baselines import Nearest, logits
 from pcos_utils.evaluation.comparison import WIDEN
 from pcos_utils.evaluation.image_measures import outer_tenth, thumbnail
 from pcos_utils.evaluation.intervals import FEW, RESAMPLES, Interval, bca, resample
@@ -69,13 +68,16 @@ def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int 
     for name, columns in SHORTCUTS.items():
         values, model = measured[columns], tree
         if columns == ["thumbnail"]:
-            values, model = np.stack(measured.thumbnail).astype(float), Nearest()
+            values, model = pd.DataFrame(np.stack(measured.thumbnail)), Nearest()
         elif columns == ["format", "mode"]:
-            values = OrdinalEncoder().fit_transform(values)
+            values = pd.DataFrame(OrdinalEncoder().fit_transform(values))
         for split, drawn in splits.items():
             interval = Interval(np.nan, reason="a class has a single source")
             if drawn:
-                bootstrap = bca(partial(_auc, y, *_out_of_fold(model, values, y, drawn), at), label, weights, WIDEN)
+                score, fold = np.empty(len(y)), np.empty(len(y), int)
+                for number, (fit, held) in enumerate(drawn):
+                    score[held], fold[held] = logits(model, values, y, fit, held), number
+                bootstrap = bca(partial(_auc, y, score, fold, at), label, weights, WIDEN)
                 interval = with_newcombe(bootstrap, np.ones(of_class[::-1]), WIDEN)
             ends = interval.value, interval.low, interval.high, interval.reason
             rows.append((name, split, *ends, len(label), len(y), bool(of_class.min() < FEW)))
@@ -91,16 +93,6 @@ def folds(label: np.ndarray, group: np.ndarray | None, seed: int) -> list[tuple[
     number = min(FOLDS, *(len(np.unique(units[label == value])) for value in (0, 1)))
     splitter = StratifiedKFold if group is None else StratifiedGroupKFold
     return list(splitter(number, shuffle=True, random_state=seed).split(label, label, group)) if number > 1 else []
-
-
-def _out_of_fold(model: BaseEstimator, values, y: np.ndarray, drawn: list) -> tuple[np.ndarray, np.ndarray]:
-    """Return every image's score by the model that was fitted on the other folds, and the number of its fold."""
-    fold = np.empty(len(y), int)
-    for number, (_, held) in enumerate(drawn):
-        fold[held] = number
-    if isinstance(model, Nearest):
-        return cross_val_predict(model, values, y, cv=drawn, method="decision_function"), fold
-    return cross_val_predict(model, values, y, cv=drawn, method="predict_proba")[:, 1], fold
 
 
 def _auc(y: np.ndarray, score: np.ndarray, fold: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -104,9 +104,8 @@ def write_block(name: str, block: str) -> None:
 
 def refresh_all(executed: Path) -> None:
     """Give the committed notebooks the outputs of the demo's executed ones, and the README its answers."""
-    for path in sorted(executed.glob("[0-9]*.ipynb")):
-        if not path.stem.endswith(".failed"):
-            refresh(path, ROOT / "notebooks" / path.name)
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        refresh(executed / notebook.name, notebook)
     for name, folder in reports().items():
         write_block(name, block(folder))
     write_block("findings", findings())

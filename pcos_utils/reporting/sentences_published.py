@@ -19,21 +19,16 @@ def width(table: pd.DataFrame) -> str:
     recall = table[table.metric == "recall"].set_index(["model", "way"])
     model = recall.xs("naive", level="way").value.idxmax()
     naive = recall.loc[(model, "naive")]
-    ways = [way for way in dict.fromkeys(table.way) if way.startswith("n_eff")]
-    least, most = recall.loc[(model, ways[0])], recall.loc[(model, ways[-1])]
-    text = (
+    least, most = (recall.loc[(model, f"n_eff {correlation}")] for correlation in CORRELATIONS)
+    frames = recall.loc[(model, "frames")]
+    return (
         f"The published recall of {MODEL_NAMES[model]}, {number(naive.value)}, seems to be known to within "
         f"{ends(naive.low, naive.high)} when its {naive.n:.0f} images count as so many pictures. At a correlation of "
-        f"{number(CORRELATIONS[0])} to {number(CORRELATIONS[-1])} among copies they are worth {least.n:.1f} to "
-        f"{most.n:.1f} pictures, and the interval is {ends(least.low, least.high)} or wider."
+        f"{number(CORRELATIONS[0])} to {number(CORRELATIONS[1])} among copies they are worth {least.n:.1f} to "
+        f"{most.n:.1f} pictures, and the interval is {ends(least.low, least.high)} or wider. On the {frames.n:.0f} "
+        f"original frames, whose answers were published, it is right in {frames.value * frames.n:.0f}: "
+        f"{number(frames.value)}, exact interval {ends(frames.low, frames.high)}."
     )
-    if (model, "frames") in recall.index:
-        frames = recall.loc[(model, "frames")]
-        text += (
-            f" On the {frames.n:.0f} original frames, whose answers were published, it is right in "
-            f"{frames.value * frames.n:.0f}: {number(frames.value)}, exact interval {ends(frames.low, frames.high)}."
-        )
-    return text
 
 
 def ranking() -> str:
@@ -51,12 +46,11 @@ def prevalence() -> str:
     table = at_true_prevalence()
     accuracy = table.set_index("model").accuracy.rename(MODEL_NAMES)
     each = ", ".join(f"{name} {number(value, 3)}" for name, value in accuracy.items())
-    below = list(accuracy.index[accuracy < table.always_normal.iloc[0]])
-    who = f"{listed(below)} {'stays' if len(below) == 1 else 'stay'}" if below else "no network stays"
+    below = listed(list(accuracy.index[accuracy < table.always_normal.iloc[0]]))
     return (
         f"Copies made the classes equally large. At the true share of polycystic frames "
         f'({ORIGINALS[1]} of {sum(ORIGINALS.values())}) the accuracies are {each}; always answering "normal" gives '
-        f"{number(table.always_normal.iloc[0], 3)}, and {who} below that."
+        f"{number(table.always_normal.iloc[0], 3)}, and {below} stay below that."
     )
 
 

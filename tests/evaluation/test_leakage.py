@@ -77,13 +77,13 @@ def test_the_score_is_balanced_accuracy_with_each_source_once():
     rng = np.random.default_rng(0)
     label = np.repeat(np.arange(20) % 2, 5)
     table = pd.DataFrame({"source": np.repeat(range(20), 5), "label": label, "right": rng.random(100) < 0.7})
-    value, low, high, method, _ = leakage.score(table, 500, 0)
+    value, low, high, method, _ = leakage.balanced_accuracy(table, 500, 0)
     called = np.where(table.right, table.label, 1 - table.label)
     assert value == pytest.approx(balanced_accuracy_score(table.label, called))
     assert low < value < high and method == "BCa"
     twice = pd.concat([table, table])
-    assert leakage.score(twice, 500, 0)[1:3] == (low, high)  # copies narrow nothing
-    value, low, high, method, _ = leakage.score(table.assign(right=True), 500, 0)
+    assert leakage.balanced_accuracy(twice, 500, 0)[1:3] == (low, high)  # copies narrow nothing
+    value, low, high, method, _ = leakage.balanced_accuracy(table.assign(right=True), 500, 0)
     assert (value, high, method) == (1, 1, "exact, averaged") and low == pytest.approx(0.025 ** (1 / 10))
 
 
