@@ -137,10 +137,9 @@ def table(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return one row per planned pair of methods, all in one family of Holm's.
+    """Return one row per planned pair of methods, all in one family of Holm's: COLUMNS, ``p_holm`` and ``verdict``.
 
-    Columns: first, second, value_first, value_second, difference, low, high, method, reason, p, p_holm, verdict,
-    sources. Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
+    Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
     """
     rows = []
     for names in planned:

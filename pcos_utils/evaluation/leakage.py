@@ -81,13 +81,12 @@ def look_alikes(hashes: np.ndarray, distance: int = HASH_DISTANCE) -> np.ndarray
 def compare(
     thumbnails: np.ndarray, hashes: np.ndarray, table: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Return one row per split.
+    """Return one row per split, with COLUMNS. ``table``: source and label of each image.
 
-    Columns: split, value, low, high, method, shared, images, groups, sources, polycystic, normal, words. ``table``:
-    source, label, one row per image. ``value``: balanced accuracy of the out-of-fold predictions, each
-    source counting once; its interval is a bootstrap over sources, or exact where every source is predicted alike.
-    ``shared``: share of test images whose source stands on the training side too. Under the source split a class
-    with fewer than FEWEST_SOURCES has no value, and ``words`` say so.
+    ``value``: balanced accuracy of the out-of-fold predictions, each source counting once; its interval is a bootstrap
+    over sources, or exact where every source is predicted alike. ``shared``: share of test images whose source stands
+    on the training side too. Under the source split a class with fewer than FEWEST_SOURCES has no value, and ``words``
+    say so.
     """
     label, source = table.label.to_numpy(int), table.source.to_numpy()
     normal, polycystic = (len(np.unique(source[label == value])) for value in (0, 1))

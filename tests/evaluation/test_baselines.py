@@ -103,20 +103,6 @@ def test_permuted_labels_of_the_test_sources_change_no_answer_for_them(study, me
     assert not made.logit[~here].equals(again.logit[~here])
 
 
-def test_whoever_memorises_sources_learns_nothing_of_new_ones(study):
-    table = drawn(study, copies=5, each=40)
-    used, rng = table[table.used == "yes"], np.random.default_rng(3)
-    secret = rng.normal(size=(used.source.nunique(), 8))
-    x = secret[pd.factorize(used.source)[0]] + rng.normal(0, 0.01, (len(used), 8))
-    memory = KNeighborsClassifier(1)
-    assert memory.fit(x[::2], used.label[::2]).score(x[1::2], used.label[1::2]) == 1  # it does memorise
-    made = baselines.fold_predictions(x, memory, table, study)
-    for role in ("test", "selection"):
-        rows = made[made.role == role]
-        right = ((rows.probability >= 0.5) == rows.label).groupby(rows.source).mean().mean()
-        assert 0.3 < right < 0.7
-
-
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_inner_folds(study):
     table = drawn(study)
     same, again, other = (

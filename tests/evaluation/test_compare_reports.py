@@ -71,15 +71,6 @@ def test_every_compared_cell_can_fail_and_what_was_not_trained_is_compared_to_th
         assert caught[compared].all() and compared[untrained].all(), (name, column)
 
 
-def test_every_trained_auc_difference_and_verdict_is_compared():
-    metrics, compared = (read(DEMO, name) for name in ("metrics", "comparisons"))
-    own = metrics.model.isin(config.MODELS) & metrics.metric.eq("auc")
-    assert own.sum() >= 6 and np.isfinite(compare_reports.allowed("metrics", metrics, "value")[own]).all()
-    assert np.isfinite(compare_reports.allowed("metrics", metrics, "verdict")).all()
-    for column in ("difference", "verdict"):
-        assert np.isfinite(compare_reports.allowed("comparisons", compared, column)).all()
-
-
 def edit(folder: Path, name: str, where: dict, column: str, value) -> None:
     """Put a value into the cell of the first row that fits."""
     table = read(folder, name)
@@ -105,6 +96,7 @@ def test_what_a_seed_moves_passes_and_four_standard_deviations_do_not(made, spre
     [
         ("metrics", {"model": "iustnet", "metric": "auc"}, "verdict", "better than chance"),
         ("comparisons", {"first": "iustnet"}, "verdict", "better"),
+        ("comparisons", {"first": "iustnet"}, "difference", 0.9),
         ("metrics", {"model": "follicles", "metric": "auc"}, "value", 0.70001),
         ("sources", {"label": 1}, "r0", 5),
         ("published_rerun", {"run": "published"}, "tp", 86),

@@ -74,9 +74,8 @@ def test_a_study_without_copies_gets_some_and_one_with_copies_keeps_its_own(smal
 
 
 def test_the_score_is_balanced_accuracy_with_each_source_once():
-    rng = np.random.default_rng(0)
-    label = np.repeat(np.arange(20) % 2, 5)
-    table = pd.DataFrame({"source": np.repeat(range(20), 5), "label": label, "right": rng.random(100) < 0.7})
+    table = pd.DataFrame({"source": np.repeat(range(20), 5), "label": np.repeat(np.arange(20) % 2, 5)})
+    table["right"] = np.random.default_rng(0).random(100) < 0.7
     value, low, high, method, _ = leakage.balanced_accuracy(table, 500, 0)
     called = np.where(table.right, table.label, 1 - table.label)
     assert value == pytest.approx(balanced_accuracy_score(table.label, called))
@@ -102,13 +101,11 @@ def test_look_alikes_are_joined_through_each_other():
     assert group[0] == group[1] == group[2] != group[3] and group[3] != group[4] == group[5]
 
 
-def test_the_figure_has_bars_where_there_are_numbers_and_words_where_there_are_none():
-    for each, bars in ((5, 2), (6, 3)):
-        table = compared(each, copies=4).reset_index()
-        _, ax = plt.subplots()
-        figures_data.leakage_bars(table, ax=ax)
-        heights = [bar.get_height() for bar in ax.patches]
-        assert heights == pytest.approx(table.value.dropna().tolist()) and len(heights) == bars
-        words = [text.get_text() for text in ax.texts]
-        assert any("cannot be estimated" in text for text in words) == (bars == 2)
-        plt.close("all")
+@pytest.mark.parametrize(("each", "bars"), [(5, 2), (6, 3)])
+def test_the_figure_has_bars_where_there_are_numbers_and_words_where_there_are_none(each, bars):
+    table = compared(each, copies=4).reset_index()
+    ax = figures_data.leakage_bars(table, ax=plt.subplots()[1])
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == pytest.approx(table.value.dropna().tolist()) and len(heights) == bars
+    assert any("cannot be estimated" in text.get_text() for text in ax.texts) == (bars == 2)
+    plt.close("all")

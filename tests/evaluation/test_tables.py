@@ -40,15 +40,6 @@ def test_every_auc_has_n_an_interval_a_test_and_a_verdict(evaluated):
     assert set(metrics[metrics.metric.eq("brier") & metrics.value.notna()].index) == shown
 
 
-def test_a_fold_fixed_its_rule_before_its_test_rows_were_read(study, evaluated):
-    loaded = predictions.load(study)
-    rules = evaluated[1]["thresholds"].query("model == 'iustnet'").set_index(["repeat", "fold"])
-    for (repeat, fold), rows in loaded.grouped["iustnet"].groupby(["repeat", "fold"]):
-        chosen = calibration.by_network(rows[rows.role == "selection"])
-        rule = calibration.fit(chosen.raw_logit.to_numpy(), chosen.label.to_numpy())
-        assert rules.loc[(repeat, fold)].threshold == pytest.approx(rule.threshold)
-
-
 def test_the_surest_answers_are_of_the_first_network(study):
     loaded = predictions.load(study)
     judged = tables.judge(loaded)["iustnet"]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import expit
 from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
 from pcos_utils.evaluation import published
 from pcos_utils.reporting import figures_data, figures_results, sheets
@@ -32,13 +32,11 @@ def judged() -> pd.DataFrame:
     return table.assign(repeat=0, fold=0, inner=0, probability=expit(logit), called=logit > 0.3)
 
 
-def test_the_roc_curve_is_scikit_learns_and_its_area_the_auc(judged, ax):
+def test_the_roc_curve_is_scikit_learns(judged, ax):
     figures_results.roc_curves({"iustnet": judged}, ax=ax)
-    line = next(line for line in ax.lines if len(line.get_xdata()) > 10)
+    line = next(line for line in ax.lines if line.get_label() == "IustNet")
     false, recall, _ = roc_curve(judged.label, judged.logit)
     np.testing.assert_allclose(np.interp(line.get_xdata(), false, recall), line.get_ydata(), atol=0.05)
-    area = np.trapezoid(line.get_ydata(), line.get_xdata())
-    assert area == pytest.approx(roc_auc_score(judged.label, judged.logit), abs=0.01)
 
 
 def test_the_confusion_matrix_counts_decisions_where_they_were_made(judged, ax):
@@ -96,8 +94,7 @@ def test_differences_show_their_verdicts(ax):
 def test_the_error_map_is_dark_where_a_method_is_wrong():
     rows = [(model, f"s{n}", n % 2, float(n % 3 == 0)) for model in ("iustnet", "follicles") for n in range(12)]
     answers = pd.DataFrame(rows, columns=["model", "source", "label", "called"])
-    _, axes = plt.subplots(2, 1)
-    figures_results.error_map(answers, axes=axes)
+    axes = figures_results.error_map(answers, axes=plt.subplots(2, 1)[1])
     for ax, label in zip(axes, (1, 0), strict=True):
         own = answers[answers.label == label]
         assert ax.collections[0].get_array().sum() == (own.called - label).abs().sum()
@@ -108,9 +105,8 @@ def test_the_published_recall_has_a_thick_and_a_thin_interval(ax):
     table = published.intervals()
     figures_results.published(table, metric="recall", ax=ax)
     spans = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 2]
-    honest = table[(table.metric == "recall") & table.way.isin(["naive", "frames"])]
-    rest = table[(table.metric == "recall") & (table.model == "densenet201") & (table.way == "n_eff 0.9")]
-    wanted = pd.concat([honest, rest])
+    worth = (table.model == "densenet201") & (table.way == "n_eff 0.9")
+    wanted = table[(table.metric == "recall") & (table.way.isin(["naive", "frames"]) | worth)]
     np.testing.assert_allclose(sorted(spans), sorted(zip(wanted.low, wanted.high, strict=True)))
 
 

@@ -28,10 +28,8 @@ def test_a_method_is_told_with_interval_n_p_and_its_test():
 
 
 def test_every_planned_difference_is_told_with_its_verdict():
-    rows = [
-        ("follicles", "iustnet", 0.22, 0.13, 0.3, 0.001, "better"),
-        ("iustnet", "local_contrast", -0.05, -0.2, 0.1, 1.0, "not shown"),
-    ]
+    rows = [("follicles", "iustnet", 0.22, 0.13, 0.3, 0.001, "better")]
+    rows += [("iustnet", "local_contrast", -0.05, -0.2, 0.1, 1.0, "not shown")]
     table = pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p_holm", "verdict"])
     text = sentences.compared(table.assign(sources=300))
     assert "Follicle count minus IustNet .22 [.13, .30], p = .001, better" in text
@@ -63,10 +61,8 @@ def test_a_calibration_that_was_withheld_has_no_number():
 
 def test_the_plan_before_the_metric_was_changed_is_told(tmp_path):
     assert sentences.first_plan(tmp_path) == ""
-    rows = [
-        ("follicles", np.nan, 0.8994, 0.6862, 0.977, np.nan, ""),
-        ("follicles", "local_contrast", 0.244, 0.083, 0.474, 0.057, "not shown"),
-    ]
+    rows = [("follicles", np.nan, 0.8994, 0.6862, 0.977, np.nan, "")]
+    rows += [("follicles", "local_contrast", 0.244, 0.083, 0.474, 0.057, "not shown")]
     table = pd.DataFrame(rows, columns=["first", "second", "value", "low", "high", "p_holm", "verdict"])
     table.to_csv(tmp_path / sentences.FIRST_PLAN, index=False)
     text = sentences.first_plan(tmp_path)
