@@ -56,10 +56,8 @@ def build(study: Study, executed: Path) -> Path:
 
 def as_html(notebook: nbformat.NotebookNode, title: str, *, inputs: bool = True) -> str:
     """Return the notebook as one HTML page that needs no network; without the code of its cells unless ``inputs``."""
-    exporter = HTMLExporter(embed_images=True, exclude_input=not inputs)
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = not inputs
-    for trait in OFFLINE:
-        setattr(exporter, trait, "")
+    hidden = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), not inputs)
+    exporter = HTMLExporter(embed_images=True, **hidden, **dict.fromkeys(OFFLINE, ""))
     text = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
     return re.sub(r'<script src=""> ?</script>', "", text)
 
