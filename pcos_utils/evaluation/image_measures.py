@@ -40,7 +40,6 @@ def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray
 
     def make() -> dict:
         """Measure every image, and write both files."""
-
         with ThreadPoolExecutor(2) as pool:  # Pillow and OpenCV work outside Python's lock
             seen = pool.map(lambda path: _seen(study.image_dir / path), used.path)
             rows, thumbnails = zip(*seen, strict=True)

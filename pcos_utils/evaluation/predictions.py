@@ -22,23 +22,16 @@ DEALINGS = "dealings.csv"  # of a study: AUCs of methods trained again on dealt 
 
 
 class Loaded(NamedTuple):
-    """What was predicted in a study.
+    """What was predicted in a study; dicts are by method."""
 
-    ``grouped``: by method, selection and test rows under grouped folds; ``published``: by network, test rows of the
-    published split; ``bare``: by method that nothing is fitted to, source, label and its score as ``logit``;
-    ``taught``: by method, what it was taught with; ``dealt``: by method, AUCs on dealt labels where there are any;
-    ``crossing``: sources on both sides of the published split; ``counted``: follicles found in each image, or None;
-    ``pairs``: the planned comparisons.
-    """
-
-    grouped: dict[str, pd.DataFrame]
-    published: dict[str, pd.DataFrame]
-    bare: dict[str, pd.DataFrame]
-    taught: dict[str, str]
-    dealt: dict[str, np.ndarray]
-    crossing: int
-    counted: pd.DataFrame | None
-    pairs: list[tuple[str, str]]
+    grouped: dict[str, pd.DataFrame]  # selection and test rows under grouped folds
+    published: dict[str, pd.DataFrame]  # of networks: test rows of the published split
+    bare: dict[str, pd.DataFrame]  # where nothing is fitted: source, label, and the score as ``logit``
+    taught: dict[str, str]  # what it was taught with
+    dealt: dict[str, np.ndarray]  # AUCs of the method trained on dealt labels, where there are any
+    crossing: int  # sources on both sides of the published split
+    counted: pd.DataFrame | None  # follicles found in each image
+    pairs: list[tuple[str, str]]  # the planned comparisons
 
 
 def load(study: Study) -> Loaded:
