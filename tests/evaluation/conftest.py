@@ -1,5 +1,7 @@
 """What several tests of the evaluation share."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 
@@ -9,3 +11,8 @@ def study(evaluated, monkeypatch):
     trained, _, place = evaluated
     monkeypatch.setenv("PCOS_HOME", str(place))
     return trained
+
+
+def scored(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
+    """Return sources with one score each."""
+    return pd.DataFrame({"source": [f"s{i:03}" for i in range(len(label))], "label": label, "logit": logit})

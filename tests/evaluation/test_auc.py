@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from pcos_utils.config import StudyError
 from pcos_utils.evaluation import auc, intervals
+from tests.evaluation.conftest import scored
 
 # DeLong, DeLong and Clarke-Pearson 1988: 43 of their patients with all three tests, as SAS/STAT prints them in its
 # example "Comparing Receiver Operating Characteristic Curves" (albumin, total protein, K-G score, benefit).
@@ -45,8 +46,7 @@ def newcombe(known: auc.Pairs) -> tuple[float, float]:
 
 def plain(label: np.ndarray, score: np.ndarray) -> auc.Pairs:
     """Return the pairs of sources that all meet."""
-    names = [f"s{i:03}" for i in range(len(label))]
-    return auc.pairs(pd.DataFrame({"source": names, "label": label, "logit": score}))
+    return auc.pairs(scored(label, score))
 
 
 def test_where_all_meet_it_is_scikit_learns_whatever_the_weights_and_the_order():

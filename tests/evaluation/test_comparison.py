@@ -12,14 +12,10 @@ from statsmodels.stats.multitest import multipletests
 
 from pcos_utils.config import StudyError
 from pcos_utils.evaluation import auc, comparison, intervals
+from tests.evaluation.conftest import scored
 
 FAST = 1000  # resamples
 STUDIES = 400 if os.environ.get("FUZZ") == "full" else 100
-
-
-def scored(label: np.ndarray, logit: np.ndarray) -> pd.DataFrame:
-    """Return sources with one score each."""
-    return pd.DataFrame({"source": [f"s{i:03}" for i in range(len(label))], "label": label, "logit": logit})
 
 
 def two(rng, n: int = 54, gain: float = 0.0) -> tuple[auc.Pairs, auc.Pairs]:

@@ -8,6 +8,7 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from pcos_utils.evaluation import intervals, metrics
+from tests.evaluation.conftest import scored
 
 FAST = 400  # resamples
 
@@ -16,8 +17,8 @@ def judged(rng, n: int = 80, folds: int = 2, skill: float = 1.0) -> pd.DataFrame
     """Return judged sources, as of ``calibration.judge``, decided once each."""
     label = np.arange(n) % 2
     logit = rng.normal(size=n) + skill * (2 * label - 1)
-    table = pd.DataFrame({"source": [f"s{i:03}" for i in range(n)], "label": label, "repeat": 0, "inner": 0})
-    return table.assign(fold=np.arange(n) // 2 % folds, logit=logit, probability=expit(logit), called=logit >= 0.3)
+    table = scored(label, logit).assign(repeat=0, inner=0, fold=np.arange(n) // 2 % folds)
+    return table.assign(probability=expit(logit), called=logit >= 0.3)
 
 
 def weights(table: pd.DataFrame) -> np.ndarray:

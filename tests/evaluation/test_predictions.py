@@ -54,36 +54,23 @@ def test_sources_that_were_drawn_anew_since_are_named(study):
         stops(study, "made under another sources.csv")
 
 
-def other_fold(table, study):
-    """Add a test row of fold 1, of a source that neither chose nor is tested in fold 0."""
-    rows = pd.read_csv(fold_file(study, 1)).query("role == 'test'").assign(fold=0)
-    return pd.concat([table, rows[~rows.source.isin(table.source[table.role == "selection"])].iloc[:1]])
-
-
-def first_test(table) -> pd.DataFrame:
-    """Return the first test row."""
-    return table[table.role == "test"].iloc[:1]
-
-
-FAULTS = {
-    r"fold 0: source \S+ is tested and stands on the training side": other_fold,
-    "iustnet, repeat 0, fold 0: source .* is not tested": lambda table, study: table[
-        table.source != first_test(table).source.iloc[0]
-    ],
-    "iustnet: image .* is of source .* in the predictions and of": lambda table, study: table.assign(
-        source=[table.source[1], *table.source[1:]]
+FAULTS = {  # what is said, and the spoiled predictions of fold 0, given those of fold 1
+    "fold 0: source .* is tested and stands on the training side": lambda rows, others: pd.concat(
+        [rows, others[~others.source.isin(rows.source)].iloc[:1].assign(role="test", fold=0)]
     ),
-    "is a test source among the selection sources.*chosen on test data": lambda table, study: pd.concat(
-        [table, first_test(table).assign(role="selection")]
+    "fold 0: source .* is not tested": lambda rows, _: rows[rows.source != rows.source[rows.role == "test"].iloc[0]],
+    "image .* is of source .* in the predictions": lambda rows, _: rows.assign(source=np.roll(rows.source, 1)),
+    "source .* is a test source among the selection sources.*chosen on test data": lambda rows, _: pd.concat(
+        [rows, rows[rows.role == "test"].iloc[:1].assign(role="selection")]
     ),
 }
 
 
 @pytest.mark.parametrize("words", FAULTS)
 def test_predictions_that_break_the_folds_are_named(study, words):
-    table = pd.read_csv(fold_file(study))
-    with spoiled(fold_file(study), FAULTS[words](table, study), hidden=True):
-        stops(study, words)
+    first, second = (pd.read_csv(fold_file(study, fold)) for fold in (0, 1))
+    with spoiled(fold_file(study), FAULTS[words](first, second), hidden=True):
+        stops(study, f"iustnet.*{words}")
 
 
 def test_a_shuffled_file_is_named(study):
