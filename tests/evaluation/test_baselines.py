@@ -34,12 +34,10 @@ def predicted(small, monkeypatch):
 
 def drawn(study: config.Study, copies: int = 1, each: int = 20) -> pd.DataFrame:
     """A table as splits.draw gives it: ``each`` sources a class, folds by turns, one image unused."""
-    rows = []
-    for number in range(2 * each):
-        folds = {f"r{repeat}": (number // 2 + repeat * (number % 3)) % study.folds for repeat in range(study.repeats)}
-        for copy in range(copies):
-            rows.append({"path": f"{number}_{copy}.png", "source": f"s{number:02d}", "label": number % 2} | folds)
-    table = pd.DataFrame(rows).assign(used="yes")
+    number = np.repeat(np.arange(2 * each), copies)
+    folds = {f"r{repeat}": (number // 2 + repeat * (number % 3)) % study.folds for repeat in range(study.repeats)}
+    table = pd.DataFrame({"source": [f"s{n:02d}" for n in number], "label": number % 2, "used": "yes"} | folds)
+    table.insert(0, "path", [f"{n}_{place % copies}.png" for place, n in enumerate(number)])
     return pd.concat([table, table[:1].assign(path="left.png", used="two labels")], ignore_index=True)
 
 
