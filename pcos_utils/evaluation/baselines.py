@@ -82,7 +82,7 @@ def source_folds(source, label, folds: int, seed: int) -> Iterator[tuple[np.ndar
 
 
 def logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """Return the logits of the rows ``held``, or what stands in their place, by a model fitted on the rows ``fit``."""
+    """Return scores of the rows ``held`` by a model fitted on the rows ``fit``: its decision function, or log-odds."""
     fitted = clone(estimator).fit(x.iloc[fit], label[fit])
     if hasattr(fitted, "decision_function"):
         return fitted.decision_function(x.iloc[held])

@@ -110,7 +110,10 @@ def share(parts: np.ndarray) -> Interval:
     Exact where every source is decided once, 0 or 1; else Korn and Graubard's (1998), because a source that several
     networks decide counts in part.
     """
-    n, value = len(parts), float(parts.mean())
+    n = len(parts)
+    if not n:  # a test folder may hold one class alone
+        return Interval(np.nan, reason="no source")
+    value = float(parts.mean())
     if np.isin(parts, (0, 1)).all():
         return Interval(value, *exact(round(parts.sum()), n), "exact")
     variance = parts.var(ddof=1) / n if n > 1 else 0.0

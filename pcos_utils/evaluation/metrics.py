@@ -93,9 +93,8 @@ def slope(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weights: np.n
     Cox 1958. Shape (...) for weights (..., n); NaN where the classes are separated. ``group``: numbers from 0, (n,).
     """
     scale = logit.std() or 1.0  # Newton's steps are tame on a standardised logit
-    return (
-        _logistic(np.column_stack([logit / scale, np.eye(group.max() + 1)[group]]), 0.0, label, weights)[..., 0] / scale
-    )
+    design = np.column_stack([logit / scale, np.eye(group.max() + 1)[group]])
+    return _logistic(design, 0.0, label, weights)[..., 0] / scale
 
 
 def in_the_large(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -113,13 +112,13 @@ def _logistic(design: np.ndarray, offset: np.ndarray | float, label: np.ndarray,
 
     NaN where the classes are separated. ``offset``: a known part of the logit; ``weights``: (..., n).
     """
-    at, parts = np.zeros((*weights.shape[:-1], design.shape[1])), design.shape[1]
-    products = (design[:, :, None] * design[:, None, :]).reshape(len(design), -1)
+    p = design.shape[1]
+    at, products = np.zeros((*weights.shape[:-1], p)), (design[:, :, None] * design[:, None, :]).reshape(-1, p * p)
     for _ in range(STEPS):
         chance = probability(at @ design.T + offset)
-        slopes = (weights * (label - chance)) @ design
-        curvature = ((weights * chance * (1 - chance)) @ products).reshape(*at.shape, parts) + 1e-12 * np.eye(parts)
-        step = np.linalg.solve(curvature, slopes[..., None])[..., 0]
+        gradient = (weights * (label - chance)) @ design
+        curvature = ((weights * chance * (1 - chance)) @ products).reshape(*at.shape, p)
+        step = np.linalg.solve(curvature + 1e-12 * np.eye(p), gradient[..., None])[..., 0]
         at = at + 2 * step / np.maximum(2, np.abs(step).max(-1, keepdims=True))  # a full step can overshoot
         if np.abs(step).max() < 1e-10:
             break

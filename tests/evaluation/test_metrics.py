@@ -37,6 +37,8 @@ def test_decisions_are_scikit_learns_with_exact_intervals():
     assert {name: one.value for name, one in made.items()} == pytest.approx(wanted)
     assert made["recall"][1:3] == intervals.exact((called & (y == 1)).sum(), 40) and made["precision"].method == "exact"
     assert metrics.decisions(table.assign(called=False), weights(table))["precision"].reason == "none is called"
+    normal = table[table.label == 0]
+    assert metrics.decisions(normal, weights(normal))["recall"].reason == "no source"
 
 
 def test_networks_that_disagree_are_averaged_by_source():
