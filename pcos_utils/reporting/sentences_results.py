@@ -68,12 +68,16 @@ def compared(table: pd.DataFrame) -> str:
 
 def best_baseline(table: pd.DataFrame) -> str:
     """Return which baseline has the highest AUC, and that it was picked after all were scored."""
+    return best(table[table.model.map(group_of).eq("baselines")], "baseline")
+
+
+def best(table: pd.DataFrame, kind: str = "method") -> str:
+    """Return which method of the table has the highest AUC, and that it was picked after all were scored."""
     rows = main_rows(table)
-    rows = rows[rows.model.map(group_of).eq("baselines")]
     best = rows.loc[rows.value.idxmax()]
     return (
-        f"Of {many(len(rows), 'baseline')} {TITLES[best.model]} has the highest AUC, {interval(best)}; it was picked "
-        "after all were scored, which flatters it."
+        f"Of {many(len(rows), kind)} {TITLES[best.model]} has the highest AUC, {interval(best)}; it was picked after "
+        "all were scored, which flatters it."
     )
 
 
