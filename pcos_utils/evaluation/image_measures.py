@@ -41,8 +41,7 @@ def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray
     def make() -> dict:
         """Measure every image, and write both files."""
         with ThreadPoolExecutor(2) as pool:  # Pillow and OpenCV work outside Python's lock
-            seen = pool.map(lambda path: _seen(study.image_dir / path), used.path)
-            rows, thumbnails = zip(*seen, strict=True)
+            rows, thumbnails = zip(*pool.map(_seen, [study.image_dir / path for path in used.path]), strict=True)
         write_csv(folder / "image_measures.csv", pd.DataFrame(list(rows)))
         with appearing(folder / "thumbnails.npy") as temporary:
             np.save(temporary, np.stack(thumbnails))
