@@ -10,8 +10,6 @@ two threads.
 """
 
 import io
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,10 +28,9 @@ from pcos_utils.phantom import simulator
 from pcos_utils.serving import export
 from pcos_utils.serving.model import Served
 from pcos_utils.serving.served_network import Answering
-from studies import OUT, arguments, machine, plain_training
+from studies import OUT, arguments, plain_training
 
 SIDE = architectures.PUBLISHED_SIDE
-TARGETS = {"densenet121d": 17, "densenet201": 26, "iustnet": 13}  # ms, median
 THREADS = 2
 
 
@@ -64,13 +61,9 @@ def plain(network: torch.nn.Module, content: bytes, name: str) -> float:
 
 
 def measure(rounds: int) -> pd.DataFrame:
-    """Return one row per network: median and 95th percentile of each way in ms, and the ratio of the medians.
-
-    ``share_of_ceiling``: the speed of the network's operations, as a share of the machine's largest matrix product in
-    float32.
-    """
+    """Return one row per network: median and 95th percentile of each way in ms, and the ratio of the medians."""
     torch.set_num_threads(THREADS)
-    ceiling, stream, rows = machine.ceiling(), io.BytesIO(), []
+    stream, rows = io.BytesIO(), []
     Image.fromarray(simulator.simulate(2_200_000_000, 0).image).convert("RGB").save(stream, "JPEG", quality=90)
     content = stream.getvalue()
     with tempfile.TemporaryDirectory() as place:
@@ -88,26 +81,11 @@ def measure(rounds: int) -> pd.DataFrame:
                     started = time.perf_counter()
                     answer()
                     times[way].append(1000 * (time.perf_counter() - started))
-            row = {"model": name, "rounds": rounds, "target": TARGETS[name]}
+            row = {"model": name, "rounds": rounds}
             for way, taken in times.items():
                 row |= {f"{way}_median": np.median(taken[3:]), f"{way}_p95": np.quantile(taken[3:], 0.95)}
-            share = machine.operations(name, SIDE)["validation"] / ceiling / row["ours_median"] * 1000
-            rows.append(
-                row | {"ratio": row["plain_median"] / row["ours_median"], "apart": apart, "share_of_ceiling": share}
-            )
-        start = first_answer(Path(place) / config.MODELS[0])
-    return pd.DataFrame(rows).assign(start_to_first_answer=start)
-
-
-def first_answer(folder: Path) -> float:
-    """Return the seconds from the start of Python to the first answer of a served model."""
-    code = (
-        "import sys; from pathlib import Path; from pcos_utils.serving.model import Served; import numpy as np; "
-        f"Served(Path({str(folder)!r}), {THREADS}).look(np.zeros((200, 300, 3), np.uint8))"
-    )
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=config.ROOT)
-    return time.perf_counter() - started
+            rows.append(row | {"ratio": row["plain_median"] / row["ours_median"], "apart": apart})
+    return pd.DataFrame(rows)
 
 
 def main() -> None:

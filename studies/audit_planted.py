@@ -19,6 +19,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from pcos_utils.audit import families
 from pcos_utils.data.images import load
+from pcos_utils.evaluation.leakage import look_alikes
 from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting.readme import write_block
@@ -67,13 +68,9 @@ def make(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
 
 def judge(truth: pd.DataFrame, family: np.ndarray) -> dict:
     """Return the sources found, the adjusted Rand index, and the number of families with more than one source."""
-    mixed = truth.source.groupby(family).nunique()
-    return {
-        "sources": truth.source.nunique(),
-        "found": len(np.unique(family)),
-        "adjusted_rand": adjusted_rand_score(truth.source, family),
-        "false_merges": int((mixed > 1).sum()),
-    }
+    sources_in = truth.source.groupby(family).nunique()
+    counts = {"sources": truth.source.nunique(), "found": len(sources_in)}
+    return counts | {"adjusted_rand": adjusted_rand_score(truth.source, family), "false_merges": (sources_in > 1).sum()}
 
 
 def recall(truth: pd.DataFrame, family: np.ndarray) -> pd.DataFrame:
@@ -86,16 +83,10 @@ def recall(truth: pd.DataFrame, family: np.ndarray) -> pd.DataFrame:
 
 
 def by_hash(paths: list[Path], distance: int) -> np.ndarray:
-    """Return families by imagehash's 64-bit perceptual hash: connected components at the distance."""
+    """Return families by imagehash's 64-bit perceptual hash: chains of images up to so many bits apart."""
     import imagehash
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
-    hashes = np.array([int(str(imagehash.phash(Image.open(path))), 16) for path in paths], np.uint64)
-    near = [np.flatnonzero(np.bitwise_count(hashes ^ value) <= distance) for value in hashes]
-    first = np.repeat(np.arange(len(near)), [len(n) for n in near])
-    links = coo_array((np.ones(len(first)), (first, np.concatenate(near))), shape=(len(near),) * 2)
-    return connected_components(links, directed=False)[1]
+    return look_alikes(np.stack([imagehash.phash(Image.open(path)).hash.ravel() for path in paths]), distance)
 
 
 def by_cleanvision(paths: list[Path]) -> np.ndarray:

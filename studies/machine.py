@@ -1,4 +1,4 @@
-"""Measurements of a machine: memory of a process and its workers, speed, and a network's operations."""
+"""Measure memory of a process, its workers, and time."""
 
 import subprocess
 import threading
@@ -51,28 +51,3 @@ def pss(process: int) -> float:
         )
     except (OSError, StopIteration):
         return 0.0
-
-
-def ceiling() -> float:
-    """Return the speed of a large float32 matrix product here, in operations per second."""
-    import torch
-
-    a, b = torch.rand(2, 3072, 3072)
-    return 2 * 3072**3 / min(seconds(lambda: a @ b) for _ in range(6))
-
-
-def operations(name: str, side: int) -> dict[str, float]:
-    """Return the multiplications and additions for one image, ``side`` pixels a side: forward, and in training."""
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from pcos_utils.models import architectures
-
-    model = architectures.build(name, side).train()
-    x = architectures.prepare(name, torch.zeros(2, side, side, 3, dtype=torch.uint8))
-    with FlopCounterMode(display=False) as forward:
-        logits = model(x)
-    with FlopCounterMode(display=False) as backward:
-        logits.sum().backward()
-    both = forward.get_total_flops() + backward.get_total_flops()
-    return {"validation": forward.get_total_flops() / 2, "train": both / 2}

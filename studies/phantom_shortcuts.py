@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pcos_utils.evaluation.auc import by_score
+from pcos_utils.evaluation.auc import within
 from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
 from studies import OUT, arguments
@@ -76,17 +76,6 @@ def measured(seed: int) -> tuple[dict[str, float], dict]:
     return shortcuts(phantom.image, phantom.follicles) | {"f0": phantom.truth["f0"]}, phantom.truth
 
 
-def auc_within(label: np.ndarray, score: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the AUC over pairs within a group, shape (k,), for weights (k, n)."""
-    above = met = 0.0
-    for name in np.unique(group):
-        members = group == name
-        positive, negative = by_score(label[members], score[members], weights[:, members])
-        above = above + (positive * (negative.cumsum(-1) - negative / 2)).sum(-1)
-        met = met + positive.sum(-1) * negative.sum(-1)
-    return above / met
-
-
 def rows(measures: pd.DataFrame, label: np.ndarray, volume: pd.Series) -> list[dict]:
     """Return a row for each shortcut and set of phantoms: AUC, interval over phantoms, and number of pairs."""
     n = len(label)
@@ -97,8 +86,8 @@ def rows(measures: pd.DataFrame, label: np.ndarray, volume: pd.Series) -> list[d
         known = score.notna().to_numpy()
         for among, group in groups.items():
             data = (label[known], score.to_numpy()[known], group[known])
-            value = float(auc_within(*data, np.ones((1, known.sum())))[0])
-            low, high = np.nanquantile(auc_within(*data, drawn[:, known]), [0.025, 0.975])
+            value = float(within(*data, np.ones((1, known.sum())))[0])
+            low, high = np.nanquantile(within(*data, drawn[:, known]), [0.025, 0.975])
             sizes = pd.crosstab(data[2], data[0])
             rows.append({"shortcut": name, "among": among, "auc": value, "low": low, "high": high,
                          "phantoms": known.sum(), "pairs": (sizes[0] * sizes[1]).sum()})  # fmt: skip
@@ -110,9 +99,8 @@ def main() -> None:
     per_class = arguments(__doc__, per_class=2000).per_class
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(None, fresh, cv2.setNumThreads, (1,)) as pool:
-        measures, truth = map(
-            pd.DataFrame, zip(*pool.map(measured, range(SEED, SEED + 2 * per_class), chunksize=20), strict=True)
-        )
+        both = pool.map(measured, range(SEED, SEED + 2 * per_class), chunksize=20)
+        measures, truth = map(pd.DataFrame, zip(*both, strict=True))
     table = pd.DataFrame(rows(measures, truth.label.to_numpy(), truth.volume)).round(4)
     write_csv(OUT / "phantom_shortcuts.csv", table.assign(version=simulator.VERSION))
     print(table.to_string(index=False))

@@ -116,10 +116,8 @@ def in_folds(model: str, study: Study, start: Path | None) -> pd.DataFrame:
         roles = splits.roles(table, "grouped", 0, fold, study.seed, 0, study.inners)
         splits.guard(roles, "grouped")
         pixels, seed = frames(roles, study, SIDES[model]), 1000 * SEED + fold
-        network = begin(model, seed, start)
-        equal_quality.fit(
-            model, network, *(images_of(roles, pixels, role) for role in ("train", "selection")), recipe, seed
-        )
+        network, parts_of = begin(model, seed, start), partial(images_of, roles, pixels)
+        equal_quality.fit(model, network, parts_of("train"), parts_of("selection"), recipe, seed)
         scored = roles.rename(columns={"path": "image"})[["image", "source", "label", "role"]]
         scored = scored.assign(repeat=0, fold=fold, logit=logits(model, network, pixels))
         parts.append(scored[scored.role != "train"])

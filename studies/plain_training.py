@@ -4,6 +4,7 @@ It is a baseline: nothing in it is tuned, and nothing is slowed down. ``expert``
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -48,37 +49,19 @@ def as_published(model: nn.Module) -> nn.Module:
     return model
 
 
-def sgd(name: str, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the published optimiser."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.SGD(trained, lr=RECIPES[name, "published"].learning_rate)
-
-
 def measure(name: str, place: Path, precision: str) -> dict:
-    """Return the seconds of a whole epoch in training and in validation, after one short epoch to warm up."""
-    model, loss_of = as_published(architectures.build(name, SIDE)), nn.BCEWithLogitsLoss()
-    optimiser = sgd(name, model)
+    """Return the seconds of a whole epoch in training and in validation, as the study wrote it.
 
-    def epoch(part: str, training: bool) -> None:
-        """Pass over the images of a part once, with the running loss and accuracy that the study printed."""
-        model.train(training)
-        total, right = 0.0, 0.0
-        with torch.inference_mode(not training):
-            for images, labels in loader(place / part, name):
-                logits = model(images).squeeze(1)
-                loss = loss_of(logits, labels.float())
-                total += loss.item()
-                if training:
-                    optimiser.zero_grad()
-                    loss.backward()
-                    optimiser.step()
-                right += ((torch.sigmoid(logits) > 0.5) == labels).float().mean().item()
+    With batches from workers, float32, and the running loss and accuracy that the study printed.
+    """
+    right = []
 
-    epoch("warm", True)
-    return {
-        "train_seconds": seconds(lambda: epoch("train", True)),
-        "validation_seconds": seconds(lambda: epoch("validation", False)),
-    }
+    def watch(logits: torch.Tensor, labels: torch.Tensor, loss: torch.Tensor) -> None:
+        """Add up the loss and the accuracy."""
+        right.append((loss.item(), ((torch.sigmoid(logits) > 0.5) == labels).float().mean().item()))
+
+    model = as_published(architectures.build(name, SIDE))
+    return timed(name, model, lambda part, training: loader(place / part, name), watch=watch)
 
 
 def expert(name: str, place: Path, precision: str) -> dict:
@@ -86,31 +69,45 @@ def expert(name: str, place: Path, precision: str) -> dict:
 
     It has pixels in memory, channels last, no workers, and bfloat16 where ``precision`` says so.
     """
-    model, loss_of = architectures.build(name, SIDE).to(memory_format=torch.channels_last), nn.BCEWithLogitsLoss()
-    optimiser = sgd(name, model)
-    fast = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16")
+    held = {part: _in_memory(place / part) for part in ("warm", "train", "validation")}
 
-    def epoch(pixels: torch.Tensor, labels: torch.Tensor, training: bool) -> None:
-        """Pass over the images once."""
+    def batches(part: str, training: bool):
+        """Yield the batches of a part, shuffled in training."""
+        pixels, labels = held[part]
+        for rows in (torch.randperm(len(pixels)) if training else torch.arange(len(pixels))).split(BATCH):
+            yield architectures.prepare(name, pixels[rows]).to(memory_format=torch.channels_last), labels[rows]
+
+    model = architectures.build(name, SIDE).to(memory_format=torch.channels_last)
+    return timed(name, model, batches, fast=precision == "bfloat16") | {"precision": precision}
+
+
+def timed(name: str, model: nn.Module, batches: Callable, *, fast: bool = False, watch: Callable | None = None) -> dict:
+    """Return the seconds of an epoch in training and in validation, after one short epoch to warm up.
+
+    ``batches``: yields images and labels of a part. ``fast``: in bfloat16. ``watch``: called after each batch.
+    """
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.SGD(trained, lr=RECIPES[name, "published"].learning_rate)
+    loss_of, autocast = nn.BCEWithLogitsLoss(), torch.autocast("cpu", torch.bfloat16, enabled=fast)
+
+    def epoch(part: str, training: bool) -> None:
+        """Pass over the images of a part once."""
         model.train(training)
         with torch.inference_mode(not training):
-            for rows in (torch.randperm(len(pixels)) if training else torch.arange(len(pixels))).split(BATCH):
-                x = architectures.prepare(name, pixels[rows]).to(memory_format=torch.channels_last)
-                with fast:
-                    logits = model(x).squeeze(1)
-                loss = loss_of(logits.float(), labels[rows])
+            for images, labels in batches(part, training):
+                with autocast:
+                    logits = model(images).squeeze(1)
+                loss = loss_of(logits.float(), labels.float())
                 if training:
                     optimiser.zero_grad()
                     loss.backward()
                     optimiser.step()
+                if watch:
+                    watch(logits, labels, loss)
 
-    epoch(*_in_memory(place / "warm"), True)
-    train, validation = (_in_memory(place / part) for part in ("train", "validation"))
-    return {
-        "train_seconds": seconds(lambda: epoch(*train, True)),
-        "validation_seconds": seconds(lambda: epoch(*validation, False)),
-        "precision": precision,
-    }
+    epoch("warm", True)
+    parts = {"train": True, "validation": False}
+    return {f"{part}_seconds": seconds(lambda: epoch(part, training)) for part, training in parts.items()}  # noqa: B023
 
 
 def _in_memory(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:

@@ -92,9 +92,7 @@ KINDS: dict[str, Callable[[Pixels, Rng], Pixels]] = {
         cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, 30])[1], cv2.IMREAD_GRAYSCALE
     ),
     "resize": resize,
-    "aspect": lambda pixels, rng: cv2.resize(
-        pixels, None, fx=between(0.7, 1.4, rng), fy=1, interpolation=cv2.INTER_LINEAR
-    ),
+    "aspect": lambda pixels, rng: cv2.resize(pixels, None, fx=between(0.7, 1.4, rng), fy=1),
     "blur": lambda pixels, rng: cv2.GaussianBlur(pixels, (0, 0), rng.uniform(0.5, 1.2)),
     "noise": lambda pixels, rng: _bytes(pixels + rng.normal(0, rng.uniform(3, 10), pixels.shape)),
     "border": border,

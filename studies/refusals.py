@@ -33,16 +33,6 @@ def gradient(rng) -> np.ndarray:
     return _grey(slope[0] * x + slope[1] * y)
 
 
-def white_noise(rng) -> np.ndarray:
-    """Return grey pixels that are independent of each other."""
-    return _grey(rng.normal(size=(HEIGHT, WIDTH)))
-
-
-def pink_noise(rng) -> np.ndarray:
-    """Return grey noise whose amplitude falls with frequency, as in natural pictures."""
-    return _grey(_spectral(rng, 1.0))
-
-
 def texture(rng) -> np.ndarray:
     """Return clouds, folded into ridges like bark or marble."""
     rough = _spectral(rng, rng.uniform(1.2, 2.0))
@@ -90,32 +80,37 @@ def _grey(values: np.ndarray) -> np.ndarray:
     return np.repeat(scaled.astype(np.uint8)[..., None], 3, axis=2)
 
 
-STRANGERS = (gradient, white_noise, pink_noise, texture, coloured_texture, page_of_text, screen)
+STRANGERS = {
+    "gradient": gradient,
+    "white noise": lambda rng: _grey(rng.normal(size=(HEIGHT, WIDTH))),
+    "pink noise": lambda rng: _grey(_spectral(rng, 1.0)),  # its amplitude falls with frequency, as in nature
+    "texture": texture,
+    "coloured texture": coloured_texture,
+    "page of text": page_of_text,
+    "screen": screen,
+}
 
 
 def row_of(model: Served, kind: str, pictures: list[np.ndarray], refuse: bool) -> dict:
     """Return one row: how many of the pictures were refused, and how many answers hold both classes."""
-    refusals = [model.look(picture).refusal for picture in pictures]
-    both = refusals.count(BOTH)
-    row = {"kind": kind, "should_be_refused": refuse, "n": len(refusals)}
-    return row | {"refused": len(refusals) - refusals.count("") - both, "both_classes": both}
+    found = [model.look(picture).refusal for picture in pictures]
+    refused, both = sum(words not in ("", BOTH) for words in found), found.count(BOTH)
+    return {"kind": kind, "should_be_refused": refuse, "n": len(found), "refused": refused, "both_classes": both}
 
 
 def measure(model: Served, each: int, folder: Path | None = None) -> pd.DataFrame:
     """Return one row per kind of picture, and one for all strangers together."""
     rows = []
-    for number, make in enumerate(STRANGERS):
+    for number, (kind, make) in enumerate(STRANGERS.items()):
         rng = np.random.default_rng(number)
-        rows.append(row_of(model, make.__name__.replace("_", " "), [make(rng) for _ in range(each)], True))
+        rows.append(row_of(model, kind, [make(rng) for _ in range(each)], True))
     total = {name: sum(row[name] for row in rows) for name in ("n", "refused", "both_classes")}
     rows.append({"kind": "all strangers", "should_be_refused": True, **total})
     frames = [simulator.simulate(FIRST_PHANTOM + n, (FIRST_PHANTOM + n) % 2).image for n in range(each)]
     rows.append(row_of(model, "new phantoms", [np.repeat(frame[..., None], 3, axis=2) for frame in frames], False))
     if folder:
-        paths = manifest.scan(folder).query("status == 'ok'").path
-        rows.append(
-            row_of(model, f"real frames ({folder.name})", [images.load(folder / path) for path in paths], False)
-        )
+        real = [images.load(folder / path) for path in manifest.scan(folder).query("status == 'ok'").path]
+        rows.append(row_of(model, f"real frames ({folder.name})", real, False))
     table = pd.DataFrame(rows)
     low, high = zip(*map(exact, table.refused, table.n), strict=True)
     table = table.assign(share=table.refused / table.n, low=low, high=high)

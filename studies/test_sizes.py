@@ -33,6 +33,7 @@ LEARNERS = {
     "nearest neighbour, 10 features": (Nearest, 10),
     "small network, 10 features": (lambda: MLPClassifier((8,), max_iter=40, learning_rate_init=0.01), 10),
 }
+SIGNS = {comparison.BETTER: 1, "better": 1, comparison.WORSE: -1, "worse": -1}
 SLOW, DEALINGS, RESAMPLES = ("small network, 10 features",), 99, 1000
 DEALT = "logistic regression, 10 features"  # the one learner that is also trained again on dealt labels
 
@@ -46,23 +47,20 @@ def judged(x: np.ndarray, y: np.ndarray, learner, folds: int, repeats: int, rng)
             model = learner().fit(x[train], y[train])
             score = getattr(model, "decision_function", None)
             logit = score(x[test]) if score else model.predict_proba(x[test])[:, 1]
-            parts.append(
-                pd.DataFrame({"source": test, "label": y[test], "repeat": repeat, "fold": fold, "logit": logit})
-            )
+            table = {"source": test, "label": y[test], "repeat": repeat, "fold": fold, "logit": logit}
+            parts.append(pd.DataFrame(table))
     return pd.concat(parts, ignore_index=True)
 
 
 def against_chance(pairs: auc.Pairs, **how) -> int:
     """Return 1 for better than chance, -1 for worse, 0 for not shown."""
-    verdict = comparison.against_chance(pairs, resamples=RESAMPLES, **how).verdict
-    return {comparison.BETTER: 1, comparison.WORSE: -1}.get(verdict, 0)
+    return SIGNS.get(comparison.against_chance(pairs, resamples=RESAMPLES, **how).verdict, 0)
 
 
 def compared(first: auc.Pairs, second: auc.Pairs, *, first_trained: bool) -> int:
     """Return what the two-sided test at .05 finds: 1 if the first is better, -1 if it is worse, 0 if neither."""
     pairs, trained = {"first": first, "second": second}, {"first": first_trained, "second": True}
-    row = comparison.table(pairs, [("first", "second")], trained, resamples=RESAMPLES).iloc[0]
-    return {"better": 1, "worse": -1}.get(row.verdict, 0)
+    return SIGNS.get(comparison.table(pairs, [("first", "second")], trained, resamples=RESAMPLES).verdict[0], 0)
 
 
 def study(design: str, name: str, rng) -> dict[str, int]:

@@ -57,7 +57,6 @@ def block(table: pd.DataFrame) -> str:
             training += f"; our recipe, batch norm frozen: {row.anew_images_per_s_ratio:.1f} x"
             schedule += f"; our recipe, features computed once: {row.cached_schedule_s_ratio:.0f} x"
         expert = (f"{row.train_against_expert:.2f} x", f"{row.validation_against_expert:.2f} x")
-        validation = f"{row.validation_images_per_s_ratio:.1f} x"
-        memory = f"{row.peak_mib_ratio:.2f} x"
+        validation, memory = f"{row.validation_images_per_s_ratio:.1f} x", f"{row.peak_mib_ratio:.2f} x"
         rows.append([row.model, training, expert[0], validation, expert[1], schedule, memory])
     return markdown(header, rows)

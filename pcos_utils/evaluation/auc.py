@@ -5,6 +5,7 @@ rate, so scores pooled over folds rank backwards even where they know nothing (s
 Bedo 2007). Pairs tested together are free of it (Airola et al. 2011).
 """
 
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,8 @@ from pcos_utils.config import StudyError
 from pcos_utils.evaluation.intervals import LEVEL, Interval, bca
 
 TOGETHER = ("repeat", "fold", "inner")  # columns that name the one network that tested a source
+FLIPS = ["flips", "ways", "lowest", "median", "highest", "to_lowest", "to_highest"]
+BLOCK = 2000  # labellings whose AUCs are computed together
 
 
 class Pairs(NamedTuple):
@@ -162,19 +165,37 @@ def by_score(label: np.ndarray, score: np.ndarray, weights: np.ndarray) -> tuple
     return tuple(np.add.reduceat(ordered * (truth == value), starts, axis=-1) for value in (1, 0))
 
 
+def within(label: np.ndarray, score: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the AUC over pairs of rows in one group, shape (...), for weights of the rows (..., n)."""
+    right = pairs_held = 0.0
+    for number in np.unique(group):
+        rows = group == number
+        positive, negative = by_score(label[rows], score[rows], weights[..., rows])
+        right = right + (positive * (negative.cumsum(-1) - negative / 2)).sum(-1)
+        pairs_held = pairs_held + positive.sum(-1) * negative.sum(-1)
+    with np.errstate(invalid="ignore"):
+        return right / pairs_held
+
+
+def relabelled(ranking: Pairs, labels: np.ndarray) -> np.ndarray:
+    """Return the AUC that other labels of the sources would give, shape (k,) for labels (k, n); NaN without a pair."""
+    parts = []
+    for some in np.array_split(labels, len(labels) // BLOCK + 1):
+        positive = some.astype(float)
+        above, met = (((positive @ table) * (1 - positive)).sum(-1) for table in (ranking.above, ranking.met))
+        with np.errstate(invalid="ignore"):
+            parts.append(above / met)
+    return np.concatenate(parts)
+
+
 def permuted(ranking: Pairs, *, permutations: int, seed: int = 0) -> float:
     """Return the one-sided p that a score ranks no better than chance, by permuting the labels of the sources.
 
     Exact for a score that nothing was fitted to. Where something was fitted, labels must be permuted before the fit.
     """
-    rng, reached, value = np.random.default_rng(seed), 0, auc(ranking) - 1e-9
-    for start in range(0, permutations, 2000):
-        copies = np.tile(ranking.label.astype(float), (min(2000, permutations - start), 1))
-        positive = rng.permuted(copies, axis=1)
-        negative = 1 - positive
-        wins, met = (((positive @ table) * negative).sum(-1) for table in (ranking.above, ranking.met))
-        reached += (wins / met >= value).sum()
-    return float((1 + reached) / (1 + permutations)) if len(ranking.label) else np.nan
+    labels = np.tile(ranking.label.astype(np.int8), (permutations, 1))
+    dealt = np.random.default_rng(seed).permuted(labels, axis=1)
+    return float((1 + (relabelled(ranking, dealt) >= auc(ranking) - 1e-9).sum()) / (1 + permutations))
 
 
 def flips(ranking: Pairs) -> pd.DataFrame:
@@ -183,28 +204,14 @@ def flips(ranking: Pairs) -> pd.DataFrame:
     Columns: flips, ``ways`` (those that leave two sources of unlike label that met), lowest, median, highest, and the
     sources behind the lowest and the highest (``to_lowest``, ``to_highest``). Every way is tried.
     """
-    y, n, rows = ranking.label.astype(float), len(ranking.label), []
-    turned = np.empty((1, 0), int), np.arange(n)[:, None], np.transpose(np.triu_indices(n, 1))
-    wins, met = (_with_flips(y, table, *turned[2].T) for table in (ranking.above, ranking.met))
+    rows = []
     for number in range(3):
-        defined = met[number] > 0
-        values = np.where(defined, wins[number] / np.where(defined, met[number], 1), np.nan)
-        row = {"flips": number, "ways": int(defined.sum()), "lowest": np.nan, "median": np.nan, "highest": np.nan}
-        row |= {"to_lowest": "", "to_highest": ""}
-        if row["ways"]:
-            row["median"] = float(np.nanmedian(values))
-            for end, at in (("lowest", np.nanargmin(values)), ("highest", np.nanargmax(values))):
-                row[end] = values[at]
-                row[f"to_{end}"] = " and ".join(ranking.source[turned[number][at]].astype(str))
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _with_flips(y: np.ndarray, table: np.ndarray, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return the sum of ``table`` over pairs of a positive and a negative: as it is, with each label turned, and with
-    ``i`` and ``j`` turned together. The diagonal of ``table`` is 0."""
-    # With label k turned, y + a e_k where a = 1 - 2 y_k, the sum y' T (1 - y) changes by a ((T (1 - y))_k - (y T)_k).
-    a = 1 - 2 * y
-    whole, single = y @ table @ (1 - y), a * (table @ (1 - y) - y @ table)
-    double = single[i] + single[j] - a[i] * a[j] * (table[i, j] + table[j, i])
-    return np.array([whole]), whole + single, whole + double
+        turned = np.array(list(combinations(range(len(ranking.label)), number)), int)
+        labels = np.tile(ranking.label.astype(np.int8), (len(turned), 1))
+        np.put_along_axis(labels, turned, 1 - ranking.label[turned], axis=1)
+        values = relabelled(ranking, labels)
+        low, high = np.nanargmin(values), np.nanargmax(values)
+        names = [" and ".join(ranking.source[turned[at]].astype(str)) for at in (low, high)]
+        known = values[np.isfinite(values)]
+        rows.append((number, len(known), values[low], np.median(known), values[high], *names))
+    return pd.DataFrame(rows, columns=FLIPS)

@@ -40,17 +40,14 @@ class Baseline(NamedTuple):
 def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return predictions in the format of run folders: one row per image, role, repeat and fold.
 
-    ``features``: array or data frame, one row per used image of ``table`` in its order; ``table``: as from
-    ``splits.draw``. For each repeat and fold the sources outside the fold are the training part: "selection" rows are
-    its out-of-fold predictions (inner folds over sources, stratified), "test" rows come from a fit on all of it.
-    ``estimator``: scikit-learn's; its ``decision_function``, where it has one, must be a log-odds. It may read the
-    sources of what it is fitted on from the index. Raises StudyError where a source stands in two folds, and
-    TooFewSources where nothing can be judged.
+    ``features``: one row per used image of ``table``, which is as from ``splits.draw``. The sources outside a fold are
+    its training part: "selection" rows are their out-of-fold predictions (inner folds over sources, stratified), "test"
+    rows come from a fit on all of them. ``estimator``: scikit-learn's; a ``decision_function`` must be a log-odds. It
+    may read the sources of what it is fitted on from the index. Raises StudyError where a source stands in two folds,
+    and TooFewSources where nothing can be judged.
     """
     splits.need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)
-    if len(features) != len(used):
-        raise StudyError(f"{len(features)} rows of features do not fit {len(used)} used images; measure them again.")
     x = pd.DataFrame(np.asarray(features, float), index=used.source)
     label, parts = used.label.to_numpy(int), []
     for repeat in range(study.repeats):
@@ -61,8 +58,8 @@ def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, st
             test, train = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
             seed, inside = 10_000 * study.seed + 100 * repeat + fold, np.empty(len(train))
             for fit, held in source_folds(used.source[train], label[train], INNER, seed):
-                inside[held] = _logits(estimator, x, label, train[fit], train[held])
-            outside = _logits(estimator, x, label, train, test)
+                inside[held] = logits(estimator, x, label, train[fit], train[held])
+            outside = logits(estimator, x, label, train, test)
             rows = used.loc[np.r_[train, test], ["path", "source", "label"]].rename(columns={"path": "image"})
             roles = np.repeat(["selection", "test"], [len(train), len(test)])
             parts.append(rows.assign(role=roles, repeat=repeat, fold=fold, logit=np.r_[inside, outside]))
@@ -73,20 +70,19 @@ def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, st
 def source_folds(source, label, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield positions to fit on and positions held out, for each fold: whole sources, stratified by class.
 
-    As many folds as ``folds``, fewer where a class has fewer sources. Raises StudyError where a class has one source.
+    As many folds as ``folds``, fewer where a class has fewer sources.
     """
     # Folds of a table of sources, as splits.draw makes them: scikit-learn's StratifiedGroupKFold shuffles only groups
     # of like class and size.
     of_source = splits.source_labels(pd.DataFrame({"source": np.asarray(source), "label": np.asarray(label)}))
-    number = min(folds, int(of_source.value_counts().reindex([0, 1], fill_value=0).min()))
-    if number < 2:
-        raise StudyError("A class has a single source to fit on; a baseline cannot be judged inside. Add sources.")
-    for _, held in StratifiedKFold(number, shuffle=True, random_state=seed).split(of_source, of_source):
+    inner = StratifiedKFold(min(folds, of_source.value_counts().min()), shuffle=True, random_state=seed)
+    for _, held in inner.split(of_source, of_source):
         outside = np.isin(np.asarray(source), of_source.index[held])
         yield np.flatnonzero(~outside), np.flatnonzero(outside)
 
 
-def _logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
+def logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Return scores of the rows ``held`` by a model fitted on the rows ``fit``: its decision function, or log-odds."""
     fitted = clone(estimator).fit(x.iloc[fit], label[fit])
     if hasattr(fitted, "decision_function"):
         return fitted.decision_function(x.iloc[held])
@@ -153,19 +149,10 @@ class Nearest(ClassifierMixin, BaseEstimator):
         apart = np.sqrt(np.maximum(squares, 0))
         return apart[:, self.label_ == 0].min(axis=1) - apart[:, self.label_ == 1].min(axis=1)
 
-    def predict(self, x) -> np.ndarray:
-        """Return the class of the nearest picture, 0 or 1, shape (n,)."""
-        return (self.decision_function(x) > 0).astype(int)
-
 
 def logistic(strength: float = 1.0) -> BaseEstimator:
     """Return a logistic on standardised features; the smaller ``strength``, the stronger its ridge."""
     return make_pipeline(StandardScaler(), LogisticRegression(C=strength, class_weight="balanced", max_iter=5000))
-
-
-def texture_svm() -> BaseEstimator:
-    """Return a support vector machine (radial basis, scikit-learn's own settings) with a logistic on its decision."""
-    return Scored(make_pipeline(StandardScaler(), SVC(class_weight="balanced")))
 
 
 BASELINES = {
@@ -175,7 +162,9 @@ BASELINES = {
     "thumbnails": Baseline("nearest thumbnail", "", lambda: Scored(Nearest())),
     "otsu_blobs": Baseline("dark blobs, global threshold", "otsu_count|otsu_area", logistic),
     "local_contrast": Baseline("dark blobs, local contrast", "contrast_count", Monotone),
-    "glcm_svm": Baseline("texture (GLCM) + SVM", "glcm_.*", texture_svm),
+    "glcm_svm": Baseline(
+        "texture (GLCM) + SVM", "glcm_.*", lambda: Scored(make_pipeline(StandardScaler(), SVC(class_weight="balanced")))
+    ),
 }
 REFERENCE = "local_contrast"  # the baseline that every method has to beat, named before it was scored
 FROZEN = "densenet201_untrained"
@@ -193,7 +182,6 @@ def predictions(
     DenseNet201's untrained features of the used images, (n, 1920), which add a baseline. Deterministic by the study's
     seed.
     """
-    splits.need_test_set(table, study)
     measures, thumbnails = measured
     predicted = {}
     for name, baseline in BASELINES.items():

@@ -19,7 +19,6 @@ RIDGE = np.array([0.5, 0.1])
 STARTS = (-3.0, 0.0, 2.0)  # log slopes
 STEPS, HALVINGS, CLOSE = 100, 20, 1e-9  # of Fisher scoring, and of a step that leads up
 STEEPEST = 5.0  # no source can ask for a slope beyond e^5
-NEEDED = ["image", "source", "label", "role", "repeat", "fold", "logit"]
 
 
 class Rule(NamedTuple):
@@ -119,12 +118,8 @@ def judge(predictions: pd.DataFrame) -> pd.DataFrame:
     threshold, slope, intercept, fitted. ``margin`` is the calibrated logit minus the threshold; from 0 on the network
     calls polycystic. ``predictions``: as in predictions.csv, with selection and test rows. A fold has one rule, from
     its selection sources; where inner networks take turns to select, each of these is judged by the network that did
-    not train on it. Raises StudyError where a column is missing, a test source helped to choose, or a source is tested
-    in two folds.
+    not train on it. Raises StudyError where a test source helped to choose, or is tested in two folds.
     """
-    absent = [name for name in NEEDED if name not in predictions]
-    if absent:
-        raise StudyError(f"The predictions lack {', '.join(absent)}; predict again.")
     parts = []
     for (repeat, fold), rows in predictions.assign(inner=predictions.get("inner", 0)).groupby(["repeat", "fold"]):
         selection, test = (by_network(rows[rows.role == role]) for role in ("selection", "test"))

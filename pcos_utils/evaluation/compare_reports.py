@@ -46,9 +46,10 @@ def compare(committed: Path, made: Path) -> tuple[pd.DataFrame, int]:
     table, row or column is one line. Raises StudyError where a folder holds no tables.
     """
     old, new = (_tables(Path(folder)) for folder in (committed, made))
-    rows, cells = _absent(old, new, lambda name: (f"{name}.csv", "", "")), 0
-    for name in sorted(old.keys() & new.keys()):
-        file, before, after = f"{name}.csv", keyed(name, old[name]), keyed(name, new[name])
+    rows, cells = _absent(old, new, lambda file: (file, "", "")), 0
+    for file in sorted(old.keys() & new.keys()):
+        name = Path(file).stem
+        before, after = keyed(name, old[file]), keyed(name, new[file])
         rows += _absent(before.index, after.index, lambda row, file=file: (file, row, ""))
         rows += _absent(before.columns, after.columns, lambda column, file=file: (file, "", column))
         both = before.index.intersection(after.index, sort=False)
@@ -59,14 +60,7 @@ def compare(committed: Path, made: Path) -> tuple[pd.DataFrame, int]:
             for at in np.flatnonzero(np.isfinite(may) & ~alike(before[column], after[column], may)):
                 due = "equal" if may[at] == CLOSE else f"within {may[at]:.3g}, {SDS} SD over seeds"
                 rows.append((file, both[at], column, before[column].iloc[at], after[column].iloc[at], due))
-    plans = [_plan(Path(folder) / "plan.json") for folder in (committed, made)]
-    keys = sorted(plans[0].keys() | plans[1].keys())
-    for key in keys:
-        before, after = (plan.get(key, "absent") for plan in plans)
-        if before != after:
-            rows.append(("plan.json", "", key, before, after, "equal"))
-    found = pd.DataFrame(rows, columns=FOUND).sort_values("table", kind="stable", ignore_index=True)
-    return found, cells + len(keys)
+    return pd.DataFrame(rows, columns=FOUND).sort_values("table", kind="stable", ignore_index=True), cells
 
 
 def keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -112,11 +106,11 @@ def alike(old: pd.Series, new: pd.Series, may: np.ndarray) -> np.ndarray:
 
 def sentences(found: pd.DataFrame) -> list[str]:
     """Return a sentence for each cell that differs."""
-    lines = []
-    for table, row, column, committed, made, due in found.itertuples(index=False):
-        place = table + (f", row {row}" if row else "") + (f", column {column}" if column else "")
-        lines.append(f"{place}: committed {committed}, made {made}; due: {due}")
-    return lines
+    return [
+        f"{table}{row and f', row {row}'}{column and f', column {column}'}: committed {committed}, made {made}; "
+        f"due: {due}"
+        for table, row, column, committed, made, due in found.itertuples(index=False)
+    ]
 
 
 def verdict(found: pd.DataFrame, cells: int) -> str:
@@ -133,15 +127,13 @@ def _absent(old, new, where) -> list[tuple]:
 
 
 def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of a report by file name, and its plan as a row, but for the plans before it."""
     paths = sorted((folder / "tables").glob("*.csv"))
     if not paths:
         raise StudyError(f"{folder} holds no tables; name the folder of a report, such as reports/phantom-demo.")
     paths += [path for path in [folder / "sources.csv"] if path.exists()]
-    return {path.stem: pd.read_csv(path, low_memory=False) for path in paths}
-
-
-def _plan(path: Path) -> dict[str, str]:
-    """Return the cells of a plan by their place, without the plans before it, which nobody can make again."""
-    plan = json.loads(path.read_text()) if path.exists() else {}
-    plan.pop("supersedes", None)
-    return {key: str(value) for key, value in pd.json_normalize(plan, sep=".").iloc[0].items()} if plan else {}
+    tables = {path.name: pd.read_csv(path, low_memory=False) for path in paths}
+    if (folder / "plan.json").exists():
+        plan = pd.json_normalize(json.loads((folder / "plan.json").read_text())).astype(str)
+        tables["plan.json"] = plan.drop(columns="supersedes")  # nobody can make those again
+    return tables

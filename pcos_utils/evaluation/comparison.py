@@ -7,11 +7,12 @@ all tests here, training included, were simulated (reports/studies/test_sizes.cs
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
+from scipy.stats import multivariate_normal, norm
 
 from pcos_utils.config import StudyError
 from pcos_utils.evaluation import auc as ranks
@@ -49,9 +50,9 @@ def against_chance(
     tested by permuting labels. A verdict needs the p and the interval, and no resampling seed may change it.
     """
 
-    def interval(at: int) -> Interval:
+    def interval(seed: int) -> Interval:
         """Return the interval under one resampling seed."""
-        return ranks.interval(ranking, resample(ranking.label, resamples, at), WIDEN if trained else 1.0)
+        return ranks.interval(ranking, resample(ranking.label, resamples, seed), WIDEN if trained else 1.0)
 
     observed = interval(seed)
     if not np.isfinite(observed.value):
@@ -136,30 +137,22 @@ def table(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return one row per planned pair of methods, all in one family of Holm's.
+    """Return one row per planned pair of methods, all in one family of Holm's: COLUMNS, ``p_holm`` and ``verdict``.
 
-    Columns: first, second, value_first, value_second, difference, low, high, method, reason, p, p_holm, verdict,
-    sources. Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
+    Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
     """
-    absent = [name for names in planned for name in names if name not in rankings]
-    if absent:
-        raise StudyError(f"The plan compares {absent[0]}, of which there is no judged table; judge it first.")
     rows = []
     for names in planned:
         both, fitted = [rankings[name] for name in names], tuple(trained[name] for name in names)
-
-        def compare(at: int, both=both, fitted=fitted) -> Difference:
-            """Return the difference under one resampling seed."""
-            return paired(*both, fitted, resamples=resamples, seed=at)
-
-        first, second, difference, p = compare(seed)
-        side = _side(difference, 0.0, lambda at, compare=compare: compare(at).difference)
+        compare = partial(paired, *both, fitted, resamples=resamples)
+        first, second, difference, p = compare(seed=seed)
+        side = _side(difference, 0.0, lambda at, compare=compare: compare(seed=at).difference)
         rows.append((*names, first, second, *difference, p, side, len(both[0].label)))
-    made = pd.DataFrame(rows, columns=COLUMNS)
-    made["p_holm"] = holm(made.p.to_numpy())
-    shown = made.p_holm.le(1 - LEVEL + 1e-12) & made.side.ne(0)
-    made["verdict"] = np.where(shown, np.where(made.side > 0, "better", "worse"), "not shown")
-    return made.drop(columns="side")
+    compared = pd.DataFrame(rows, columns=COLUMNS)
+    compared["p_holm"] = holm(compared.p.to_numpy())
+    shown = compared.p_holm.le(1 - LEVEL + 1e-12) & compared.side.ne(0)
+    compared["verdict"] = np.where(shown, np.where(compared.side > 0, "better", "worse"), "not shown")
+    return compared.drop(columns="side")
 
 
 def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:
@@ -167,27 +160,21 @@ def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -
 
     Scores are binormal with equal variances, and the variance is DeLong's at that AUC.
     """
-    error = np.sqrt(_binormal(auc, auc, 1.0, positives, negatives)) * (WIDEN if trained else 1.0)
-    return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (auc - 0.5) / error))
+    variance = _binormal(auc, auc, 1.0) * (1 / positives + 1 / negatives) * (DOUBLED if trained else 1.0)
+    return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (auc - 0.5) / np.sqrt(variance)))
 
 
 def power_of_difference(high: float, low: float, positives: int, negatives: int, correlation: float = 0.5) -> float:
     """Return the chance that a study of so many sources shows one AUC to be above another on the same sources."""
-    sizes = positives, negatives
-    of_both = _binormal(high, low, correlation, *sizes)
-    error = np.sqrt(_binormal(high, high, 1.0, *sizes) + _binormal(low, low, 1.0, *sizes) - 2 * of_both)
+    variance = _binormal(high, high, 1.0) + _binormal(low, low, 1.0) - 2 * _binormal(high, low, correlation)
+    error = np.sqrt(variance * (1 / positives + 1 / negatives))
     return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (high - low) / error))
 
 
-def _binormal(first: float, second: float, correlation: float, positives: int, negatives: int) -> float:
-    """Return DeLong's covariance of two AUCs of binormal scores, by Gauss and Hermite's rule."""
-    nodes, weights = np.polynomial.hermite_e.hermegauss(60)
-    weights = weights / weights.sum()
-    x = nodes[:, None]
-    y = correlation * x + np.sqrt(max(1 - correlation**2, 0)) * nodes[None]
-    at = [np.sqrt(2) * norm.ppf(value) for value in (first, second)]
-    # By symmetry a source of either class has the same distribution of its share.
-    shares = norm.cdf(x + at[0]), norm.cdf(y + at[1])
-    mean = [(weights[:, None] * weights * part).sum() for part in shares]
-    spread = (weights[:, None] * weights * (shares[0] - mean[0]) * (shares[1] - mean[1])).sum()
-    return float(spread * (1 / positives + 1 / negatives))
+def _binormal(first: float, second: float, correlation: float) -> float:
+    """Return the covariance of one source's shares of two AUCs, of binormal scores with a correlation.
+
+    A source's share is its chance to be ranked rightly. By symmetry it has the same distribution in both classes.
+    """
+    both = multivariate_normal.cdf(norm.ppf([first, second]), cov=[[1, correlation / 2], [correlation / 2, 1]])
+    return float(both - first * second)

@@ -1,6 +1,7 @@
 """Measure an image without a network: size, grey levels, dark blobs, texture. Only numbers are kept."""
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -22,7 +23,6 @@ BLOB = (60, 4000)  # px of area: a follicle of about 1 to 10 mm
 BLACK = 10  # grey levels, below which a border is empty
 CODE = ("evaluation/image_measures.py", "data/images.py")  # what decides the measures
 
-
 # A place is dark below this share of its surroundings' brightness. ``fine``: px, SD of the blur that calms speckle;
 # ``coarse``: of the blur that makes the surroundings; ``least``, ``most``: px of area of a follicle. The best of a grid
 # on 400 phantoms (table: reports/studies/contrast_choice.csv); no real frame had a say.
@@ -40,14 +40,8 @@ def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray
 
     def make() -> dict:
         """Measure every image, and write both files."""
-
-        def measure(path: str) -> tuple[dict, np.ndarray]:
-            """Return the measures and the thumbnail of one image, which is decoded once for both."""
-            pixels = images.load(study.image_dir / path)
-            return measures(pixels), thumbnail(pixels)
-
         with ThreadPoolExecutor(2) as pool:  # Pillow and OpenCV work outside Python's lock
-            rows, thumbnails = zip(*pool.map(measure, used.path), strict=True)
+            rows, thumbnails = zip(*pool.map(_seen, [study.image_dir / path for path in used.path]), strict=True)
         write_csv(folder / "image_measures.csv", pd.DataFrame(list(rows)))
         with appearing(folder / "thumbnails.npy") as temporary:
             np.save(temporary, np.stack(thumbnails))
@@ -56,6 +50,11 @@ def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray
     cached(folder, facts, make)
     # Read back even when it was just made, so that the first call and the second see the same rounding.
     return pd.read_csv(folder / "image_measures.csv").set_index(used.index), np.load(folder / "thumbnails.npy")
+
+
+def _seen(path: Path) -> tuple[dict, np.ndarray]:
+    pixels = images.load(path)
+    return measures(pixels), thumbnail(pixels)
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -108,10 +107,9 @@ def contrast_count(image: np.ndarray) -> int:
     """Return the number of regions of a follicle's size that are dark against their surroundings.
 
     The count without a network that every method has to beat. A place is dark where the frame, slightly blurred, falls
-    below a share of its own strongly blurred self. ``image``: uint8, grey (H, W) or colour (H, W, 3).
+    below a share of its own strongly blurred self. ``image``: uint8 (H, W, 3).
     """
-    grey = image if image.ndim == 2 else image.mean(axis=2)
-    grey = cv2.resize(grey.astype(np.float32), SIZE, interpolation=cv2.INTER_AREA)
+    grey = cv2.resize(image.mean(axis=2).astype(np.float32), SIZE, interpolation=cv2.INTER_AREA)
     fine, coarse = (
         cv2.GaussianBlur(grey, (0, 0), width, borderType=cv2.BORDER_REPLICATE)
         for width in (CONTRAST["fine"], CONTRAST["coarse"])

@@ -111,7 +111,7 @@ def share(parts: np.ndarray) -> Interval:
     networks decide counts in part.
     """
     n = len(parts)
-    if not n:
+    if not n:  # a test folder may hold one class alone
         return Interval(np.nan, reason="no source")
     value = float(parts.mean())
     if np.isin(parts, (0, 1)).all():

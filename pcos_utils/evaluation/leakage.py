@@ -10,31 +10,24 @@ import cv2
 import numpy as np
 import pandas as pd
 from scipy.fft import dctn
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+from sklearn.cluster import DBSCAN
 
 from pcos_utils.audit.sources import places
 from pcos_utils.config import Study
-from pcos_utils.data import manifest
 from pcos_utils.data.images import load
 from pcos_utils.data.pixels import change
 from pcos_utils.data.splits import FEWEST_SOURCES
 from pcos_utils.evaluation.baselines import Nearest
 from pcos_utils.evaluation.image_measures import thumbnail
 from pcos_utils.evaluation.intervals import RESAMPLES, Interval, bca, resample, share
+from pcos_utils.evaluation.shortcuts import folds
 
-FOLDS = 5
 PLANTED, COPIES = 24, 12  # pictures of each class and copies of each, where the data have no copies of their own
 HASH_SIDE, HASH_KEPT = 32, 8  # a perceptual hash: 8 x 8 lowest frequencies of a 32 x 32 thumbnail
 HASH_DISTANCE = 5  # of 64 bits; pairs up to here count as look-alikes
 COLUMNS = ["split", "value", "low", "high", "method", "shared", "images", "groups", "sources", "polycystic", "normal"]
 COLUMNS += ["words"]
-SPLITS = {
-    "random": "images drawn at random",
-    "hash": "equal bytes or look-alikes by perceptual hash kept together",
-    "source": "whole source pictures kept together",
-}
+SPLITS = ("random", "hash", "source")  # drawn: images; look-alikes by perceptual hash, together; whole sources
 
 
 def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
@@ -43,13 +36,11 @@ def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
     Images that come with copies, two or more a source, are taken as they are, however few the sources. Where there
     are none, as among phantoms, copies of the first PLANTED source pictures of each class are planted.
     """
-    readable = sources[sources.status == "ok"].reset_index(drop=True)
-    if len(readable) >= 2 * readable.source.nunique():
-        seen = look(load(path) for path in places(readable, study.image_dir))
-        return compare(*seen, readable, seed=study.seed)
-    first = readable[readable.used == "yes"].drop_duplicates("source").groupby("label").head(PLANTED)
-    pictures = (load(path) for path in places(first, study.image_dir))
-    images, table = plant(pictures, first.label, copies=COPIES, seed=study.seed)
+    table = sources[sources.status == "ok"].reset_index(drop=True)
+    images = map(load, places(table, study.image_dir))
+    if len(table) < 2 * table.source.nunique():
+        first = table[table.used == "yes"].drop_duplicates("source").groupby("label").head(PLANTED)
+        images, table = plant(map(load, places(first, study.image_dir)), first.label, seed=study.seed)
     return compare(*look(images), table, seed=study.seed)
 
 
@@ -58,85 +49,69 @@ def plant(
 ) -> tuple[list[np.ndarray], pd.DataFrame]:
     """Return families with a known source: each picture and copies, changed as the published study changed its own.
 
-    Images, uint8 (H, W, 3), and one row for each: ``source``, ``label``, ``pixel_sha256``. ``pictures``: grey or RGB.
+    Pictures and images are uint8 (H, W, 3); the table has one row for each image: ``source``, ``label``.
     """
     images, rows = [], []
     for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
-        rgb = _rgb(picture)
         for copy in range(copies):
-            drawn = np.random.default_rng([seed, place, copy])
-            images.append(change(rgb, drawn) if copy else rgb)
-            rows.append((f"source {place}", int(label), manifest.digest(images[-1])))
-    return images, pd.DataFrame(rows, columns=["source", "label", "pixel_sha256"])
+            images.append(change(picture, np.random.default_rng([seed, place, copy])) if copy else picture)
+            rows.append((f"source {place}", int(label)))
+    return images, pd.DataFrame(rows, columns=["source", "label"])
 
 
 def look(images: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the model and the hash see of each image: thumbnails, float32 (n, 256), and hashes, uint64 (n,)."""
-    thumbnails, hashes = [], []
-    for image in images:
-        rgb = _rgb(image)
-        thumbnails.append(thumbnail(rgb))
-        hashes.append(perceptual_hash(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)))
-    return np.stack(thumbnails), np.array(hashes, np.uint64)
+    """Return what the model and the hash see of each image: thumbnails, float32 (n, 256), and hashes, bool (n, 64)."""
+    seen = [(thumbnail(image), perceptual_hash(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))) for image in images]
+    thumbnails, hashes = zip(*seen, strict=True)
+    return np.stack(thumbnails), np.stack(hashes)
 
 
-def _rgb(image: np.ndarray) -> np.ndarray:
-    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-
-
-def perceptual_hash(grey: np.ndarray) -> int:
+def perceptual_hash(grey: np.ndarray) -> np.ndarray:
     """Return 64 bits of a grey image: which of its lowest frequencies exceed their median (as imagehash's phash)."""
     small = cv2.resize(grey, (HASH_SIDE, HASH_SIDE), interpolation=cv2.INTER_AREA).astype(float)
     low = dctn(small)[:HASH_KEPT, :HASH_KEPT].ravel()
-    return int.from_bytes(np.packbits(low > np.median(low)))
+    return low > np.median(low)
 
 
-def look_alikes(hashes: np.ndarray, digests: Iterable[str]) -> np.ndarray:
-    """Return the group of each image, int (n,): joined by equal pixels, or by hashes up to HASH_DISTANCE apart."""
-    same, distinct = pd.factorize(np.asarray(list(digests)))
-    first = hashes[np.unique(same, return_index=True)[1]]
-    near = [np.flatnonzero(np.bitwise_count(first ^ each) <= HASH_DISTANCE) for each in first]
-    start = np.repeat(np.arange(len(distinct)), [len(each) for each in near])
-    links = coo_array((np.ones(len(start)), (start, np.concatenate(near))), shape=(len(distinct),) * 2)
-    return connected_components(links, directed=False)[1][same]
+def look_alikes(hashes: np.ndarray, distance: int = HASH_DISTANCE) -> np.ndarray:
+    """Return the group of each hash, bool (n, 64), as int (n,): chains of hashes up to so many bits apart."""
+    return DBSCAN(distance / hashes.shape[1], min_samples=1, metric="hamming").fit_predict(hashes)
 
 
 def compare(
     thumbnails: np.ndarray, hashes: np.ndarray, table: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
-    """Return one row per split.
+    """Return one row per split, with COLUMNS. ``table``: source and label of each image.
 
-    Columns: split, value, low, high, method, shared, images, groups, sources, polycystic, normal, words. ``table``:
-    source, label, pixel_sha256, one row per image. ``value``: balanced accuracy of the out-of-fold predictions, each
-    source counting once; its interval is a bootstrap over sources, or exact where every source is predicted alike.
-    ``shared``: share of test images whose source stands on the training side too. Under the source split a class
-    with fewer than FEWEST_SOURCES has no value, and ``words`` say so.
+    ``value``: balanced accuracy of the out-of-fold predictions, each source counting once; its interval is a bootstrap
+    over sources, or exact where every source is predicted alike. ``shared``: share of test images whose source stands
+    on the training side too. Under the source split a class with fewer than FEWEST_SOURCES has no value, and ``words``
+    say so.
     """
     label, source = table.label.to_numpy(int), table.source.to_numpy()
-    groups = {"random": np.arange(len(table)), "hash": look_alikes(hashes, table.pixel_sha256), "source": source}
-    of_class = table.groupby("label").source.nunique().reindex([0, 1], fill_value=0)
+    normal, polycystic = (len(np.unique(source[label == value])) for value in (0, 1))
     rows = []
-    for split, group in groups.items():
-        sizes = len(table), len(np.unique(group)), table.source.nunique(), int(of_class[1]), int(of_class[0])
-        fewest = min(len(np.unique(group[label == value])) for value in (0, 1))
-        if fewest < (FEWEST_SOURCES if split == "source" else 2):
-            n, what = sizes[1], "source" if split == "source" else "group"
-            words = f"cannot be estimated: {n:,} {what}{'s' if n > 1 else ''}"
+    for split, group in zip(SPLITS, (None, look_alikes(hashes), source), strict=True):
+        groups = len(table) if group is None else len(np.unique(group))
+        sizes = len(table), groups, table.source.nunique(), polycystic, normal
+        few = split == "source" and min(normal, polycystic) < FEWEST_SOURCES
+        drawn = [] if few else folds(label, group, seed)
+        if not drawn:
+            what = "source" if split == "source" else "group"
+            words = f"cannot be estimated: {groups:,} {what}{'s' if groups > 1 else ''}"
             rows.append((split, np.nan, np.nan, np.nan, "none", np.nan, *sizes, words))
             continue
         right, shared = np.empty(len(table)), np.empty(len(table))
-        splitter = StratifiedKFold if split == "random" else StratifiedGroupKFold
-        folds = splitter(min(FOLDS, fewest), shuffle=True, random_state=seed)
-        for fit, held in folds.split(label, label, None if split == "random" else group):
-            model = Nearest().fit(thumbnails[fit], label[fit])
-            right[held] = model.predict(thumbnails[held]) == label[held]
+        for fit, held in drawn:
+            score = Nearest().fit(thumbnails[fit], label[fit]).decision_function(thumbnails[held])
+            right[held] = (score > 0) == label[held]
             shared[held] = np.isin(source[held], source[fit])
-        accuracy = score(table.assign(right=right), resamples, seed)
+        accuracy = balanced_accuracy(table.assign(right=right), resamples, seed)
         rows.append((split, *accuracy[:4], shared.mean(), *sizes, ""))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def score(table: pd.DataFrame, resamples: int, seed: int) -> Interval:
+def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interval:
     """Return the balanced accuracy over sources with its interval. Columns: source, label, right."""
     each = table.groupby(["label", "source"]).right.mean().reset_index()
     label, right = each.label.to_numpy(int), each.right.to_numpy()
@@ -148,9 +123,9 @@ def score(table: pd.DataFrame, resamples: int, seed: int) -> Interval:
         return (shares[0] + shares[1]) / 2
 
     accuracy = bca(balanced, label, resample(label, resamples, seed))
-    if accuracy.reason:
-        # A bootstrap of equal values knows no uncertainty; the classes' own intervals, averaged, are on the safe side.
-        classes = [share(right[label == value]) for value in (0, 1)]
-        low, high = (float(np.mean([getattr(part, end) for part in classes])) for end in ("low", "high"))
-        accuracy = Interval(accuracy.value, low, high, "exact, averaged")
-    return accuracy
+    if not accuracy.reason:
+        return accuracy
+    # A bootstrap of equal values knows no uncertainty; the classes' own intervals, averaged, are on the safe side.
+    normal, polycystic = (share(right[label == value]) for value in (0, 1))
+    low, high = (normal.low + polycystic.low) / 2, (normal.high + polycystic.high) / 2
+    return Interval(accuracy.value, low, high, "exact, averaged")

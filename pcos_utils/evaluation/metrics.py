@@ -7,6 +7,7 @@ calibrated fold by fold are never pooled.
 
 import numpy as np
 import pandas as pd
+from scipy.stats import f_oneway
 
 from pcos_utils.audit.summary import design_effect
 from pcos_utils.evaluation.auc import networks
@@ -32,8 +33,7 @@ def decisions(judged: pd.DataFrame, weights: np.ndarray) -> dict[str, Interval]:
     sources = judged.groupby("source", sort=True)
     called, label = sources.called.mean().to_numpy(), sources.label.max().to_numpy()
     right = np.where(label == 1, called, 1 - called)
-    parts = right[label == 1], right[label == 0], right
-    recall, specificity, accuracy = map(share, parts)
+    recall, specificity, accuracy = map(share, (right[label == 1], right[label == 0], right))
     return dict(zip(DECISIONS, (recall, specificity, _precision(called, label, weights), accuracy), strict=True))
 
 
@@ -93,26 +93,8 @@ def slope(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weights: np.n
     Cox 1958. Shape (...) for weights (..., n); NaN where the classes are separated. ``group``: numbers from 0, (n,).
     """
     scale = logit.std() or 1.0  # Newton's steps are tame on a standardised logit
-    x, groups = logit / scale, [group == number for number in range(group.max() + 1)]
-    a, b = np.zeros((*weights.shape[:-1], len(groups))), np.zeros(weights.shape[:-1])
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(STEPS):
-            bottom, top, moves = 0.0, 0.0, []
-            for place, rows in enumerate(groups):
-                p = probability(a[..., place, None] + b[..., None] * x[rows])
-                miss, curve = weights[..., rows] * (label[rows] - p), weights[..., rows] * p * (1 - p)
-                g, h, mixed = miss.sum(-1), curve.sum(-1), curve @ x[rows]
-                bottom, top = bottom + curve @ x[rows] ** 2 - mixed**2 / h, top + miss @ x[rows] - mixed * g / h
-                moves.append((g, h, mixed))
-            db = top / bottom
-            da = np.stack([(g - mixed * db) / h for g, h, mixed in moves], axis=-1)
-            short = 2 / np.maximum(2, np.maximum(np.abs(db), np.abs(da).max(-1)))  # a full step can overshoot
-            a, b = a + short[..., None] * da, b + short * db
-            if not np.any(np.abs(db) > 1e-10):
-                break
-        # Separated classes have no maximum: the steps go on, or the curvature is gone.
-        converged = (np.abs(db) < 1e-6) & (np.abs(b) < 30) & (bottom > 1e-6 * weights.sum(-1))
-    return np.where(converged, b / scale, np.nan)
+    design = np.column_stack([logit / scale, np.eye(group.max() + 1)[group]])
+    return _logistic(design, 0.0, label, weights)[..., 0] / scale
 
 
 def in_the_large(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -120,18 +102,29 @@ def in_the_large(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weight
 
     Van Calster et al. 2019. Shapes as in ``slope``.
     """
-    total, whole = 0.0, weights.sum(-1)
-    for rows in (group == number for number in range(group.max() + 1)):
-        a = np.zeros(weights.shape[:-1])
-        for _ in range(STEPS):
-            p = probability(a[..., None] + logit[rows])
-            miss, curve = (weights[..., rows] * part for part in (label[rows] - p, p * (1 - p)))
-            step = miss.sum(-1) / np.maximum(curve.sum(-1), 1e-12)
-            a = a + np.clip(step, -2, 2)
-            if not np.any(np.abs(step) > 1e-10):
-                break
-        total = total + weights[..., rows].sum(-1) * np.where(np.abs(a) < 30, a, np.nan)
-    return total / whole
+    of_group = np.eye(group.max() + 1)[group]
+    intercepts = _logistic(of_group, logit, label, weights)
+    return (intercepts * (weights @ of_group)).sum(-1) / weights.sum(-1)
+
+
+def _logistic(design: np.ndarray, offset: np.ndarray | float, label: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the coefficients, shape (..., p), of weighted logistic regressions on a design (n, p), by Newton's method.
+
+    NaN where the classes are separated. ``offset``: a known part of the logit; ``weights``: (..., n).
+    """
+    p = design.shape[1]
+    at, products = np.zeros((*weights.shape[:-1], p)), (design[:, :, None] * design[:, None, :]).reshape(-1, p * p)
+    for _ in range(STEPS):
+        chance = probability(at @ design.T + offset)
+        gradient = (weights * (label - chance)) @ design
+        curvature = ((weights * chance * (1 - chance)) @ products).reshape(*at.shape, p)
+        step = np.linalg.solve(curvature + 1e-12 * np.eye(p), gradient[..., None])[..., 0]
+        at = at + 2 * step / np.maximum(2, np.abs(step).max(-1, keepdims=True))  # a full step can overshoot
+        if np.abs(step).max() < 1e-10:
+            break
+    # Separated classes have no maximum, and the steps go on.
+    settled = (np.abs(step) < 1e-6).all(-1, keepdims=True) & (np.abs(at) < 30).all(-1, keepdims=True)
+    return np.where(settled, at, np.nan)
 
 
 def repetition(grouped: dict[str, pd.DataFrame], published: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -160,13 +153,9 @@ def correlation(values: np.ndarray, source: np.ndarray) -> float:
     NaN where no value differs or none is repeated; negative where images of one source differ more than images of
     several.
     """
-    groups = pd.Series(np.asarray(values, float)).groupby(np.asarray(source))
-    sizes, means = groups.size().to_numpy(), groups.mean().to_numpy()
-    k, n = len(sizes), sizes.sum()
-    if k < 2 or n == k:
+    images = [rows.to_numpy() for _, rows in pd.Series(np.asarray(values, float)).groupby(np.asarray(source))]
+    sizes, n = np.array([len(rows) for rows in images]), len(values)
+    if len(sizes) < 2 or n == len(sizes):
         return np.nan
-    between = (sizes * (means - np.mean(values)) ** 2).sum() / (k - 1)
-    within = (groups.var(ddof=0).to_numpy() * sizes).sum() / (n - k)
-    size = (n - (sizes**2).sum() / n) / (k - 1)
-    whole = between + (size - 1) * within
-    return float((between - within) / whole) if whole > 1e-24 else np.nan
+    ratio, size = f_oneway(*images).statistic, (n - (sizes**2).sum() / n) / (len(sizes) - 1)
+    return float(1 / (1 + size / (ratio - 1)))

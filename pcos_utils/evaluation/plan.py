@@ -64,20 +64,16 @@ def write(study: Study) -> dict:
 
     A changed plan names in ``supersedes`` the hashes of earlier plans of the same seed under which results lie.
     """
-    planned = json.loads(json.dumps(content(study)))
-    path, before = study.plan_path, []
-    if path.exists():
-        old = json.loads(path.read_text())
-        before = old.pop("supersedes", [])
-        if old == planned:
-            return planned | {"supersedes": before}
-        # A plan without results binds nobody: it is replaced, not superseded. Results may have come without their runs.
-        scored = (study.report_dir / "tables" / "metrics.csv").exists() or _records(study)
+    planned, path = json.loads(json.dumps(content(study))), study.plan_path
+    old = json.loads(path.read_text()) if path.exists() else {}
+    before = old.pop("supersedes", [])
+    if old != planned:
         if old.get("settings", {}).get("seed") != study.seed:
             before = []
-        elif scored:
-            before = [*before, sha256(path)]
-    write_json(path, planned | {"supersedes": before})
+        # A plan without results binds nobody: it is replaced, not superseded. Results may have come without their runs.
+        elif (study.report_dir / "tables" / "metrics.csv").exists() or _records(study):
+            before.append(sha256(path))
+        write_json(path, planned | {"supersedes": before})
     return planned | {"supersedes": before}
 
 

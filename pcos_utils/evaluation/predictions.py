@@ -3,6 +3,7 @@
 A method is a network of the study, the count of follicles, or a baseline. Selection rows choose, test rows judge.
 """
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,23 +22,16 @@ DEALINGS = "dealings.csv"  # of a study: AUCs of methods trained again on dealt 
 
 
 class Loaded(NamedTuple):
-    """What was predicted in a study.
+    """What was predicted in a study; dicts are by method."""
 
-    ``grouped``: by method, selection and test rows under grouped folds; ``published``: by network, test rows of the
-    published split; ``bare``: by method that nothing is fitted to, source, label and its score as ``logit``;
-    ``taught``: by method, what it was taught with; ``dealt``: by method, AUCs on dealt labels where there are any;
-    ``crossing``: sources on both sides of the published split; ``counted``: follicles found in each image, or None;
-    ``pairs``: the planned comparisons.
-    """
-
-    grouped: dict[str, pd.DataFrame]
-    published: dict[str, pd.DataFrame]
-    bare: dict[str, pd.DataFrame]
-    taught: dict[str, str]
-    dealt: dict[str, np.ndarray]
-    crossing: int
-    counted: pd.DataFrame | None
-    pairs: list[tuple[str, str]]
+    grouped: dict[str, pd.DataFrame]  # selection and test rows under grouped folds
+    published: dict[str, pd.DataFrame]  # of networks: test rows of the published split
+    bare: dict[str, pd.DataFrame]  # where nothing is fitted: source, label, and the score as ``logit``
+    taught: dict[str, str]  # what it was taught with
+    dealt: dict[str, np.ndarray]  # AUCs of the method trained on dealt labels, where there are any
+    crossing: int  # sources on both sides of the published split
+    counted: pd.DataFrame | None  # follicles found in each image
+    pairs: list[tuple[str, str]]  # the planned comparisons
 
 
 def load(study: Study) -> Loaded:
@@ -82,8 +76,8 @@ def read_table(study: Study, name: str) -> pd.DataFrame:
 
 def trained_models(study: Study) -> list[str]:
     """Return the study's networks that have finished runs under the study's seed, in the study's order."""
-    first = {name: study.run_dir(name, next(study.runs("ours", "grouped"))) for name in MODELS}
-    return [name for name in study.models if name in MODELS and (first[name] / RECORD).exists()]
+    first = next(study.runs("ours", "grouped"))
+    return [name for name in study.models if name in MODELS and (study.run_dir(name, first) / RECORD).exists()]
 
 
 def of_runs(study: Study, model: str, protocol: str) -> pd.DataFrame:
@@ -98,17 +92,18 @@ def of_runs(study: Study, model: str, protocol: str) -> pd.DataFrame:
             f"{model} has {finished} of {len(folders)} runs under the {protocol} protocol with seed {study.seed}; "
             "run its notebook again."
         )
-    drawn, parts = sha256(study.report_dir / "sources.csv"), []
-    for folder in folders:
-        record, path = read_record(folder), folder / "predictions.csv"
-        if record.get("files", {}).get(path.name) != sha256(path):
-            raise StudyError(
-                f"{path} is not what its run wrote; remove the folder {folder.name} and run its notebook again."
-            )
-        if record.get("sources_sha256") != drawn:
-            raise StudyError(f"{path} was made under another sources.csv; run the notebook of {model} again.")
-        parts.append(pd.read_csv(path))
-    return pd.concat(parts, ignore_index=True)
+    remedy = f"run the notebook of {model} again"
+    return pd.concat([_written(study, folder / "predictions.csv", remedy) for folder in folders], ignore_index=True)
+
+
+def _written(study: Study, path: Path, remedy: str) -> pd.DataFrame:
+    """Read a table of a run. Raises StudyError where it is not what its run wrote, or the sources were drawn anew."""
+    record = read_record(path.parent)
+    if record.get("sources_sha256") != sha256(study.report_dir / "sources.csv"):
+        raise StudyError(f"{path} is missing, or was made under another sources.csv; {remedy}.")
+    if record["files"].get(path.name) != sha256(path):
+        raise StudyError(f"{path} is not what its run wrote; remove the folder {path.parent.name} and {remedy}.")
+    return pd.read_csv(path)
 
 
 def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
@@ -122,18 +117,12 @@ def count(study: Study) -> tuple[pd.DataFrame, str]:
     """Return one row per used image in the order of sources.csv, and what the networks that counted were taught with.
 
     Columns: path, source, label and the means over the networks of their measures. Raises StudyError where notebook 2
-    has not counted these images.
+    has not counted these images, or the counts were edited since.
     """
-    folder = study.runs_dir / COUNT
-    record = read_record(folder)
-    if record.get("sources_sha256") != sha256(study.report_dir / "sources.csv"):
-        raise StudyError(
-            f"The follicles of {study.name} are not counted; run notebook 02_explore, or 'make reproduce'."
-        )
-    if record.get("files", {}).get("counts.csv") != sha256(folder / "counts.csv"):
-        raise StudyError(f"{folder / 'counts.csv'} is not what notebook 02_explore wrote; run it again.")
-    counted = pd.read_csv(folder / "counts.csv").drop(columns="network")
-    return counted.groupby(["path", "source", "label"], sort=False).mean().reset_index(), record["taught"]
+    path = study.runs_dir / COUNT / "counts.csv"
+    counted = _written(study, path, "run notebook 02_explore again").drop(columns="network")
+    means = counted.groupby(["path", "source", "label"], sort=False).mean().reset_index()
+    return means, read_record(path.parent)["taught"]
 
 
 def _by_source(rows: pd.DataFrame, score: pd.Series) -> pd.DataFrame:
@@ -144,8 +133,7 @@ def _by_source(rows: pd.DataFrame, score: pd.Series) -> pd.DataFrame:
 def _taught(study: Study, model: str) -> str:
     """Return what the runs of a network learned from, in a few words."""
     runs = read_table(study, f"runs_{model}").query("arm == 'ours'")
-    low, high = int(runs.train_images.min()), int(runs.train_images.max())
-    images = f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    images = " to ".join(f"{number:,}" for number in sorted({runs.train_images.min(), runs.train_images.max()}))
     starts = ", ".join(sorted(set(runs.start))).replace("imagenet", "ImageNet weights")
     starts = starts.replace("random", "random weights", 1)
     return f"{images} images of the training folds with their labels; started from {starts}"
@@ -176,22 +164,20 @@ def as_drawn(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
     """
     _need_sources(used, name, predictions)
     for (repeat, fold), rows in predictions.groupby(["repeat", "fold"]):
-        where = f"{name}, repeat {repeat}, fold {fold}"
         drawn = set(used.source[used[f"r{repeat}"].astype(int) == fold])
         tested, chosen = (set(rows.source[rows.role == role]) for role in ("test", "selection"))
-        leaked, lost, chosen = sorted(tested - drawn), sorted(drawn - tested), sorted(drawn & chosen)
-        if leaked:
-            raise StudyError(
-                f"{where}: source {leaked[0]} is tested and stands on the training side of this fold ({len(leaked)} "
-                "in all); draw the splits again and train again."
-            )
-        if lost:
-            raise StudyError(f"{where}: source {lost[0]} is not tested ({len(lost)} in all); run its notebook again.")
-        if chosen:
-            raise StudyError(
-                f"{where}: test source {chosen[0]} stands among the selection sources ({len(chosen)} in all), so the "
-                "threshold would be chosen on test data; run its notebook again."
-            )
+        faults = {
+            "is tested and stands on the training side of this fold": tested - drawn,
+            "is not tested": drawn - tested,
+            "is a test source among the selection sources, so the threshold would be chosen on test data": drawn
+            & chosen,
+        }
+        for fault, sources in faults.items():
+            if sources:
+                raise StudyError(
+                    f"{name}, repeat {repeat}, fold {fold}: source {min(sources)} {fault} ({len(sources)} in all); run "
+                    "its notebook again."
+                )
 
 
 def as_split(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 from scipy.stats import beta, binom, binomtest
+from sklearn.metrics import confusion_matrix
 
 from pcos_utils.audit.summary import design_effect
 from pcos_utils.data.splits import LAST_FRAME as ORIGINALS  # dataset B, whose share of polycystic frames is true
@@ -76,28 +77,22 @@ def intervals() -> pd.DataFrame:
 def recall_ranking() -> dict:
     """Return the paired comparison on the original frames, on which recall ranked DenseNet121d first.
 
-    ``frames``, ``first`` and ``second`` (frames found by DenseNet121d, by IustNet), ``only_first``, ``only_second``,
-    and the exact McNemar ``p``.
+    ``frames``, how many each network finds, by its name, on how many the two differ (``apart``), and the exact McNemar
+    ``p``.
     """
     hits = original_hits()
-    first, second = hits.densenet121d, hits.iustnet
-    only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
-    return {
-        "frames": len(hits), "first": int(first.sum()), "second": int(second.sum()), "only_first": only_first,
-        "only_second": only_second, "p": float(binomtest(only_first, only_first + only_second).pvalue),
-    }  # fmt: skip
+    apart = hits[hits.densenet121d != hits.iustnet].densenet121d
+    p = float(binomtest(int(apart.sum()), len(apart)).pvalue)
+    return {"frames": len(hits), **hits.sum().to_dict(), "apart": len(apart), "p": p}
 
 
 def at_true_prevalence() -> pd.DataFrame:
-    """Return the accuracy of each network at the share of polycystic frames in dataset B, and always-normal's.
-
-    Columns: model, accuracy, always_normal, prevalence.
-    """
+    """Return the accuracy of each network at the share of polycystic frames in dataset B, and ``always_normal``'s."""
     prevalence = ORIGINALS[1] / sum(ORIGINALS.values())
     results = published_results()
     recall, specificity = results.tp / (results.tp + results.fn), results.tn / (results.tn + results.fp)
     accuracy = recall * prevalence + specificity * (1 - prevalence)
-    return results[["model"]].assign(accuracy=accuracy, always_normal=1 - prevalence, prevalence=prevalence)
+    return results[["model"]].assign(accuracy=accuracy, always_normal=1 - prevalence)
 
 
 def best_of_runs(
@@ -105,29 +100,23 @@ def best_of_runs(
 ) -> pd.DataFrame:
     """Simulate what the best of so many runs shows on the published test set, when all are equally often right.
 
-    Columns: runs, mean, low, high (95 % of simulations), and ``reach``: share in which the best reaches IustNet's
-    published accuracy. A frame's share of right copies is beta distributed with mean ``accuracy`` and intra-frame
-    ``correlation``; runs agree on which frames are hard by a Gaussian copula of correlation ``shared``.
+    Columns: runs, mean, and ``reach``: the share of simulations in which the best reaches IustNet's published accuracy.
+    A frame's share of right copies is beta distributed with mean ``accuracy`` and intra-frame ``correlation``; runs
+    agree on which frames are hard by a Gaussian copula of correlation ``shared``.
     """
-    rng, most = np.random.default_rng(seed), max(runs)
+    rng, shape = np.random.default_rng(seed), 1 / correlation - 1
     copies = np.repeat([COPIES[1], COPIES[0]], [FRAMES[1], FRAMES[0]])
-    shape = 1 / correlation - 1
-    target = published_results().set_index("model").loc["iustnet"]
-    target = (target.tp + target.tn) / copies.sum()
-    shown = np.empty((DRAWS, most))
-    for start in range(0, DRAWS, 1000):
+    shown = []
+    for _ in range(DRAWS // 1000):
         hard = rng.normal(size=(1000, 1, len(copies)))
-        of_run = rng.normal(size=(1000, most, len(copies)))
+        of_run = rng.normal(size=(1000, max(runs), len(copies)))
         place = ndtr(np.sqrt(shared) * hard + np.sqrt(1 - shared) * of_run)
         chance = beta.ppf(place, accuracy * shape, (1 - accuracy) * shape)
         right = binom.rvs(copies, np.clip(chance, 0, 1), random_state=rng)
-        shown[start : start + 1000] = right.sum(axis=2) / copies.sum()
-    rows = []
-    for count in runs:
-        best = shown[:, :count].max(axis=1)
-        low, high = np.quantile(best, [0.025, 0.975])
-        rows.append((count, best.mean(), low, high, (best >= target).mean()))
-    return pd.DataFrame(rows, columns=["runs", "mean", "low", "high", "reach"])
+        shown.append(right.sum(axis=2) / copies.sum())
+    best = np.maximum.accumulate(np.concatenate(shown), axis=1)[:, np.array(runs) - 1]
+    target = published_results().set_index("model").loc["iustnet", ["tp", "tn"]].sum() / copies.sum()
+    return pd.DataFrame({"runs": runs, "mean": best.mean(axis=0), "reach": (best >= target).mean(axis=0)})
 
 
 def rerun(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -141,17 +130,15 @@ def rerun(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
     rows, printed = [], published_results().set_index("model")
     for model, test in predictions.items():
         known = printed.loc[model]
-        counts = [int(known[name]) for name in COUNTS]
-        accuracy = (known.tp + known.tn) / sum(counts)
-        rows.append((model, "published", "image", sum(counts), *counts, accuracy, known.accuracy_by_batch))
+        counts = known[[*COUNTS]].astype(int)
+        accuracy = (known.tp + known.tn) / counts.sum()
+        rows.append((model, "published", "image", counts.sum(), *counts, accuracy, known.accuracy_by_batch))
         for level, each in (("image", test), ("frame", _by_source(test))):
-            called, positive = each.logit.to_numpy() >= 0, each.label.to_numpy() == 1
-            right = called == positive
-            cells = called & positive, ~called & positive, called & ~positive, ~called & ~positive
-            by_batch = [right[start : start + BATCH].mean() for start in range(0, len(right), BATCH)]
-            by_batch = np.mean(by_batch) if level == "image" else np.nan
-            counts = [int(cell.sum()) for cell in cells]
-            rows.append((model, "again", level, len(each), *counts, right.mean(), by_batch))
+            called = each.logit.ge(0).astype(int)
+            right = called == each.label
+            (tn, fp), (fn, tp) = confusion_matrix(each.label, called, labels=[0, 1])
+            by_batch = right.groupby(np.arange(len(right)) // BATCH).mean().mean() if level == "image" else np.nan
+            rows.append((model, "again", level, len(each), tp, fn, fp, tn, right.mean(), by_batch))
     columns = ["model", "run", "level", "n", *COUNTS, "accuracy_by_count", "accuracy_by_batch"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -11,21 +11,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import OrdinalEncoder
 from sklearn.tree import DecisionTreeClassifier
 
 from pcos_utils.audit.sources import places
 from pcos_utils.data.images import load
 from pcos_utils.data.splits import source_labels
-from pcos_utils.evaluation.auc import by_score, with_newcombe
-from pcos_utils.evaluation.baselines import Nearest
+from pcos_utils.evaluation.auc import with_newcombe, within
+from pcos_utils.evaluation.baselines import Nearest, logits
 from pcos_utils.evaluation.comparison import WIDEN
 from pcos_utils.evaluation.image_measures import outer_tenth, thumbnail
 from pcos_utils.evaluation.intervals import FEW, RESAMPLES, Interval, bca, resample
 
 FOLDS = 5
 BLOCK = 500  # resamples computed together
+COLUMNS = ["shortcut", "split", "value", "low", "high", "reason", "sources", "images", "few_sources"]
 SHORTCUTS = {
     "image size": ["width", "height"],
     "file size": ["bytes"],
@@ -52,43 +53,52 @@ def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFra
 
 
 def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
-    """Return one row per shortcut and split: shortcut, split, value, low, high, reason, sources, images, few_sources.
+    """Return one row per shortcut and split, with COLUMNS.
 
     ``split``: "random" (images drawn) or "source" (sources drawn). The AUC is of out-of-fold predictions of all images
     by a small tree, or by the nearest neighbour for thumbnails, over pairs in the same fold. Intervals are BCa over
     sources, or Newcombe's where the bootstrap has none, widened as those of every trained method. Where a class has a
     single source no source split exists.
     """
-    y_true, names = measured.label.to_numpy(int), np.sort(measured.source.unique())
-    at, label = np.searchsorted(names, measured.source), source_labels(measured).to_numpy()
-    weights = resample(label, resamples, seed)
-    few = bool(np.bincount(label, minlength=2).min() < FEW)
-    counts = {"sources": len(names), "images": len(measured), "few_sources": few}
-    met, rows = np.ones(np.bincount(label, minlength=2)[::-1]), []
+    y, source, label = measured.label.to_numpy(int), measured.source.to_numpy(), source_labels(measured).to_numpy()
+    at, weights = np.unique(source, return_inverse=True)[1], resample(label, resamples, seed)
+    of_class = np.bincount(label, minlength=2)
+    splits = {"random": folds(y, None, seed), "source": folds(y, source, seed)}
+    tree, rows = DecisionTreeClassifier(max_depth=4, min_samples_leaf=2, random_state=seed), []
     for name, columns in SHORTCUTS.items():
-        for split, predicted in _out_of_fold(measured, columns, seed).items():
+        values, model = measured[columns], tree
+        if columns == ["thumbnail"]:
+            values, model = pd.DataFrame(np.stack(measured.thumbnail)), Nearest()
+        elif columns == ["format", "mode"]:
+            values = pd.DataFrame(OrdinalEncoder().fit_transform(values))
+        for split, drawn in splits.items():
             interval = Interval(np.nan, reason="a class has a single source")
-            if predicted is not None:
-                statistic = partial(_auc, y_true, *predicted, at)
-                interval = with_newcombe(bca(statistic, label, weights, WIDEN), met, WIDEN)
-            row = {"shortcut": name, "split": split, "value": interval.value, "low": interval.low}
-            rows.append(row | {"high": interval.high, "reason": interval.reason} | counts)
-    return pd.DataFrame(rows)
+            if drawn:
+                score, fold = np.empty(len(y)), np.empty(len(y), int)
+                for number, (fit, held) in enumerate(drawn):
+                    score[held], fold[held] = logits(model, values, y, fit, held), number
+                bootstrap = bca(partial(_auc, y, score, fold, at), label, weights, WIDEN)
+                interval = with_newcombe(bootstrap, np.ones(of_class[::-1]), WIDEN)
+            ends = interval.value, interval.low, interval.high, interval.reason
+            rows.append((name, split, *ends, len(label), len(y), bool(of_class.min() < FEW)))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _auc(y_true: np.ndarray, score: np.ndarray, fold: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def folds(label: np.ndarray, group: np.ndarray | None, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return stratified folds of images, (fitted, held out) each, with whole groups, or of single images without any.
+
+    At most FOLDS, fewer where a class has fewer groups, and none where it has a single one.
+    """
+    units = np.arange(len(label)) if group is None else group
+    number = min(FOLDS, *(len(np.unique(units[label == value])) for value in (0, 1)))
+    splitter = StratifiedKFold if group is None else StratifiedGroupKFold
+    return list(splitter(number, shuffle=True, random_state=seed).split(label, label, group)) if number > 1 else []
+
+
+def _auc(y: np.ndarray, score: np.ndarray, fold: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the AUC over pairs of images in one fold, shape (...), for weights of sources (..., sources)."""
-    values = np.empty(weights.shape[:-1])
-    for block in np.array_split(np.arange(len(weights)), -(-len(weights) // BLOCK)) if weights.ndim == 2 else [...]:
-        right = pairs = 0.0
-        for number in np.unique(fold):
-            rows = fold == number
-            positive, negative = by_score(y_true[rows], score[rows], weights[block][..., at[rows]])
-            right = right + (positive * (negative.cumsum(-1) - negative / 2)).sum(-1)
-            pairs = pairs + positive.sum(-1) * negative.sum(-1)
-        with np.errstate(invalid="ignore"):
-            values[block] = right / pairs
-    return values
+    blocks = np.array_split(np.atleast_2d(weights), weights[..., 0].size // BLOCK + 1)
+    return np.concatenate([within(y, score, fold, block[:, at]) for block in blocks]).reshape(weights.shape[:-1])
 
 
 def _measure(path: Path) -> dict:
@@ -103,26 +113,3 @@ def _measure(path: Path) -> dict:
         "colour": float(np.ptp(pixels.astype(np.int16), axis=2).mean()),
         "thumbnail": thumbnail(pixels),
     }
-
-
-def _out_of_fold(measured: pd.DataFrame, columns: list[str], seed: int) -> dict[str, tuple | None]:
-    """Return for each split the score and the fold of every image, or None where it cannot be drawn."""
-    how = "predict_proba"
-    if columns == ["thumbnail"]:
-        values, model, how = np.stack(measured.thumbnail).astype(float), Nearest(), "decision_function"
-    else:
-        values, model = measured[columns], DecisionTreeClassifier(max_depth=4, min_samples_leaf=2, random_state=seed)
-        if columns == ["format", "mode"]:
-            values = OrdinalEncoder().fit_transform(values)
-    y, source, predicted = measured.label.to_numpy(int), measured.source.to_numpy(), {"random": None, "source": None}
-    for split, splitter, groups in (("random", StratifiedKFold, None), ("source", StratifiedGroupKFold, source)):
-        units = measured.groupby("label").path.size() if groups is None else measured.groupby("label").source.nunique()
-        fewest = int(units.reindex([0, 1], fill_value=0).min())
-        if fewest > 1:
-            folds = list(splitter(min(FOLDS, fewest), shuffle=True, random_state=seed).split(values, y, groups))
-            fold = np.empty(len(y), int)
-            for number, (_, held) in enumerate(folds):
-                fold[held] = number
-            score = cross_val_predict(model, values, y, cv=folds, method=how)
-            predicted[split] = (score if score.ndim == 1 else score[:, 1]), fold
-    return predicted

@@ -11,6 +11,7 @@ from pcos_utils.evaluation.predictions import UNFITTED, Loaded
 
 GROUPED, PUBLISHED = "grouped", "published"
 JUDGED = ["model", "repeat", "fold", "inner", "source", "label", "logit", "called"]
+REPEATS = ["model", "repeat", "auc"]
 ANSWERS = ["model", "source", "label", "images", "probability", "called"]
 
 
@@ -40,15 +41,13 @@ def evaluate(
     for name, table in judged.items():
         known = {"bare": loaded.bare.get(name), "dealt": loaded.dealt.get(name), "taught": loaded.taught[name]}
         rows.append(of_method(name, table, **known, **how))
-    rows += [of_split(loaded, name, **how) for name in loaded.published]
+    for name, test in loaded.published.items():
+        ranking, values, images = published.at_one_half(test, resamples, seed)
+        rows.append(_rows(name, PUBLISHED, values, ranking.label, loaded.crossing, images, loaded.taught[name]))
     named = pd.concat([table.assign(model=name) for name, table in judged.items()])
     rules = named.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
     answers = pd.concat([calibration.by_source(judged[name]).assign(model=name) for name in studied], ignore_index=True)
-    repeats = [
-        (name, repeat, float(auc.auc(auc.pairs(part))))
-        for name in studied
-        for repeat, part in judged[name].groupby("repeat")
-    ]
+    of_repeat = named[named.model.isin(studied)].groupby(["model", "repeat"], sort=False)
     planned = [pair for pair in loaded.pairs if set(pair) <= set(rankings)]
     results = {
         "metrics": pd.concat(rows, ignore_index=True),
@@ -56,7 +55,7 @@ def evaluate(
         "judged": named[named.model.isin([*studied, REFERENCE])][JUDGED],
         "thresholds": rules.reset_index(),
         "answers": answers[ANSWERS],
-        "repeats": pd.DataFrame(repeats, columns=["model", "repeat", "auc"]),
+        "repeats": pd.DataFrame([(*key, float(auc.auc(auc.pairs(part)))) for key, part in of_repeat], columns=REPEATS),
         "repetition": metrics.repetition(loaded.grouped, loaded.published),
         "flips": pd.DataFrame(),
         "published": published.intervals(),
@@ -94,12 +93,6 @@ def of_method(
     return table
 
 
-def of_split(loaded: Loaded, name: str, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
-    """Return the rows of one network under the published split, by source, decided at probability .5 as published."""
-    ranking, values, images = published.at_one_half(loaded.published[name], resamples, seed)
-    return _rows(name, PUBLISHED, values, ranking.label, loaded.crossing, images, loaded.taught[name])
-
-
 def _rows(
     name: str, protocol: str, values: dict[str, Interval], label: np.ndarray, crossing: int, images: int, taught: str
 ) -> pd.DataFrame:
@@ -123,11 +116,10 @@ def surest(judged: pd.DataFrame, used: pd.DataFrame, each: int = 2) -> pd.DataFr
     label, called, probability, outcome (true or false, positive or negative) and a title.
     """
     rows = judged[judged[["repeat", "fold", "inner"]].eq(0).all(axis=1)]
-    names = np.where(rows.called == (rows.label == 1), "true ", "false ").astype(object)
-    rows = rows.assign(
-        image=rows.source.map(used.drop_duplicates("source").set_index("source").path),
-        outcome=names + np.where(rows.called, "positive", "negative"),
-        sure=rows.margin.abs(),
-    ).sort_values(["outcome", "sure", "source"], ascending=[False, False, True])
+    right = np.where(rows.called == (rows.label == 1), "true ", "false ").astype(object)
+    outcome = right + np.where(rows.called, "positive", "negative")
+    image = rows.source.map(used.drop_duplicates("source").set_index("source").path)
+    rows = rows.assign(image=image, outcome=outcome, sure=rows.margin.abs())
+    rows = rows.sort_values(["outcome", "sure", "source"], ascending=[False, False, True])
     chosen = rows.groupby("outcome", sort=False).head(each)
-    return chosen.assign(title=[f"{row.outcome}\nprobability {row.probability:.2f}" for row in chosen.itertuples()])
+    return chosen.assign(title=chosen.outcome + "\nprobability " + chosen.probability.map("{:.2f}".format))

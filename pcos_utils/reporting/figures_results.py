@@ -39,47 +39,34 @@ def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     return ax
 
 
-def forest(rows: pd.DataFrame, *, ax: plt.Axes, chance: float = 0.5, xlabel: str = "AUC over sources") -> plt.Axes:
-    """Plot one line per row: value and interval, drawn and in words. Columns: name, value, low, high, sources.
-
-    A column ``group``, where there is one, colours the rows and heads their legend. A row without an interval shows its
-    value alone, as an open circle. Where all rows rest on as many sources, the axis says so once.
-    """
-    apart = rows.sources.nunique() > 1
-    groups = rows.group if "group" in rows else pd.Series("", rows.index)
-    palette = dict(zip(groups.unique(), GROUP_COLOURS, strict=False)) if "group" in rows else {"": "0.3"}
+def methods(metrics: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
+    """Plot the AUC of every method under grouped folds with its interval. ``metrics``: of ``tables.evaluate``."""
+    rows = main_rows(metrics)
+    groups = rows.model.map(group_of)
+    palette = dict(zip(groups.unique(), GROUP_COLOURS, strict=False))
     for height, (row, group) in enumerate(zip(rows.itertuples(), groups, strict=True)):
-        _line(ax, height, row.value, row.low, row.high, palette[group])
         words = ends(row.low, row.high) if np.isfinite(row.low) else "[no interval]"
-        text = f"{number(row.value)} {words}" + (f"  n = {row.sources}" if apart else "")
-        ax.text(1.02, height, text, transform=ax.get_yaxis_transform(), va="center", fontsize="small")
-    ax.axvline(chance, color="k", ls=":", lw=1.2)
-    ax.set_yticks(range(len(rows)), rows.name)
-    ax.set(xlabel=xlabel if apart else f"{xlabel}, n = {rows.sources.iloc[0]}", xlim=(0, 1))
-    ax.set_ylim(len(rows) - 0.4, -0.6)
+        _line(ax, height, row.value, row.low, row.high, palette[group], f"{number(row.value)} {words}")
+    ax.axvline(0.5, color="k", ls=":", lw=1.2)
+    ax.set_yticks(range(len(rows)), rows.model.map(TITLES))
+    ax.set(xlabel=f"AUC over sources, n = {rows.sources.iloc[0]}", xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
     ax.grid(axis="y", visible=False)
     if len(palette) > 1:
         marks = [
-            Line2D([], [], color=colour, marker="o", ls="", mew=1.5, label=group) for group, colour in palette.items()
+            Line2D([], [], color=colour, marker="o", ls="", mew=1.5, label=name) for name, colour in palette.items()
         ]
-        ax.legend(
-            handles=marks, fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(marks)
-        )
+        place = dict(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(marks))
+        ax.legend(handles=marks, fontsize="small", frameon=False, **place)
     return ax
 
 
-def _line(ax: plt.Axes, height: float, value: float, low: float, high: float, colour: str) -> None:
-    """Draw an interval and its value; the value alone, as an open circle, where there is no interval."""
+def _line(ax: plt.Axes, height: float, value: float, low: float, high: float, colour: str, words: str, **style) -> None:
+    """Draw an interval, its value and words beside them; without an interval the value alone, as an open circle."""
     known = np.isfinite(low)
     if known:
         ax.plot([low, high], [height] * 2, color=colour, lw=2)
     ax.plot(value, height, "o", color=colour, mfc=colour if known else "white", mew=1.5)
-
-
-def methods(metrics: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
-    """Plot the AUC of every method under grouped folds with its interval. ``metrics``: of ``tables.evaluate``."""
-    rows = main_rows(metrics)
-    return forest(rows.assign(name=rows.model.map(TITLES), group=rows.model.map(group_of)), ax=ax)
+    ax.text(1.02, height, words, transform=ax.get_yaxis_transform(), va="center", fontsize="small", **style)
 
 
 def differences(rows: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
@@ -89,10 +76,8 @@ def differences(rows: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     """
     ax.axvline(0, color="k", ls=":", lw=1.2)
     for height, row in enumerate(rows.itertuples()):
-        colour = VERDICTS[row.verdict]
-        _line(ax, height, row.difference, row.low, row.high, colour)
-        words = f"{row.verdict}, p {p_value(row.p_holm)}"
-        ax.text(1.02, height, words, transform=ax.get_yaxis_transform(), va="center", fontsize="small", color=colour)
+        colour, words = VERDICTS[row.verdict], f"{row.verdict}, p {p_value(row.p_holm)}"
+        _line(ax, height, row.difference, row.low, row.high, colour, words, color=colour)
     ax.set_yticks(range(len(rows)), rows["first"].map(TITLES) + "\nminus " + rows["second"].map(TITLES))
     far = 1.1 * max(rows[["low", "high", "difference"]].abs().max().max() if len(rows) else 0, 0.1)
     ax.xaxis.set_major_locator(MaxNLocator(4))

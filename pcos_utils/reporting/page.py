@@ -43,6 +43,9 @@ def build(study: Study, executed: Path) -> Path:
         for path in sorted(executed.glob(f"{stem}*.ipynb")):
             cells += _cells(path, anchor, study.synthetic)
     cells += [new_markdown_cell(text) for text in _appendix(study, judged)]
+    anchors = set(re.findall(r'<a id="(\w+)">', "".join(cell.source for cell in cells)))
+    lists = "\n\n".join(cards.checklist(name, anchors, NOT_JUDGED) for name in cards.CHECKLISTS)
+    cells.append(new_markdown_cell(f"## Checklists\n\n{lists}"))
     for number, cell in enumerate(cells):
         cell["id"] = f"part-{number}"
     page = new_notebook(cells=cells)
@@ -53,10 +56,8 @@ def build(study: Study, executed: Path) -> Path:
 
 def as_html(notebook: nbformat.NotebookNode, title: str, *, inputs: bool = True) -> str:
     """Return the notebook as one HTML page that needs no network; without the code of its cells unless ``inputs``."""
-    exporter = HTMLExporter(embed_images=True, exclude_input=not inputs)
-    exporter.exclude_input_prompt = exporter.exclude_output_prompt = not inputs
-    for trait in OFFLINE:
-        setattr(exporter, trait, "")
+    hidden = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), not inputs)
+    exporter = HTMLExporter(embed_images=True, **hidden, **dict.fromkeys(OFFLINE, ""))
     text = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
     return re.sub(r'<script src=""> ?</script>', "", text)
 
@@ -103,14 +104,13 @@ def _abstract(study: Study, judged: bool) -> str:
         lines += [sentences.planned(study), sentences.first_plan(study.report_dir)]
     else:
         lines.append(f"**{NOT_JUDGED[0].upper()}{NOT_JUDGED[1:]}.**")
-    lines += ['<a id="introduction"></a>\n\n## Introduction', *_prose("introduction")]
+    lines += ['<a id="introduction"></a>\n\n## Introduction', _prose("introduction")]
     return "\n\n".join(line for line in lines if line)
 
 
-def _prose(name: str) -> list[str]:
-    """Return the paragraphs of a prepared text."""
-    paragraphs = (cards.TEXTS / f"{name}.md").read_text(encoding="utf-8").split("\n\n")
-    return [" ".join(paragraph.split()) for paragraph in paragraphs]
+def _prose(name: str) -> str:
+    """Return a prepared text."""
+    return (cards.TEXTS / f"{name}.md").read_text(encoding="utf-8")
 
 
 def _limits(study: Study, judged: bool) -> list[str]:
@@ -119,7 +119,7 @@ def _limits(study: Study, judged: bool) -> list[str]:
     limits = list(texts["any"])
     if judged:
         table = read_table(study, "sources").query("used == 'yes'")
-        limits += [sentences.power(table), sentences.looked_at(read_table(study, "metrics")), texts["judged"]]
+        limits += [sentences.power(table), sentences.best(read_table(study, "metrics")), texts["judged"]]
         if splits.source_labels(table).value_counts().min() < FEW:
             limits.append(texts["few"].format(few=FEW))
     limits.append(texts["phantoms" if study.synthetic else "frames"])
@@ -127,24 +127,20 @@ def _limits(study: Study, judged: bool) -> list[str]:
 
 
 def _appendix(study: Study, judged: bool) -> list[str]:
-    anchors = {"top", "abstract", "introduction", "data", "limitations", "datasheets", "availability", "methods"}
     sections = [("methods", "Methods", _methods(study, judged))]
     sections.append(("limitations", "Limitations", "- " + "\n- ".join(_limits(study, judged))))
     if judged:
-        anchors |= {"results", "training", "cards"}
         metrics, counted = read_table(study, "metrics"), read_table(study, "audit")
-        models = [name for name in JUDGED if name in set(main_rows(metrics).model)]
+        models = [name for name in main_rows(metrics).model if name in JUDGED]
         texts = (cards.model_card(study, name, metrics, counted) for name in models)
         sections.append(("cards", "Model cards", "\n\n".join(texts)))
     sections.append(("datasheets", "Data sheets", cards.data_sheets(study)))
-    sections.append(("availability", "Availability, funding and ethics", "\n\n".join(_prose("availability"))))
-    cells = [f'<a id="{anchor}"></a>\n\n## {title}\n\n{text}' for anchor, title, text in sections]
-    lists = [cards.checklist(name, anchors, NOT_JUDGED) for name in cards.CHECKLISTS]
-    return [*cells, "## Checklists\n\n" + "\n\n".join(lists)]
+    sections.append(("availability", "Availability, funding and ethics", _prose("availability")))
+    return [f'<a id="{anchor}"></a>\n\n## {title}\n\n{text}' for anchor, title, text in sections]
 
 
 def _methods(study: Study, judged: bool) -> str:
-    source, *protocol = _prose("methods")
+    source, protocol = _prose("methods").split("\n\n", 1)
     if not judged:
         return source
     selection = "a share of the training sources of each fold selects"
@@ -155,7 +151,7 @@ def _methods(study: Study, judged: bool) -> str:
         for name, rule in plan.RULES.items()
     )
     pairs = "; ".join(f"{TITLES[first]} with {TITLES[second]}" for first, second in plan.comparisons(study))
-    text = "\n\n".join(protocol).format(
+    text = protocol.format(
         folds=study.folds, repeats=many(study.repeats, "repeat"), seed=study.seed, selection=selection,
         planned=sentences.planned(study), digest=sha256(study.report_dir / "sources.csv")[:12],
     )  # fmt: skip

@@ -19,7 +19,7 @@ from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import ends, interval, listed, markdown, number
 
 PAGES = (ROOT / "README.md", ROOT / "reports" / "README.md", ROOT / "studies" / "README.md")
-LARGE = 200_000  # bytes of a picture that is stored smaller
+LARGE = 250_000  # bytes of a picture that is stored smaller
 
 
 def reports() -> dict[str, Path]:
@@ -45,9 +45,7 @@ def findings() -> str:
     auc = main_rows(pd.read_csv(folders["real"] / "tables" / "metrics.csv")).set_index("model")
     count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
     better = [TITLES[name] for name in networks.index[networks.verdict == comparison.BETTER]]
-    beat = "No network is shown to beat a coin"
-    if better:
-        beat = f"{listed(better)} {'beats' if len(better) == 1 else 'beat'} a coin among the networks"
+    beat = f"Shown to beat a coin: {listed(better)}" if better else "No network is shown to beat a coin"
     each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
     lines = [
         f"**252 published test images are 16 frames.** The best published recall, {number(recall.value['naive'])}, "
@@ -106,9 +104,8 @@ def write_block(name: str, block: str) -> None:
 
 def refresh_all(executed: Path) -> None:
     """Give the committed notebooks the outputs of the demo's executed ones, and the README its answers."""
-    for path in sorted(executed.glob("[0-9]*.ipynb")):
-        if not path.stem.endswith(".failed"):
-            refresh(path, ROOT / "notebooks" / path.name)
+    for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+        refresh(executed / notebook.name, notebook)
     for name, folder in reports().items():
         write_block(name, block(folder))
     write_block("findings", findings())
@@ -139,20 +136,13 @@ def refresh(executed: Path, notebook: Path) -> None:
 
 
 def lean(picture: bytes) -> bytes:
-    """Return a PNG with at most 256 colours, or the picture itself where that is smaller.
+    """Return a PNG in 256 colours; a large one, such as a sheet of speckle, at two thirds of its size in 64 colours.
 
-    A sheet of speckle stays large all the same: it is stored at two thirds of its size in 64 colours, so that the
-    notebooks together stay small enough for a repository.
+    So the notebooks together stay small enough for a repository.
     """
-    with Image.open(io.BytesIO(picture)) as image:
-        plain = image.convert("RGB")
-    small = min(_png(plain, 256), picture, key=len)
-    if len(small) <= LARGE:
-        return small
-    return _png(plain.resize([round(0.65 * side) for side in plain.size], Image.Resampling.LANCZOS), 64)
-
-
-def _png(image: Image.Image, colours: int) -> bytes:
-    stored = io.BytesIO()
-    image.quantize(colours).save(stored, "PNG", optimize=True)
+    large, stored = len(picture) > LARGE, io.BytesIO()
+    image = Image.open(io.BytesIO(picture)).convert("RGB")
+    if large:
+        image = image.resize([round(0.65 * side) for side in image.size], Image.Resampling.LANCZOS)
+    image.quantize(64 if large else 256).save(stored, "PNG", optimize=True)
     return stored.getvalue()

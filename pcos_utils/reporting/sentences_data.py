@@ -28,8 +28,7 @@ def verdict(counted: pd.DataFrame, pairs: pd.DataFrame | None = None) -> str:
     images, plain = count["readable images"], count["images too plain to compare"]
     parts = [f"{many(images, 'readable image shows', 'readable images show')} {many(count[SOURCES], 'picture')}"]
     if plain:
-        are = "is" if plain == 1 else "are"
-        parts.append(f"{plain:,} of them {are} too plain to compare and may be copies unseen")
+        parts.append(f"{many(plain, 'of them is', 'of them are')} too plain to compare and may be copies unseen")
     test = count["images in the test folder"]
     if test and not count[NEW_SOURCES]:
         parts.append("the test folder holds no picture that the train folder lacks, so no model can be evaluated on it")
@@ -61,11 +60,9 @@ def data(study: Study, counted: pd.DataFrame) -> str:
     """Return what the images show, how many source pictures there are, and what is wrong with the files."""
     count = counted.set_index("fact")["count"]
     kind = "synthetic phantoms, not patients" if study.synthetic else facts(study.data_name).title
-    images = count["readable images"]
     text = (
-        f"{many(images, 'readable image')} ({kind}) {'shows' if images == 1 else 'show'} "
-        f"{many(count[SOURCES], 'source picture')}: {count['polycystic sources']:,} polycystic and "
-        f"{count['normal sources']:,} normal."
+        f"{count['readable images']:,} readable images ({kind}) show {many(count[SOURCES], 'source picture')}: "
+        f"{count['polycystic sources']:,} polycystic and {count['normal sources']:,} normal."
     )
     if count["unreadable files"]:
         text += f" {many(count['unreadable files'], 'file')} could not be read."
@@ -172,8 +169,6 @@ def use(table: pd.DataFrame) -> str:
     """Return how many sources and images the study uses, and how many are left out for which reason."""
     used = table[table.used == "yes"]
     reasons = table.used[table.used != "yes"].value_counts()
-    left = "left out: " + ", ".join(f"{many(count, 'image')} ({reason})" for reason, count in reasons.items())
-    return (
-        f"The study uses {many(len(used), 'image')} of {many(used.source.nunique(), 'source')}; "
-        f"{left if len(reasons) else 'nothing is left out'}."
-    )
+    left = ", ".join(f"{many(count, 'image')} ({reason})" for reason, count in reasons.items())
+    text = f"The study uses {many(len(used), 'image')} of {many(used.source.nunique(), 'source')}; "
+    return text + (f"left out: {left}." if left else "nothing is left out.")

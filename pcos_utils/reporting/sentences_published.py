@@ -4,76 +4,59 @@ import pandas as pd
 
 from pcos_utils.data.splits import FEWEST_SOURCES
 from pcos_utils.evaluation.leakage import SPLITS
-from pcos_utils.evaluation.published import (
-    CORRELATIONS,
-    ORIGINALS,
-    at_true_prevalence,
-    best_of_runs,
-    recall_ranking,
-)
+from pcos_utils.evaluation.published import CORRELATIONS, ORIGINALS, at_true_prevalence, best_of_runs, recall_ranking
 from pcos_utils.reporting.names import MODEL_NAMES
 from pcos_utils.reporting.text import ends, listed, many, number, p_value, percent
 
 
 def read_again(table: pd.DataFrame) -> str:
     """Return what the published numbers are worth. ``table``: of ``published.intervals``."""
-    parts = width(table), ranking(recall_ranking()), prevalence(at_true_prevalence()), selection(best_of_runs())
-    return " ".join(parts)
+    return " ".join([width(table), ranking(), prevalence(), selection()])
 
 
 def width(table: pd.DataFrame) -> str:
-    """Return how much wider the interval of the best published recall is when copies are not counted as pictures.
-
-    ``table``: of ``intervals``.
-    """
+    """Return how much wider the interval of the best published recall is when copies are not counted as pictures."""
     recall = table[table.metric == "recall"].set_index(["model", "way"])
     model = recall.xs("naive", level="way").value.idxmax()
     naive = recall.loc[(model, "naive")]
-    ways = [way for way in dict.fromkeys(table.way) if way.startswith("n_eff")]
-    least, most = recall.loc[(model, ways[0])], recall.loc[(model, ways[-1])]
-    text = (
+    least, most = (recall.loc[(model, f"n_eff {correlation}")] for correlation in CORRELATIONS)
+    frames = recall.loc[(model, "frames")]
+    return (
         f"The published recall of {MODEL_NAMES[model]}, {number(naive.value)}, seems to be known to within "
         f"{ends(naive.low, naive.high)} when its {naive.n:.0f} images count as so many pictures. At a correlation of "
-        f"{number(CORRELATIONS[0])} to {number(CORRELATIONS[-1])} among copies they are worth {least.n:.1f} to "
-        f"{most.n:.1f} pictures, and the interval is {ends(least.low, least.high)} or wider."
+        f"{number(CORRELATIONS[0])} to {number(CORRELATIONS[1])} among copies they are worth {least.n:.1f} to "
+        f"{most.n:.1f} pictures, and the interval is {ends(least.low, least.high)} or wider. On the {frames.n:.0f} "
+        f"original frames, whose answers were published, it is right in {frames.value * frames.n:.0f}: "
+        f"{number(frames.value)}, exact interval {ends(frames.low, frames.high)}."
     )
-    if (model, "frames") in recall.index:
-        frames = recall.loc[(model, "frames")]
-        text += (
-            f" On the {frames.n:.0f} original frames, whose answers were published, it is right in "
-            f"{frames.value * frames.n:.0f}: {number(frames.value)}, exact interval {ends(frames.low, frames.high)}."
-        )
-    return text
 
 
-def ranking(test: dict) -> str:
-    """Return how little the ranking by recall rests on. ``test``: of ``recall_ranking``."""
+def ranking() -> str:
+    """Return how little the ranking by recall rests on."""
+    test = recall_ranking()
     return (
         f"DenseNet121d was preferred for its recall. Of the {test['frames']} original polycystic frames it finds "
-        f"{test['first']} and IustNet {test['second']}; they differ on {test['only_first'] + test['only_second']}, "
-        f"and the exact paired test gives p {p_value(test['p'])}: the data do not rank the two."
+        f"{test['densenet121d']} and IustNet {test['iustnet']}; they differ on {test['apart']}, and the exact paired "
+        f"test gives p {p_value(test['p'])}: the data do not rank the two."
     )
 
 
-def prevalence(table: pd.DataFrame) -> str:
-    """Return accuracies at the true share of polycystic frames, beside that of always answering "normal".
-
-    ``table``: of ``at_true_prevalence``.
-    """
+def prevalence() -> str:
+    """Return accuracies at the true share of polycystic frames, beside that of always answering "normal"."""
+    table = at_true_prevalence()
     accuracy = table.set_index("model").accuracy.rename(MODEL_NAMES)
     each = ", ".join(f"{name} {number(value, 3)}" for name, value in accuracy.items())
-    below = list(accuracy.index[accuracy < table.always_normal.iloc[0]])
-    who = f"{listed(below)} {'stays' if len(below) == 1 else 'stay'}" if below else "no network stays"
+    below = listed(list(accuracy.index[accuracy < table.always_normal.iloc[0]]))
     return (
         f"Copies made the classes equally large. At the true share of polycystic frames "
         f'({ORIGINALS[1]} of {sum(ORIGINALS.values())}) the accuracies are {each}; always answering "normal" gives '
-        f"{number(table.always_normal.iloc[0], 3)}, and {who} below that."
+        f"{number(table.always_normal.iloc[0], 3)}, and {below} stay below that."
     )
 
 
-def selection(table: pd.DataFrame) -> str:
-    """Return what choosing the best run on the test set adds. ``table``: of ``best_of_runs``."""
-    rows = table.set_index("runs")
+def selection() -> str:
+    """Return what choosing the best run on the test set adds."""
+    rows = best_of_runs().set_index("runs")
     rest = ", ".join(f"{number(mean)} of {count}" for count, mean in rows["mean"].items() if count > 1)
     return (
         f"A network that is right {number(rows['mean'][1])} of the time shows on average {rest} when the best of "
@@ -96,8 +79,8 @@ def leakage(table: pd.DataFrame) -> str:
             text + f"; with whole sources kept together it {honest.words} ({honest.polycystic} polycystic, "
             f"{honest.normal} normal, {FEWEST_SOURCES} of each are needed)."
         )
-    points = f"{100 * (random.value - honest.value):.0f}"
-    return text + f"; with whole sources kept together it is {_value(honest)}. Leakage was worth {points} points."
+    points = 100 * (random.value - honest.value)
+    return text + f"; with whole sources kept together it is {_value(honest)}. Leakage was worth {points:.0f} points."
 
 
 def _value(row: pd.Series) -> str:

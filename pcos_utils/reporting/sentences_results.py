@@ -34,8 +34,7 @@ def method(row: pd.Series) -> str:
         f"{TITLES[row.model]} is {row.verdict}: AUC {interval(row)} on {many(row.sources, 'held-out source')}, "
         f"{row.polycystic} of them polycystic (one-sided p {p_value(row.p)}, {row.test})"
     )
-    if row.few_sources:
-        text += "; fewer than ten of a class, so the interval is too narrow"
+    text += "; fewer than ten of a class, so the interval is too narrow" if row.few_sources else ""
     if row.value > SUSPICIOUS:
         text += (
             f". **Do not believe this yet:** expert readers reach about .90 on single sections, so above "
@@ -69,19 +68,23 @@ def compared(table: pd.DataFrame) -> str:
 
 def best_baseline(table: pd.DataFrame) -> str:
     """Return which baseline has the highest AUC, and that it was picked after all were scored."""
+    return best(table[table.model.map(group_of).eq("baselines")], "baseline")
+
+
+def best(table: pd.DataFrame, kind: str = "method") -> str:
+    """Return which method of the table has the highest AUC, and that it was picked after all were scored."""
     rows = main_rows(table)
-    rows = rows[rows.model.map(group_of).eq("baselines")]
     best = rows.loc[rows.value.idxmax()]
     return (
-        f"Of {many(len(rows), 'baseline')} {TITLES[best.model]} has the highest AUC, {interval(best)}; it was picked "
-        "after all were scored, which flatters it."
+        f"Of {many(len(rows), kind)} {TITLES[best.model]} has the highest AUC, {interval(best)}; it was picked after "
+        "all were scored, which flatters it."
     )
 
 
 def acquisition(table: pd.DataFrame) -> str:
     """Return the AUC of grey levels alone; empty where they are not shown to differ between the classes."""
-    rows = main_rows(table).query("model == 'intensity'")
-    if not rows.verdict.eq(comparison.BETTER).any():
+    rows = main_rows(table).query("model == 'intensity' and verdict == @comparison.BETTER")
+    if rows.empty:
         return ""
     return (
         f"Mean brightness, spread and border alone have an AUC of {interval(rows.iloc[0])}: the two classes "
@@ -140,18 +143,19 @@ def calibrated(table: pd.DataFrame, models: list[str]) -> str:
     parts, withheld = [], []
     for model in models:
         rows = table[(table.model == model) & (table.protocol == "grouped")].set_index("metric")
-        if rows.loc["brier"].reason == NOT_SHOWN:
+        if rows.reason["brier"] == NOT_SHOWN:
             withheld.append(MODEL_NAMES[model])
             continue
         slope, large, brier = (interval(rows.loc[name]) for name in ("slope", "in_the_large", "brier"))
         parts.append(
             f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (the class share's is "
-            f"{number(rows.value['brier_of_share'])})"
+            f"{number(rows.value['brier_of_share'])})."
         )
-    text = f"{'. '.join(parts)}. " if parts else ""
     if withheld:
-        text += f"Not given for {listed(withheld)}: a method that is not shown to beat chance has nothing to calibrate."
-    return text.strip()
+        parts.append(
+            f"Not given for {listed(withheld)}: a method that is not shown to beat chance has nothing to calibrate."
+        )
+    return " ".join(parts)
 
 
 def power(sources: pd.DataFrame) -> str:
@@ -185,16 +189,6 @@ def first_plan(folder: Path) -> str:
         f"{ends(alone.low, alone.high)}; its gain {'; '.join(pairs)}. The metric was changed after that: leaving "
         "a source out changes the share of polycystic sources from which its fold learns, so that scores pooled over "
         "folds rank backwards even where they know nothing."
-    )
-
-
-def looked_at(table: pd.DataFrame) -> str:
-    """Return how many methods were scored on these sources, which flatters the best of them."""
-    rows = main_rows(table)
-    best = rows.loc[rows.value.idxmax()]
-    return (
-        f"{many(len(rows), 'method')} were scored on these sources; the best of them is {TITLES[best.model]}, and "
-        f"being the best of {len(rows)} flatters it."
     )
 
 

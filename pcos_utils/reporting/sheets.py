@@ -133,10 +133,6 @@ def _mask(path: Path) -> np.ndarray:
     return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
 
 
-def _grey(pixels: np.ndarray) -> np.ndarray:
-    return pixels.mean(axis=2).astype(np.uint8)
-
-
 def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) -> tuple[plt.Figure, str]:
     """Return every source that a method calls wrong as a small picture, and the sentence that reads the sheet.
 
@@ -167,7 +163,7 @@ def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) ->
 
 def _tile(pixels: np.ndarray) -> np.ndarray:
     """Return a picture in grey, as large as fits into a tile, in the middle of it."""
-    grey = _grey(pixels)
+    grey = pixels.mean(axis=2).astype(np.uint8)
     scale = min(TILE[0] / grey.shape[1], TILE[1] / grey.shape[0])
     width, height = (max(round(size * scale), 1) for size in grey.shape[::-1])
     tile = np.zeros(TILE[::-1], np.uint8)
@@ -179,11 +175,9 @@ def _tile(pixels: np.ndarray) -> np.ndarray:
 def _board(groups: dict[str, pd.DataFrame], folder: Path) -> plt.Figure:
     """Return a panel of tiles for each group of sources. Columns: path, follicles."""
     heights = [max(-(-len(rows) // ACROSS), 1) for rows in groups.values()]
-    figure, axes = plt.subplots(
-        len(groups), figsize=(14, 14 / ACROSS * TILE[1] / TILE[0] * sum(heights) + 0.4 * len(groups)),
-        height_ratios=heights, squeeze=False,
-    )  # fmt: skip
-    for ax, height, (name, rows) in zip(axes.flat, heights, groups.items(), strict=True):
+    size = 14, 14 / ACROSS * TILE[1] / TILE[0] * sum(heights) + 0.4 * len(groups)
+    figure, axes = plt.subplots(len(groups), figsize=size, height_ratios=heights)
+    for ax, height, (name, rows) in zip(axes, heights, groups.items(), strict=True):
         board = np.full((height * (TILE[1] + 2), ACROSS * (TILE[0] + 2)), 255, np.uint8)
         for place, row in enumerate(rows.itertuples()):
             top, left = place // ACROSS * (TILE[1] + 2), place % ACROSS * (TILE[0] + 2)

@@ -10,7 +10,7 @@ from IPython.display import Image, Markdown, display
 
 from pcos_utils.clean import git, tracked
 from pcos_utils.config import ROOT, Study, StudyError
-from pcos_utils.files import appearing, csv_text, sha256, write_csv, write_json, write_text
+from pcos_utils.files import appearing, csv_text, sha256, write_json, write_text
 from pcos_utils.reporting.names import STYLE
 
 CODE = ("pcos_utils", "studies", "pyproject.toml", "requirements.lock")  # what decides the numbers
@@ -57,20 +57,15 @@ def show(figure: plt.Figure, study: Study, name: str, reading: str, *, pixels: b
     figure.text(0.995, -0.01, origin, ha="right", va="top", fontsize=7, color="0.45")
     images = study.data_dir / "manifest.csv"
     note = f"{origin}; manifest.csv {sha256(images)[:12] if images.exists() else 'not made'}"
-    picture = save(figure, folder / name, note)
-    write_json(folder / f"{name}.json", {"caption": reading, "provenance": note, "pixels": pixels})
-    # Not plt.show(): what that does depends on the backend that somebody's shell has set.
-    display(Image(picture, alt=reading.replace("*", "")), metadata={PIXELS: True} if pixels else None)
-    say(reading)
-
-
-def save(figure: plt.Figure, path: Path, note: str = "") -> bytes:
-    """Save the figure as ``path`` with the endings .png and .svg, close it, and return the PNG."""
     for suffix, metadata in ((".png", {"Description": note}), (".svg", {"Description": note, "Date": None})):
-        with appearing(path.with_name(path.name + suffix)) as temporary:
+        with appearing(folder / f"{name}{suffix}") as temporary:
             figure.savefig(temporary, bbox_inches="tight", metadata=metadata)
     plt.close(figure)
-    return path.with_name(path.name + ".png").read_bytes()
+    write_json(folder / f"{name}.json", {"caption": reading, "provenance": note, "pixels": pixels})
+    # Not plt.show(): what that does depends on the backend that somebody's shell has set.
+    picture = (folder / f"{name}.png").read_bytes()
+    display(Image(picture, alt=reading.replace("*", "")), metadata={PIXELS: True} if pixels else None)
+    say(reading)
 
 
 def table_path(study: Study, name: str) -> Path:
@@ -94,11 +89,8 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 def save_runs(runs: pd.DataFrame, study: Study, model: str) -> None:
-    """Save the runs of one network as a table, and their seconds in timings.csv beside the runs."""
+    """Save the runs of one network as a table."""
     save_tables({f"runs_{model}": runs}, study)
-    # Each network has its own file, because the three notebooks may run at the same time.
-    seconds = runs.assign(model=model)[["model", "arm", "repeat", "fold", "seconds"]]
-    write_csv(study.runs_dir / model / "timings.csv", seconds)
 
 
 def as_written(study: Study, tables: dict[str, pd.DataFrame]) -> None:

@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from pcos_utils.config import StudyError
 from pcos_utils.evaluation import auc, intervals
+from tests.evaluation.conftest import scored
 
 # DeLong, DeLong and Clarke-Pearson 1988: 43 of their patients with all three tests, as SAS/STAT prints them in its
 # example "Comparing Receiver Operating Characteristic Curves" (albumin, total protein, K-G score, benefit).
@@ -27,16 +28,14 @@ PATIENTS = """
 
 def folded(rng, sources: int = 41, positives: int = 12, folds: int = 7, repeats: int = 10, skill: float = 1.0):
     """Return a judged table of stratified folds; each repeat answers anew."""
-    label = (np.arange(sources) < positives).astype(int)
-    names, own, parts = [f"s{i:03}" for i in range(sources)], rng.normal(size=sources) + skill * label, []
+    label, parts = (np.arange(sources) < positives).astype(int), []
+    own = rng.normal(size=sources) + skill * label
     for repeat in range(repeats):
-        fold = np.zeros(sources, int)
-        if folds > 1:
-            split = StratifiedKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-            for place, (_, held) in enumerate(split.split(label, label)):
-                fold[held] = place
-        logit = own + 0.3 * rng.normal(size=sources)
-        parts.append(pd.DataFrame({"source": names, "label": label, "logit": logit, "repeat": repeat, "fold": fold}))
+        fold = rng.permuted(np.arange(positives) % folds), rng.permuted(np.arange(sources - positives) % folds)
+        table = {"source": [f"s{i:03}" for i in range(sources)], "label": label, "repeat": repeat}
+        parts.append(
+            pd.DataFrame(table | {"logit": own + 0.3 * rng.normal(size=sources), "fold": np.concatenate(fold)})
+        )
     return pd.concat(parts, ignore_index=True)
 
 
@@ -47,8 +46,7 @@ def newcombe(known: auc.Pairs) -> tuple[float, float]:
 
 def plain(label: np.ndarray, score: np.ndarray) -> auc.Pairs:
     """Return the pairs of sources that all meet."""
-    names = [f"s{i:03}" for i in range(len(label))]
-    return auc.pairs(pd.DataFrame({"source": names, "label": label, "logit": score}))
+    return auc.pairs(scored(label, score))
 
 
 def test_where_all_meet_it_is_scikit_learns_whatever_the_weights_and_the_order():
@@ -67,10 +65,8 @@ def test_the_variance_is_the_published_worked_examples():
     values, spread = auc.covariance([plain(benefit.astype(int), one) for one in (albumin, protein, 10 - score)])
     assert values == pytest.approx([0.7366, 0.6478, 0.7258], abs=5e-5)
     assert np.sqrt(np.diag(spread)) == pytest.approx([0.0927, 0.1000, 0.1028], abs=5e-5)
-    for first, difference, error in ((0, 0.0108, 0.0953), (1, -0.0780, 0.1046)):
-        assert values[first] - values[2] == pytest.approx(difference, abs=5e-5)
-        variance = spread[first, first] + spread[2, 2] - 2 * spread[first, 2]
-        assert np.sqrt(variance) == pytest.approx(error, abs=5e-5)
+    errors = [np.sqrt(spread[first, first] + spread[2, 2] - 2 * spread[first, 2]) for first in (0, 1)]
+    assert [*(values[:2] - values[2]), *errors] == pytest.approx([0.0108, -0.0780, 0.0953, 0.1046], abs=5e-5)
 
 
 def test_in_folds_it_is_the_mean_over_the_pairs_that_met():
@@ -119,8 +115,7 @@ def test_a_faultless_method_has_newcombes_interval():
     label = np.array([0] * 12 + [1] * 4)
     made = auc.interval(plain(label, label.astype(float)), intervals.resample(label, 500))
     assert made.value == made.high == 1 and 0.6 < made.low < 0.95 and made.method == "Newcombe"
-    low, high = newcombe(plain(label, -label.astype(float)))
-    assert (low, high) == pytest.approx((0, 1 - made.low))
+    assert newcombe(plain(label, -label.astype(float))) == pytest.approx((0, 1 - made.low))
     folds = pd.DataFrame(
         {"source": list("abcdefgh"), "label": [1, 0] * 4, "logit": [1, 0] * 4, "fold": [0, 0, 1, 1] * 2}
     )
@@ -184,21 +179,15 @@ def test_what_cannot_be_compared_stops():
     assert auc.interval(auc.pairs(apart[:2]), np.ones((9, 2))).reason == "a class is missing"
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_flips_are_those_of_trying_every_way(seed):
-    rng = np.random.default_rng(seed)
-    label, score = np.arange(13) % 2, rng.integers(0, 6, 13) + np.arange(13) % 2 * 1.0
-    made = auc.flips(plain(label, score)).set_index("flips")
-    for flips in (0, 1, 2):
-        wanted = {}
-        for turned in combinations(range(13), flips):
-            other = label.copy()
-            other[list(turned)] = 1 - other[list(turned)]
-            wanted[turned] = roc_auc_score(other, score)
-        row, values = made.loc[flips], list(wanted.values())
-        assert row.ways == len(values)
-        assert (row.lowest, row["median"], row.highest) == pytest.approx((min(values), np.median(values), max(values)))
-        turned = tuple(int(name[1:]) for name in row.to_lowest.split(" and ")) if flips else ()
+def test_flips_are_those_of_trying_every_way():
+    label, score = np.arange(13) % 2, np.random.default_rng(0).integers(0, 6, 13) + np.arange(13) % 2 * 1.0
+    for row in auc.flips(plain(label, score)).itertuples():
+        wanted = {turned: roc_auc_score(np.where(np.isin(range(13), turned), 1 - label, label), score)
+                  for turned in combinations(range(13), row.flips)}  # fmt: skip
+        values = list(wanted.values())
+        assert (row.ways, row.lowest) == (len(values), pytest.approx(min(values)))
+        assert (row.median, row.highest) == pytest.approx((np.median(values), max(values)))
+        turned = tuple(int(name[1:]) for name in row.to_lowest.split(" and ")) if row.flips else ()
         assert wanted[turned] == pytest.approx(row.lowest)
-    emptied = auc.flips(plain(np.array([1, 0, 0, 0]), np.arange(4.0))).set_index("flips")
-    assert emptied.ways[1] == 3 and emptied.ways[2] == 6  # ways that empty a class do not count
+    emptied = auc.flips(plain(np.array([1, 0, 0, 0]), np.arange(4.0)))
+    assert emptied.ways.tolist() == [1, 3, 6]  # ways that empty a class do not count

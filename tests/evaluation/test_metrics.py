@@ -8,6 +8,7 @@ from scipy.special import expit
 from sklearn import metrics as sk
 
 from pcos_utils.evaluation import intervals, metrics
+from tests.evaluation.conftest import scored
 
 FAST = 400  # resamples
 
@@ -16,8 +17,8 @@ def judged(rng, n: int = 80, folds: int = 2, skill: float = 1.0) -> pd.DataFrame
     """Return judged sources, as of ``calibration.judge``, decided once each."""
     label = np.arange(n) % 2
     logit = rng.normal(size=n) + skill * (2 * label - 1)
-    table = pd.DataFrame({"source": [f"s{i:03}" for i in range(n)], "label": label, "repeat": 0, "inner": 0})
-    return table.assign(fold=np.arange(n) // 2 % folds, logit=logit, probability=expit(logit), called=logit >= 0.3)
+    table = scored(label, logit).assign(repeat=0, inner=0, fold=np.arange(n) // 2 % folds)
+    return table.assign(probability=expit(logit), called=logit >= 0.3)
 
 
 def weights(table: pd.DataFrame) -> np.ndarray:
@@ -36,6 +37,8 @@ def test_decisions_are_scikit_learns_with_exact_intervals():
     assert {name: one.value for name, one in made.items()} == pytest.approx(wanted)
     assert made["recall"][1:3] == intervals.exact((called & (y == 1)).sum(), 40) and made["precision"].method == "exact"
     assert metrics.decisions(table.assign(called=False), weights(table))["precision"].reason == "none is called"
+    normal = table[table.label == 0]
+    assert metrics.decisions(normal, weights(normal))["recall"].reason == "no source"
 
 
 def test_networks_that_disagree_are_averaged_by_source():
@@ -49,11 +52,8 @@ def test_networks_that_disagree_are_averaged_by_source():
 
 
 def test_calibration_is_withheld_where_the_method_does_not_beat_chance():
-    table = judged(np.random.default_rng(0))
-    made = metrics.calibration(table, weights(table), shown=False)
-    assert {one.reason for one in made.values()} == {metrics.NOT_SHOWN} and np.isnan(
-        [one.value for one in made.values()]
-    ).all()
+    made = metrics.calibration(table := judged(np.random.default_rng(0)), weights(table), shown=False)
+    assert all(one.reason == metrics.NOT_SHOWN and np.isnan(one.value) for one in made.values())
 
 
 def test_brier_score_and_net_benefit_are_their_definitions():
@@ -95,16 +95,6 @@ def test_small_folds_and_separated_classes_have_no_slope():
     assert np.isfinite(made["brier"].low)
     separated = np.array([-2.0, -1, 1, 2])
     assert np.isnan(metrics.slope(separated, separated > 0, np.zeros(4, int), np.ones(4)))
-
-
-def test_a_method_that_knows_nothing_has_no_slope_of_minus_eighty():
-    """Calibrated fold by fold, pooled over folds, the base rates alone gave such slopes."""
-    label = (np.arange(60) % 3 == 0).astype(int)
-    table = pd.DataFrame({"source": np.arange(60), "label": label, "fold": np.arange(60) % 5, "repeat": 0, "inner": 0})
-    outside = np.array([label[table.fold != fold].mean() for fold in table.fold])
-    table = table.assign(logit=np.log(outside / (1 - outside)), probability=outside, called=False)
-    made = metrics.calibration(table, weights(table), shown=True)
-    assert np.isnan(made["slope"].value)
 
 
 def test_copies_of_a_source_are_worth_what_their_correlation_leaves():

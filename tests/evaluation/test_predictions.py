@@ -8,19 +8,11 @@ from pcos_utils import config
 from pcos_utils.config import COUNT
 from pcos_utils.data import splits
 from pcos_utils.data.pixels import expand
-from pcos_utils.evaluation import baselines, calibration, predictions
+from pcos_utils.evaluation import baselines, predictions, tables
 from pcos_utils.files import write_csv, write_json
 from pcos_utils.follicles import counts
 from pcos_utils.models import sweep
 from tests.conftest import evaluate, spoiled
-
-
-@pytest.fixture
-def study(evaluated, monkeypatch):
-    """The trained study, where PCOS_HOME names its home."""
-    made, _, place = evaluated
-    monkeypatch.setenv("PCOS_HOME", str(place))
-    return made
 
 
 def fold_file(study, fold: int = 0):
@@ -62,31 +54,23 @@ def test_sources_that_were_drawn_anew_since_are_named(study):
         stops(study, "made under another sources.csv")
 
 
-def test_a_training_source_among_the_test_rows_is_named(study):
-    path = fold_file(study)
-    table, other = pd.read_csv(path), pd.read_csv(fold_file(study, 1))
-    leak = other[other.role == "test"].assign(fold=0)
-    leak = leak[~leak.source.isin(table.source[table.role == "selection"])].iloc[:1]
-    with spoiled(path, pd.concat([table, leak]), hidden=True):
-        stops(study, f"fold 0: source {leak.source.iloc[0]} is tested and stands on the training side")
-    with spoiled(path, table[table.source != table.source[table.role == "test"].iloc[0]], hidden=True):
-        stops(study, "iustnet, repeat 0, fold 0: source .* is not tested")
+FAULTS = {  # what is said, and the spoiled predictions of fold 0, given those of fold 1
+    "fold 0: source .* is tested and stands on the training side": lambda rows, others: pd.concat(
+        [rows, others[~others.source.isin(rows.source)].iloc[:1].assign(role="test", fold=0)]
+    ),
+    "fold 0: source .* is not tested": lambda rows, _: rows[rows.source != rows.source[rows.role == "test"].iloc[0]],
+    "image .* is of source .* in the predictions": lambda rows, _: rows.assign(source=np.roll(rows.source, 1)),
+    "source .* is a test source among the selection sources.*chosen on test data": lambda rows, _: pd.concat(
+        [rows, rows[rows.role == "test"].iloc[:1].assign(role="selection")]
+    ),
+}
 
 
-def test_an_image_under_another_source_is_named(study):
-    table = pd.read_csv(fold_file(study))
-    table.loc[0, "source"] = table.source[1]
-    with spoiled(fold_file(study), table, hidden=True):
-        stops(study, f"iustnet: image {table.image[0]} is of source {table.source[1]} in the predictions")
-
-
-def test_a_test_source_among_the_selection_rows_is_named(study):
-    table = pd.read_csv(fold_file(study))
-    first = table[table.role == "test"].iloc[:1].assign(role="selection")
-    with spoiled(fold_file(study), pd.concat([table, first]), hidden=True):
-        stops(study, f"test source {first.source.iloc[0]} stands among the selection sources.*chosen on test data")
-    with pytest.raises(config.StudyError, match="is a selection and a test source of repeat 0, fold 0"):
-        calibration.judge(pd.concat([table, first]))
+@pytest.mark.parametrize("words", FAULTS)
+def test_predictions_that_break_the_folds_are_named(study, words):
+    first, second = (pd.read_csv(fold_file(study, fold)) for fold in (0, 1))
+    with spoiled(fold_file(study), FAULTS[words](first, second), hidden=True):
+        stops(study, f"iustnet.*{words}")
 
 
 def test_a_shuffled_file_is_named(study):
@@ -111,14 +95,14 @@ def test_edited_counts_are_counted_again(study):
     path = study.runs_dir / COUNT / "counts.csv"
     before = pd.read_csv(path)
     with spoiled(path, before.assign(count=7)):
-        stops(study, "counts.csv is not what notebook 02_explore wrote")
+        stops(study, "counts.csv is not what its run wrote.*run notebook 02_explore again")
         counts.run(study)
         assert pd.read_csv(path).equals(before)
 
 
 def test_a_count_of_other_sources_is_refused(study):
     other = predictions.read_table(study, "sources").iloc[::-1]
-    refused = pytest.raises(config.StudyError, match="are not counted; run notebook 02_explore")
+    refused = pytest.raises(config.StudyError, match="made under another sources.csv; run notebook 02_explore")
     with spoiled(study.report_dir / "sources.csv", other), refused:
         predictions.count(study)
 
@@ -148,9 +132,7 @@ def test_dealings_of_these_sources_give_the_p_and_others_do_not(study):
     own = predictions.sha256(study.report_dir / "sources.csv")
     try:
         write_csv(place, pd.DataFrame({"model": "iustnet", "dealing": range(99), "auc": 0.0, "sources_sha256": own}))
-        row = (
-            evaluate(study)["metrics"].query("model == 'iustnet' and metric == 'auc' and protocol == 'grouped'").iloc[0]
-        )
+        row = tables.main_rows(evaluate(study)["metrics"]).query("model == 'iustnet'").iloc[0]
         assert row.p == pytest.approx(0.01) and row.test == "trained again on 99 dealings of the labels"
         write_csv(place, pd.read_csv(place).assign(sources_sha256="other"))
         assert predictions.dealings(study) == {}

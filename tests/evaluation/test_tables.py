@@ -9,14 +9,6 @@ from pcos_utils.evaluation import auc, calibration, predictions, tables
 from tests.conftest import evaluate
 
 
-@pytest.fixture
-def study(evaluated, monkeypatch):
-    """The trained study, where PCOS_HOME names its home."""
-    made, _, place = evaluated
-    monkeypatch.setenv("PCOS_HOME", str(place))
-    return made
-
-
 def test_it_repeats(study, evaluated):
     again = evaluate(study)
     assert all(again[name].equals(table) for name, table in evaluated[1].items())
@@ -46,15 +38,6 @@ def test_every_auc_has_n_an_interval_a_test_and_a_verdict(evaluated):
     # What does not beat chance has no calibration.
     shown = set(rows[rows.verdict == "better than chance"].model)
     assert set(metrics[metrics.metric.eq("brier") & metrics.value.notna()].index) == shown
-
-
-def test_a_fold_fixed_its_rule_before_its_test_rows_were_read(study, evaluated):
-    loaded = predictions.load(study)
-    rules = evaluated[1]["thresholds"].query("model == 'iustnet'").set_index(["repeat", "fold"])
-    for (repeat, fold), rows in loaded.grouped["iustnet"].groupby(["repeat", "fold"]):
-        chosen = calibration.by_network(rows[rows.role == "selection"])
-        rule = calibration.fit(chosen.raw_logit.to_numpy(), chosen.label.to_numpy())
-        assert rules.loc[(repeat, fold)].threshold == pytest.approx(rule.threshold)
 
 
 def test_the_surest_answers_are_of_the_first_network(study):

@@ -5,10 +5,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.metrics import roc_curve
 
-from pcos_utils.evaluation import auc, published
+from pcos_utils.evaluation import published
 from pcos_utils.reporting import figures_data, figures_results, sheets
 
 matplotlib.use("agg")
@@ -25,22 +26,17 @@ def ax():
 @pytest.fixture
 def judged() -> pd.DataFrame:
     """Sixty sources, judged once."""
-    rng = np.random.default_rng(0)
     label = np.repeat([0, 1], 30)
-    logit = rng.normal(size=60) + 1.2 * label
-    table = pd.DataFrame({"source": [f"s{n:02d}" for n in range(60)], "label": label, "logit": logit, "images": 1})
-    table = table.assign(repeat=0, fold=0, inner=0, probability=1 / (1 + np.exp(-logit)), called=logit > 0.3)
-    return table.assign(margin=logit - 0.3)
+    logit = np.random.default_rng(0).normal(size=60) + 1.2 * label
+    table = pd.DataFrame({"source": [f"s{n:02d}" for n in range(60)], "label": label, "logit": logit})
+    return table.assign(repeat=0, fold=0, inner=0, probability=expit(logit), called=logit > 0.3)
 
 
-def test_the_roc_curve_is_scikit_learns_and_its_area_the_auc(judged, ax):
+def test_the_roc_curve_is_scikit_learns(judged, ax):
     figures_results.roc_curves({"iustnet": judged}, ax=ax)
-    line = next(line for line in ax.lines if len(line.get_xdata()) > 10)
+    line = next(line for line in ax.lines if line.get_label() == "IustNet")
     false, recall, _ = roc_curve(judged.label, judged.logit)
     np.testing.assert_allclose(np.interp(line.get_xdata(), false, recall), line.get_ydata(), atol=0.05)
-    area = np.trapezoid(line.get_ydata(), line.get_xdata())
-    assert area == pytest.approx(roc_auc_score(judged.label, judged.logit), abs=0.01)
-    assert area == pytest.approx(float(auc.auc(auc.pairs(judged))), abs=0.01)
 
 
 def test_the_confusion_matrix_counts_decisions_where_they_were_made(judged, ax):
@@ -77,22 +73,18 @@ def test_calling_all_meets_calling_none_at_the_prevalence(judged, ax):
 
 def test_a_forest_says_its_values_and_shows_what_has_no_interval(ax):
     rows = pd.DataFrame(
-        {"name": ["a", "b"], "value": [0.7, 1.0], "low": [0.6, np.nan], "high": [0.8, np.nan], "sources": [41, 41]}
+        {"model": ["iustnet", "follicles"], "value": [0.7, 1.0], "low": [0.6, np.nan], "high": [0.8, np.nan]}
     )
-    figures_results.forest(rows, ax=ax)
+    figures_results.methods(rows.assign(protocol="grouped", metric="auc", sources=41), ax=ax)
     assert [text.get_text() for text in ax.texts] == [".70 [.60, .80]", "1.00 [no interval]"]
     assert ax.get_xlabel() == "AUC over sources, n = 41"
-    ax.clear()
-    figures_results.forest(rows.assign(sources=[41, 45]), ax=ax)
-    assert [text.get_text()[-6:] for text in ax.texts] == ["n = 41", "n = 45"]
 
 
 def test_differences_show_their_verdicts(ax):
-    rows = pd.DataFrame({
-        "first": ["follicles", "iustnet"], "second": ["iustnet", "local_contrast"], "difference": [0.2, -0.05],
-        "low": [0.1, -0.2], "high": [0.3, 0.1], "p_holm": [0.001, 0.8], "verdict": ["better", "not shown"],
-        "sources": 300,
-    })  # fmt: skip
+    rows = pd.DataFrame(
+        {"first": ["follicles", "iustnet"], "second": ["iustnet", "local_contrast"], "p_holm": [0.001, 0.8]}
+    )
+    rows = rows.assign(difference=[0.2, -0.05], low=[0.1, -0.2], high=[0.3, 0.1], verdict=["better", "not shown"])
     figures_results.differences(rows, ax=ax)
     marks = [line for line in ax.lines if line.get_marker() == "o"]
     assert [line.get_color() for line in marks] == [figures_results.VERDICTS[name] for name in rows.verdict]
@@ -102,8 +94,7 @@ def test_differences_show_their_verdicts(ax):
 def test_the_error_map_is_dark_where_a_method_is_wrong():
     rows = [(model, f"s{n}", n % 2, float(n % 3 == 0)) for model in ("iustnet", "follicles") for n in range(12)]
     answers = pd.DataFrame(rows, columns=["model", "source", "label", "called"])
-    _, axes = plt.subplots(2, 1)
-    figures_results.error_map(answers, axes=axes)
+    axes = figures_results.error_map(answers, axes=plt.subplots(2, 1)[1])
     for ax, label in zip(axes, (1, 0), strict=True):
         own = answers[answers.label == label]
         assert ax.collections[0].get_array().sum() == (own.called - label).abs().sum()
@@ -114,9 +105,8 @@ def test_the_published_recall_has_a_thick_and_a_thin_interval(ax):
     table = published.intervals()
     figures_results.published(table, metric="recall", ax=ax)
     spans = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_linewidth() > 2]
-    honest = table[(table.metric == "recall") & table.way.isin(["naive", "frames"])]
-    rest = table[(table.metric == "recall") & (table.model == "densenet201") & (table.way == "n_eff 0.9")]
-    wanted = pd.concat([honest, rest])
+    worth = (table.model == "densenet201") & (table.way == "n_eff 0.9")
+    wanted = table[(table.metric == "recall") & (table.way.isin(["naive", "frames"]) | worth)]
     np.testing.assert_allclose(sorted(spans), sorted(zip(wanted.low, wanted.high, strict=True)))
 
 

@@ -28,10 +28,8 @@ def test_a_method_is_told_with_interval_n_p_and_its_test():
 
 
 def test_every_planned_difference_is_told_with_its_verdict():
-    rows = [
-        ("follicles", "iustnet", 0.22, 0.13, 0.3, 0.001, "better"),
-        ("iustnet", "local_contrast", -0.05, -0.2, 0.1, 1.0, "not shown"),
-    ]
+    rows = [("follicles", "iustnet", 0.22, 0.13, 0.3, 0.001, "better")]
+    rows += [("iustnet", "local_contrast", -0.05, -0.2, 0.1, 1.0, "not shown")]
     table = pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p_holm", "verdict"])
     text = sentences.compared(table.assign(sources=300))
     assert "Follicle count minus IustNet .22 [.13, .30], p = .001, better" in text
@@ -63,10 +61,8 @@ def test_a_calibration_that_was_withheld_has_no_number():
 
 def test_the_plan_before_the_metric_was_changed_is_told(tmp_path):
     assert sentences.first_plan(tmp_path) == ""
-    rows = [
-        ("follicles", np.nan, 0.8994, 0.6862, 0.977, np.nan, ""),
-        ("follicles", "local_contrast", 0.244, 0.083, 0.474, 0.057, "not shown"),
-    ]
+    rows = [("follicles", np.nan, 0.8994, 0.6862, 0.977, np.nan, "")]
+    rows += [("follicles", "local_contrast", 0.244, 0.083, 0.474, 0.057, "not shown")]
     table = pd.DataFrame(rows, columns=["first", "second", "value", "low", "high", "p_holm", "verdict"])
     table.to_csv(tmp_path / sentences.FIRST_PLAN, index=False)
     text = sentences.first_plan(tmp_path)
@@ -82,12 +78,10 @@ def test_epochs_are_counted():
 
 
 def test_shared_errors_count_sources():
-    rng = np.random.default_rng(0)
-    rows = [(model, f"s{n}", n % 2, float(rng.random() < 0.5)) for model in ("iustnet", "follicles") for n in range(30)]
-    table = pd.DataFrame(rows, columns=["model", "source", "label", "called"])
-    wrong = ((table.called >= 0.5) != (table.label == 1)).groupby(table.source).sum()
-    text = sentences.shared_errors(table)
-    assert f"{(wrong == 2).sum()} are called wrong by all of 2 methods, and {(wrong == 0).sum()} right by all" in text
+    called = {"iustnet": [0.0, 0.5, 1.0, 0.2], "follicles": [0.0, 1.0, 0.0, 0.9]}
+    table = pd.DataFrame(called).melt(var_name="model", value_name="called")
+    text = sentences.shared_errors(table.assign(source=[*"abcd"] * 2, label=[1, 1, 0, 0] * 2))
+    assert text == "Of 4 sources, 1 are called wrong by all of 2 methods, and 1 right by all."
 
 
 def test_no_sentence_says_one_sources():

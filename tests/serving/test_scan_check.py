@@ -26,7 +26,7 @@ def test_what_is_refused_by_mistake_is_counted_on_phantoms_that_set_nothing():
     assert fitted["phantoms"] == [60, 60, 60] and scan_check.fit(held_out, sharp)["false_refusals"] < 0.1
 
 
-@pytest.mark.parametrize("make", refusals.STRANGERS)
+@pytest.mark.parametrize("make", refusals.STRANGERS.values(), ids=refusals.STRANGERS)
 def test_a_stranger_is_a_picture_of_its_own(make):
     first, again, other = (make(np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first.dtype == np.uint8 and first.shape == (200, 300, 3) and first.std() > 5
