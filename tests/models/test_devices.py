@@ -1,7 +1,10 @@
 """The fast ways give what the plain way gives, within stated tolerance, and each can be turned off."""
 
+import types
+
 import pytest
 import torch
+from torch.optim.swa_utils import update_bn
 
 from pcos_utils import config
 from pcos_utils.models import architectures, devices, frozen, training
@@ -66,7 +69,7 @@ def test_bfloat16_only_where_the_processor_has_it(monkeypatch):
 
 
 def test_float32_is_float32_on_a_gpu_too(monkeypatch):
-    monkeypatch.setattr("lightning_fabric.Fabric", lambda **_: None)  # which looks for the GPU
+    monkeypatch.setattr("lightning_fabric.Fabric", lambda **_: types.SimpleNamespace(device=None))  # looks for the GPU
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     devices.Engine()
     assert torch.backends.cudnn.allow_tf32
@@ -83,7 +86,7 @@ def test_cached_features_give_the_logits_of_the_whole_network(scales):
     for norm in (part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d)):
         norm.weight.data = torch.tensor(scales).repeat(norm.num_features)[: norm.num_features]
         norm.bias.data.uniform_(-0.5, 0.5)
-    training.calibrate_batch_norm(model, prepare, images(16, 3).pixels)  # statistics that do something
+    update_bn([prepare(images(16, 3).pixels)], model)  # statistics that do something
     exactly = lambda batch: prepare(batch).double()  # noqa: E731
     kept = frozen.extract(model.double(), exactly, pixels, devices.Engine())
     assert kept.shape == (5, 1, 1920) and not kept.requires_grad

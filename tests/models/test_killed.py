@@ -153,8 +153,3 @@ def test_too_little_memory_is_one_sentence_with_what_to_lower(small, place, monk
     error, words = (RuntimeError, "shapes") if kind == "another error" else (StudyError, sentence)
     with pytest.raises(error, match=words):
         sweep.run("iustnet", small[0])
-
-
-def test_a_gpu_is_not_started_to_ask_for_its_generators(monkeypatch):
-    monkeypatch.setattr(checkpoints.torch.cuda, "is_initialized", lambda: False)
-    assert checkpoints._states(torch.Generator())["cuda"] == []

@@ -96,14 +96,6 @@ def test_frozen_batch_norm_keeps_its_statistics():
         assert torch.equal(model[1].running_mean, before) == freeze
 
 
-def test_calibrated_statistics_are_those_of_the_images():
-    model = network()
-    pixels = bright_or_dark(20, 0).pixels
-    training.calibrate_batch_norm(model, prepare, pixels)
-    with torch.no_grad():
-        torch.testing.assert_close(model[1].running_mean, model[0](prepare(pixels)).mean((0, 2, 3)))
-
-
 def test_balance_draws_by_weight():
     images = bright_or_dark(400, 0)
     images = images._replace(weights=torch.where(images.labels > 0, 3.0, 1.0))
