@@ -38,7 +38,7 @@ HELD_OUT = {"selection": 150, "test": 500}  # of each class
 
 def phantoms(folder: Path, per_class: int, seed: int) -> training.Images:
     """Return phantoms as images for training or testing."""
-    truth = simulator.generate(folder, per_class, seed=seed, progress=False)
+    truth = simulator.generate(folder, per_class, seed=seed)
     pixels = images.stack([folder / name for name in truth.image], SIDE)
     labels = torch.tensor(truth.label.to_numpy(np.float32))
     return training.Images(torch.from_numpy(pixels), labels, torch.ones(len(labels)))

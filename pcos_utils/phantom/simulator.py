@@ -95,14 +95,14 @@ def simulate_into(folder: Path, seed: int, label: int) -> dict:
     return row
 
 
-def generate(folder: Path, per_class: int, seed: int = 0, workers: int | None = None, progress: bool = True):
+def generate(folder: Path, per_class: int, seed: int = 0, workers: int | None = None):
     """Write ``per_class`` phantoms of each label to ``folder``, and return truth.csv as a data frame, one row a source.
 
     A folder that already holds just these phantoms is left alone; other phantoms in it are replaced. A smaller set is
     the start of a larger set of the same ``seed``. ``workers`` (all cores if None) changes the speed and no byte.
     Raises ValueError if ``per_class`` is out of range.
     """
-    import pandas as pd  # both are imported here, because every worker loads this module and needs neither
+    import pandas as pd  # here, because every worker loads this module and does not need it
 
     from pcos_utils.progress import bar
 
@@ -123,6 +123,6 @@ def generate(folder: Path, per_class: int, seed: int = 0, workers: int | None = 
     spawn = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
     with ProcessPoolExecutor(workers, spawn, cv2.setNumThreads, (1,)) as pool:
         jobs = pool.map(simulate_into, [folder] * len(seeds), seeds, labels, chunksize=4)
-        table = pd.DataFrame(bar(jobs, "phantoms", total=len(labels), hidden=not progress))
+        table = pd.DataFrame(bar(jobs, "phantoms", total=len(labels)))
     write(truth, table.to_csv(index=False).encode())
     return table
