@@ -18,6 +18,7 @@ from pcos_utils.follicles.counting import COLUMNS, measure
 from pcos_utils.models import weights
 
 CHANNELS = (24, 32, 48, 64, 96)
+BATCH = 32  # images
 BLOCK = 2  # px, the side of the block that one cell of the first level covers
 MAPS = ("follicle", "core", "ovary")
 MASKS = ("follicles", "cores", "ovary")  # their names among the truth of a phantom
@@ -25,10 +26,7 @@ WEIGHTS = (1.0, 1.0, 0.4)  # of each map in the loss; low for the ovary, whose o
 
 
 class UNet(nn.Module):
-    """An encoder and a decoder with skip connections: one grey channel in, three maps out, 509,196 parameters.
-
-    Each level is two convolutions with batch norm.
-    """
+    """An encoder and a decoder with skip connections: one grey channel in, three maps out, 509,196 parameters."""
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS):
         super().__init__()
@@ -75,26 +73,23 @@ def load(path: Path) -> torch.nn.Module:
 
 
 class Outlining(nn.Module):
-    """A follicle network with its preprocessing: grey images, uint8 (n, H, W), to probabilities (n, 3, H, W).
-
-    They are averaged over each image and its mirror image.
-    """
+    """A follicle network in eval mode, with what comes before and after it."""
 
     def __init__(self, network: nn.Module):
         super().__init__()
         self.network = network.eval()
 
     def forward(self, grey: Tensor) -> Tensor:
-        """Return the probabilities of follicle, core and ovary."""
+        """Return probabilities (n, 3, H, W) for grey images, uint8 (n, H, W), each averaged with its mirror image."""
         x = standardise(grey[:, None].float() / 255)  # (n, 1, H, W)
         return (self.network(x).sigmoid() + self.network(x.flip(3)).sigmoid().flip(3)) / 2
 
 
 @torch.inference_mode()
-def predict_maps(network: nn.Module, images: np.ndarray, batch: int = 32) -> np.ndarray:
+def predict_maps(network: nn.Module, images: np.ndarray) -> np.ndarray:
     """Return probabilities of follicle, core and ovary, float32 (n, 3, H, W), for grey images, uint8 (n, H, W)."""
     outlining = Outlining(network).to(memory_format=torch.channels_last)  # a third faster on a CPU
-    parts = torch.from_numpy(np.ascontiguousarray(images)).split(batch)
+    parts = torch.from_numpy(np.ascontiguousarray(images)).split(BATCH)
     return np.concatenate([outlining(part).numpy() for part in parts])
 
 
