@@ -5,7 +5,6 @@ import inspect
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import cv2
@@ -137,17 +136,17 @@ def contents(folder) -> dict:
 
 @slow
 def test_workers_and_set_size_change_no_byte(tmp_path):
-    one = simulator.generate(tmp_path / "one", 3, workers=1)
-    simulator.generate(tmp_path / "two", 3, workers=2)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert len(contents(tmp_path / "one")) == 13
-    pd.testing.assert_frame_equal(one, simulator.generate(tmp_path / "one", 3))
-    three = contents(tmp_path / "one")
-    simulator.generate(tmp_path / "one", 2, workers=1)  # fewer: nested, and the rest is gone
-    two = contents(tmp_path / "one")
-    assert len(two) == 9 and all(three[name] == two[name] for name in two if name != "truth.csv")
-    assert simulator.generate(tmp_path / "one", 2, seed=1, workers=1)["seed"].min() == 1_000_001
-    assert not set(contents(tmp_path / "one")) & (set(two) - {"truth.csv"})
+    one, two = tmp_path / "one", tmp_path / "two"
+    table = simulator.generate(one, 3, workers=1)
+    simulator.generate(two, 3, workers=2)
+    three = contents(one)
+    assert three == contents(two) and len(three) == 13
+    pd.testing.assert_frame_equal(table, simulator.generate(one, 3))
+    simulator.generate(one, 2, workers=1)  # fewer: nested, and the rest is gone
+    fewer = contents(one)
+    assert len(fewer) == 9 and all(three[name] == fewer[name] for name in fewer if name != "truth.csv")
+    assert simulator.generate(one, 2, seed=1, workers=1)["seed"].min() == 1_000_001
+    assert not set(contents(one)) & (set(fewer) - {"truth.csv"})
 
 
 def test_what_is_already_there_is_not_made_again(tmp_path):
@@ -165,10 +164,7 @@ def test_what_is_already_there_is_not_made_again(tmp_path):
         simulator.generate(tmp_path, 0)
 
 
-simulate_into = simulator.simulate_into
-
-
-def make_two_and_die(folder, seed, label):
+def make_two_and_die(folder, seed, label, simulate_into=simulator.simulate_into):
     """Make the first two phantoms; at the third the worker dies."""
     return os._exit(1) if seed >= 3 else simulate_into(folder, seed, label)
 
@@ -211,11 +207,8 @@ def test_the_table_agrees_with_masks_and_rule(many):
     assert 0.08 < (table.loc[table["label"] == 0, "dominant"] > 9).mean() < 0.22
     assert table["f0"].between(5, 8).all()
     for row in table[::20].itertuples():
-        mask = cv2.imread(str(folder / row.mask), cv2.IMREAD_UNCHANGED)
-        numbers, sizes = np.unique(mask[mask > 0], return_counts=True)
-        assert numbers.tolist() == list(range(1, row.FNPS + 1))
-        assert (sizes >= simulator.VISIBLE_PIXELS).all()
-        image = cv2.imread(str(folder / row.image), cv2.IMREAD_UNCHANGED)
+        image, mask = (cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in (row.image, row.mask))
+        assert np.unique(mask).tolist() == list(range(row.FNPS + 1))
         assert image.shape == mask.shape and row.image.startswith(simulator.FOLDERS[row.label])
 
 
@@ -238,19 +231,6 @@ def test_the_section_is_a_ceiling_below_one(many):
     auc = {name: roc_auc_score(table["label"], table[name]) for name in ("FNPS", "FNPO", "volume")}
     assert 0.86 <= auc["FNPS"] <= 0.93  # .893 among 3,000, standard error here .011
     assert max(auc["FNPO"], auc["volume"]) < 1  # neither criterion alone is the rule
-
-
-@slow
-def test_a_phantom_takes_at_most_a_quarter_of_a_second():
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        start = time.process_time()  # of this process, so a busy machine does not count
-        for seed in range(20):
-            simulator.simulate(seed, seed % 2)
-        assert (time.process_time() - start) / 20 <= 0.25
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def digests(disabled: str) -> list[str]:
