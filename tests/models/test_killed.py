@@ -10,21 +10,8 @@ import pytest
 import torch
 
 from pcos_utils.config import ROOT, StudyError
-from pcos_utils.files import sha256, write_csv, write_json
+from pcos_utils.files import sha256
 from pcos_utils.models import architectures, checkpoints, run, sweep, weights
-
-
-@pytest.fixture
-def place(small, tmp_path, monkeypatch):
-    """A PCOS_HOME with the small study's images and table, and no runs."""
-    study, table, there = small
-    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
-    (tmp_path / "data").symlink_to(there / "data")
-    write_csv(study.report_dir / "sources.csv", table)
-    write_json(study.plan_path, {})
-    whole = sweep.plan(study)
-    monkeypatch.setattr(sweep, "plan", lambda *_: whole.query("arm == 'ours'").head(1))
-    return tmp_path
 
 
 def folder_of(study):
