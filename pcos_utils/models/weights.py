@@ -43,7 +43,7 @@ def load(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = str(error).splitlines()[0]
         raise StudyError(
             f"The weights {path} cannot be used ({reason}); give a .safetensors file of this very network."
         ) from error

@@ -137,29 +137,29 @@ def contents(folder) -> dict:
 @slow
 def test_workers_and_set_size_change_no_byte(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    table = simulator.generate(one, 3, workers=1)
-    simulator.generate(two, 3, workers=2)
+    table = simulator.generate(one, 3, processes=1)
+    simulator.generate(two, 3, processes=2)
     three = contents(one)
     assert three == contents(two) and len(three) == 13
     pd.testing.assert_frame_equal(table, simulator.generate(one, 3))
-    simulator.generate(one, 2, workers=1)  # fewer: nested, and the rest is gone
+    simulator.generate(one, 2, processes=1)  # fewer: nested, and the rest is gone
     fewer = contents(one)
     assert len(fewer) == 9 and all(three[name] == fewer[name] for name in fewer if name != "truth.csv")
-    assert simulator.generate(one, 2, seed=1, workers=1)["seed"].min() == 1_000_001
+    assert simulator.generate(one, 2, seed=1, processes=1)["seed"].min() == 1_000_001
     assert not set(contents(one)) & (set(fewer) - {"truth.csv"})
 
 
 def test_what_is_already_there_is_not_made_again(tmp_path):
-    table = simulator.generate(tmp_path, 1, workers=1)
+    table = simulator.generate(tmp_path, 1, processes=1)
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")}
     simulator.generate(tmp_path, 1)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")} == before
     (tmp_path / table["mask"][0]).unlink()  # a table that no longer tells the truth
-    simulator.generate(tmp_path, 1, workers=1)
+    simulator.generate(tmp_path, 1, processes=1)
     assert (tmp_path / table["mask"][0]).exists()
     stale = pd.read_csv(tmp_path / "truth.csv").assign(version="0")
     stale.to_csv(tmp_path / "truth.csv", index=False)
-    assert set(simulator.generate(tmp_path, 1, workers=1)["version"]) == {simulator.VERSION}
+    assert set(simulator.generate(tmp_path, 1, processes=1)["version"]) == {simulator.VERSION}
     with pytest.raises(ValueError, match="per_class"):
         simulator.generate(tmp_path, 0)
 
@@ -171,18 +171,18 @@ def make_two_and_die(folder, seed, label, simulate_into=simulator.simulate_into)
 
 @slow
 def test_an_interruption_leaves_no_table_and_a_second_call_completes(tmp_path, monkeypatch):
-    simulator.generate(tmp_path / "whole", 3, workers=1)
+    simulator.generate(tmp_path / "whole", 3, processes=1)
     broken = tmp_path / "broken"
-    simulator.generate(broken, 1, workers=1)
+    simulator.generate(broken, 1, processes=1)
     monkeypatch.setattr(simulator, "simulate_into", make_two_and_die)
     with pytest.raises(Exception, match="terminated abruptly"):
-        simulator.generate(broken, 3, workers=1)
+        simulator.generate(broken, 3, processes=1)
     assert (broken / "normal" / "phantom_00001.png").exists()
     assert not (broken / "truth.csv").exists()
     (broken / "pcom" / "phantom_00002.png").write_bytes(b"half a")
     (broken / "pcom" / "phantom_00004.png.tmp").write_bytes(b"half a")
     monkeypatch.undo()
-    simulator.generate(broken, 3, workers=1)
+    simulator.generate(broken, 3, processes=1)
     assert contents(broken) == contents(tmp_path / "whole")
 
 
