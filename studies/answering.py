@@ -40,7 +40,7 @@ def served(name: str, folder: Path) -> tuple[Served, torch.nn.Module]:
     network = architectures.build(name, SIDE).eval()
     folder.mkdir()
     export.to_onnx(Answering(name, network), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
-    export.to_onnx(export.Outlining(follicle_network.follicle_unet()), (128, 192), folder / "follicles.onnx", "grey")
+    export.to_onnx(follicle_network.Outlining(follicle_network.UNet()), (128, 192), folder / "follicles.onnx", "grey")
     usual = {"quantiles": np.zeros((33, 23)).tolist(), "precision": np.eye(23).tolist()}
     card = {
         "kind": "network", "model": name, "data": "phantom", "run": "", "side": SIDE, "threshold": 0.5,

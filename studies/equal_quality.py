@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from scipy import stats
 from sklearn.metrics import roc_auc_score
+from torch.optim.swa_utils import update_bn
 
 from pcos_utils import config
 from pcos_utils.data import images
@@ -37,7 +38,7 @@ HELD_OUT = {"selection": 150, "test": 500}  # of each class
 
 def phantoms(folder: Path, per_class: int, seed: int) -> training.Images:
     """Return phantoms as images for training or testing."""
-    truth = simulator.generate(folder, per_class, seed=seed, progress=False)
+    truth = simulator.generate(folder, per_class, seed=seed)
     pixels = images.stack([folder / name for name in truth.image], SIDE)
     labels = torch.tensor(truth.label.to_numpy(np.float32))
     return training.Images(torch.from_numpy(pixels), labels, torch.ones(len(labels)))
@@ -75,7 +76,7 @@ def score(model: str, seed: int, parts: dict, *, fast: bool) -> float:
     torch.manual_seed(seed)
     network, prepare = architectures.build(model, SIDE), partial(architectures.prepare, model)
     if recipe.freeze_batch_norm:
-        training.calibrate_batch_norm(network, prepare, parts["train"].pixels)
+        update_bn(map(prepare, parts["train"].pixels.split(64)), network)
     fit(model, network, parts["train"], parts["selection"], recipe, seed, engine, cached=fast)
     logits = training.predict(network, prepare, parts["test"].pixels, engine=engine.exact()).numpy()
     return float(roc_auc_score(parts["test"].labels.numpy(), logits))

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import spearmanr
+from torch.optim.swa_utils import update_bn
 
 from pcos_utils import config
 from pcos_utils.config import COUNT, Study
@@ -65,7 +66,7 @@ def begin(model: str, seed: int, start: Path | None) -> torch.nn.Module:
         torch.manual_seed(SEED)
         network = architectures.build(model, SIDES[model])
         few = phantoms(HELD_OUT, pretrain.HELD_OUT_SEED, SIDES[model]).pixels[:64]
-        training.calibrate_batch_norm(network, partial(architectures.prepare, model), few)
+        update_bn([architectures.prepare(model, few)], network)
         network.classifier.load_state_dict(head)
     return network
 

@@ -101,7 +101,7 @@ def frozen_features(name: str, place: Path, precision: str) -> dict:
 def child(way: str, name: str, place: str, precision: str) -> None:
     """Print one measurement as JSON, after whatever torch prints. Runs in a process of its own."""
     if precision == "auto":
-        precision = "bfloat16" if devices.has_bfloat16(torch.device("cpu")) else "float32"
+        precision = "bfloat16" if devices.has_bfloat16("cpu") else "float32"
     ways = {"plain": plain_training.measure, "expert": plain_training.expert, "ours": ours, "frozen": frozen_features}
     print(json.dumps(ways[way](name, Path(place), precision)))
 

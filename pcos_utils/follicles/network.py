@@ -18,19 +18,15 @@ from pcos_utils.follicles.counting import COLUMNS, measure
 from pcos_utils.models import weights
 
 CHANNELS = (24, 32, 48, 64, 96)
+BATCH = 32  # images
 BLOCK = 2  # px, the side of the block that one cell of the first level covers
 MAPS = ("follicle", "core", "ovary")
 MASKS = ("follicles", "cores", "ovary")  # their names among the truth of a phantom
 WEIGHTS = (1.0, 1.0, 0.4)  # of each map in the loss; low for the ovary, whose outline is vague in many images
 
 
-def follicle_unet() -> "UNet":
-    """Return a U-Net with random weights: one grey channel in, three maps out, 509,196 parameters."""
-    return UNet()
-
-
 class UNet(nn.Module):
-    """An encoder and a decoder with skip connections; each level is two convolutions with batch norm."""
+    """An encoder and a decoder with skip connections: one grey channel in, three maps out, 509,196 parameters."""
 
     def __init__(self, channels: tuple[int, ...] = CHANNELS):
         super().__init__()
@@ -71,24 +67,30 @@ def standardise(x: Tensor) -> Tensor:
 
 def load(path: Path) -> torch.nn.Module:
     """Return the network with the file's weights, in float32 and eval mode. Raises StudyError for unusable files."""
-    network = follicle_unet()
+    network = UNet()
     weights.load(network, path)
     return network.eval()
 
 
-@torch.inference_mode()
-def predict_maps(network: nn.Module, images: np.ndarray, batch: int = 32) -> np.ndarray:
-    """Return probabilities of follicle, core and ovary, float32 (n, 3, H, W), for grey images, uint8 (n, H, W).
+class Outlining(nn.Module):
+    """A follicle network in eval mode, with what comes before and after it."""
 
-    They are averaged over each image and its mirror image. The network is left in evaluation mode.
-    """
-    network.eval().to(memory_format=torch.channels_last)  # a third faster on a CPU
-    device, maps = next(network.parameters()).device, []
-    for pixels in torch.from_numpy(np.ascontiguousarray(images)).split(batch):
-        x = standardise(pixels[:, None].to(device).float() / 255)  # (n, 1, H, W)
-        both = network(x).sigmoid() + network(x.flip(3)).sigmoid().flip(3)
-        maps.append((both / 2).float().cpu().numpy())
-    return np.concatenate(maps)
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network = network.eval()
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Return probabilities (n, 3, H, W) for grey images, uint8 (n, H, W), each averaged with its mirror image."""
+        x = standardise(grey[:, None].float() / 255)  # (n, 1, H, W)
+        return (self.network(x).sigmoid() + self.network(x.flip(3)).sigmoid().flip(3)) / 2
+
+
+@torch.inference_mode()
+def predict_maps(network: nn.Module, images: np.ndarray) -> np.ndarray:
+    """Return probabilities of follicle, core and ovary, float32 (n, 3, H, W), for grey images, uint8 (n, H, W)."""
+    outlining = Outlining(network).to(memory_format=torch.channels_last)  # a third faster on a CPU
+    parts = torch.from_numpy(np.ascontiguousarray(images)).split(BATCH)
+    return np.concatenate([outlining(part).numpy() for part in parts])
 
 
 def measure_all(network: nn.Module, images: np.ndarray) -> pd.DataFrame:

@@ -81,7 +81,7 @@ def pretrain(
         held = shard_files.load(shard_files.shards(shard_folder, settings["held_out_per_class"], HELD_OUT_SEED))
         seen = shard_files.load(shard_files.shards(shard_folder, per_class, PHANTOM_SEED, effects))
         torch.manual_seed(seed)
-        network = follicle_network.follicle_unet()
+        network = follicle_network.UNet()
         history = training.fit(
             network, prepare, _images(seen), _images(held), recipe, seed=seed, engine=engine, change=jitter,
             loss=follicle_network.segmentation_loss, on_epoch=on_epoch, keep=checkpoint,

@@ -1,8 +1,6 @@
 """Make phantoms by the thousand for training, with images and masks at the network's size, many to a file."""
 
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,12 +21,12 @@ TRUTH = ("label", "FNPO", "FNPS", "dominant", "volume", "seed")
 
 
 def shards(
-    folder: Path, per_class: int, seed: int = 0, effects: Effects | None = None, workers: int | None = None
+    folder: Path, per_class: int, seed: int = 0, effects: Effects | None = None, processes: int | None = None
 ) -> list[Path]:
     """Make ``per_class`` phantoms of each label, and return their files in order, for ``load``.
 
     Files that already exist are kept, so an interrupted call can go on. A smaller set is the start of a larger set of
-    the same ``seed``, apart from its last file. ``workers`` (all cores if None) changes the speed and no byte. Raises
+    the same ``seed``, apart from its last file. ``processes`` (all cores if None) changes the speed and no byte. Raises
     ValueError if ``per_class`` is out of range.
     """
     if not 0 < per_class < 500_000:
@@ -40,8 +38,7 @@ def shards(
     jobs = [(path, start, min(start + SHARD, last), effects) for path, start in zip(paths, starts, strict=True)]
     jobs = [job for job in jobs if _settings_in(job[0]) != _settings(*job[1:])]
     if jobs:
-        fresh = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
-        with ProcessPoolExecutor(workers, fresh, cv2.setNumThreads, (1,)) as pool:
+        with simulator.workers(processes) as pool:
             list(pool.map(make_shard, *zip(*jobs, strict=True)))
     return paths
 

@@ -52,8 +52,8 @@ def densenet121d() -> DenseNet:
     stem["pool0"] = nn.MaxPool2d(3, stride=2, padding=1)
     after_stem = list(model.features.named_children())[4:]  # without torchvision's conv0, norm0, relu0 and pool0
     model.features = nn.Sequential(stem | OrderedDict(after_stem))
-    for i in range(3):
-        nn.init.kaiming_normal_(stem[f"conv{i}"].weight)  # as torchvision initialises its own convolutions
+    for conv in (stem["conv0"], stem["conv1"], stem["conv2"]):
+        nn.init.kaiming_normal_(conv.weight)  # as torchvision initialises its own convolutions
     return model
 
 
@@ -88,7 +88,7 @@ class IustNet(nn.Module):
         """Return how this network differs from the published one, or an empty string."""
         if self.side == PUBLISHED_SIDE:
             return ""
-        count = sum(parameter.numel() for parameter in self.parameters())
+        count, _ = count_parameters(self)
         return f"IustNet's head is adapted to {self.side} x {self.side} pixels: {count:,} parameters, not 197,191."
 
     @staticmethod

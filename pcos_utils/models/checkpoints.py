@@ -38,8 +38,7 @@ class Checkpoint:
         self, path: Path, identity: str, *, share: float | None = None, say: Callable[[str], None] = print
     ) -> None:
         self.path, self.identity, self.share, self.say = path, identity, share, say
-        self._earlier, self._started = 0.0, time.perf_counter()
-        self._due = 0.0
+        self._earlier, self._started, self._due = 0.0, time.perf_counter(), 0.0
 
     @property
     def seconds(self) -> float:
@@ -55,10 +54,12 @@ class Checkpoint:
         begun = time.perf_counter()
         if begun < self._due:
             return
+        # Reading the generators of a GPU that is not in use would start it.
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
         state = {
             "identity": self.identity,
             "parts": {name: part.state_dict() for name, part in parts.items()},
-            "generators": _states(generator),
+            "generators": {"order": generator.get_state(), "torch": torch.get_rng_state(), "cuda": cuda},
             "rows": rows,
             "best": best and tuple(best),
             "seconds": self.seconds,
@@ -89,7 +90,7 @@ class Checkpoint:
         generators = state["generators"]
         generator.set_state(generators["order"])
         torch.set_rng_state(generators["torch"])
-        if generators["cuda"] and len(generators["cuda"]) == torch.cuda.device_count():
+        if len(generators["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(generators["cuda"])
         self._earlier = state["seconds"]
         self.say(f"goes on after epoch {len(state['rows'])}")
@@ -108,18 +109,10 @@ class Checkpoint:
                 if broken := entries.testzip():
                     raise ValueError(f"{broken} is not what was written")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            identity = state["identity"]
+            ours = state["identity"] == self.identity
         except Exception as error:  # zipfile, zlib, pickle and torch each raise their own kinds on a damaged file
             self.say(f"the checkpoint cannot be used ({type(error).__name__}); training begins again at epoch 1")
+            ours = False
+        if not ours:
             self.remove()
-            return None
-        if identity != self.identity:
-            self.remove()
-            return None
-        return state
-
-
-def _states(generator: torch.Generator) -> dict:
-    # Reading the generators of a GPU that is not in use would start it.
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-    return {"order": generator.get_state(), "torch": torch.get_rng_state(), "cuda": cuda}
+        return state if ours else None

@@ -11,16 +11,16 @@ from torch import Tensor, nn
 
 from pcos_utils.config import Study, StudyError
 
-# Processors without these instructions emulate bfloat16, which is slower than float32.
+# Processors without these emulate bfloat16, which is slower than float32.
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")
 PRECISIONS = {"float32": "32-true", "bfloat16": "bf16-mixed"}
 
 
 class Engine:
-    """A device with a precision ("float32" or "bfloat16") and a memory layout. Weights and gradients stay float32.
+    """A device with a precision and a memory layout. Weights and gradients stay float32.
 
-    ``channels_last`` stores the channels of a pixel side by side, which is fastest for convolutions on CPUs and on GPUs
-    with tensor cores.
+    ``precision``: "float32", "bfloat16", or "auto", which is bfloat16 if the device computes in it. ``channels_last``
+    stores the channels of a pixel side by side, which is fastest for convolutions.
     """
 
     def __init__(self, device: str = "cpu", precision: str = "float32", *, channels_last: bool = True) -> None:
@@ -29,14 +29,12 @@ class Engine:
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
         if device == "cuda":
             torch.backends.cudnn.allow_tf32 = False  # else "float32" convolutions keep only 10 of 23 mantissa bits
+        if precision == "auto":
+            precision = "bfloat16" if has_bfloat16(device) else "float32"
         self.precision = precision
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
         self.fabric = Fabric(accelerator=device, devices=1, precision=PRECISIONS[precision])
-
-    @property
-    def device(self) -> torch.device:
-        """Return the device that computes."""
-        return self.fabric.device
+        self.device = self.fabric.device
 
     def exact(self) -> "Engine":
         """Return an engine of the same device in float32, for the predictions that are reported."""
@@ -69,28 +67,24 @@ class Engine:
 
 def engine_for(study: Study) -> Engine:
     """Return the engine that a study trains with. Raises StudyError if the preset needs a GPU and none is usable."""
-    device, precision = choose_device(study), study.precision
-    if precision == "auto":
-        precision = "bfloat16" if has_bfloat16(device) else "float32"
-    return Engine(device.type, precision, channels_last=study.channels_last)
+    return Engine(choose_device(study), study.precision, channels_last=study.channels_last)
 
 
 def fastest() -> Engine:
     """Return an engine on the GPU if there is one, else on the CPU; in bfloat16 if the device computes in it."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return Engine(device.type, "bfloat16" if has_bfloat16(device) else "float32")
+    return Engine("cuda" if torch.cuda.is_available() else "cpu", "auto")
 
 
-def has_bfloat16(device: torch.device) -> bool:
-    """Return whether the processor or GPU itself computes in bfloat16, without emulation."""
-    if device.type == "cuda":
+def has_bfloat16(device: str) -> bool:
+    """Return whether the processor ("cpu") or GPU ("cuda") itself computes in bfloat16, without emulation."""
+    if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     instructions = torch.cpu.get_capabilities()
     return any(instructions.get(name, False) for name in BFLOAT16_INSTRUCTIONS)
 
 
-def choose_device(study: Study) -> torch.device:
-    """Return the device a study trains on: the CPU for a demo, a GPU for the full study.
+def choose_device(study: Study) -> str:
+    """Return the device a study trains on: "cpu" for a demo, "cuda" for the full study.
 
     With ``allow_cpu``, the full study may use the CPU. Otherwise StudyError, which names driver and remedy, is raised
     if no GPU is usable. A demo also sets torch to deterministic algorithms and to as many threads as OMP_NUM_THREADS
@@ -101,11 +95,11 @@ def choose_device(study: Study) -> torch.device:
         torch.use_deterministic_algorithms(True)
         first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # of a list the first counts, as in OpenMP
         torch.set_num_threads(int(first) if first.isdecimal() and int(first) else 2)
-        return torch.device("cpu")
+        return "cpu"
     if torch.cuda.is_available():
-        return torch.device("cuda")
+        return "cuda"
     if study.allow_cpu:
-        return torch.device("cpu")
+        return "cpu"
     raise StudyError(
         f"PRESET=full needs a CUDA GPU and none is usable (torch {torch.__version__} wants NVIDIA driver 580 or "
         "newer; check nvidia-smi); install the driver, or state ALLOW_CPU=1 and expect hours."

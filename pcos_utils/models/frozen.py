@@ -1,12 +1,12 @@
 """Compute frozen features once for all epochs and folds, so that only the head is trained, which takes seconds.
 
-This gives the same training only if batch norm is frozen too. Otherwise an image's features depend on its batch.
+Batch norm must be frozen too, because an image's features would otherwise depend on its batch.
 """
 
 import copy
-import functools
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,13 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
+from torch.optim.swa_utils import update_bn
 from torchvision.models import DenseNet
+from torchvision.models.densenet import _DenseLayer, _Transition
 
 from pcos_utils.config import Study
 from pcos_utils.data import images
-from pcos_utils.files import alone_in, appearing, code, read_record
+from pcos_utils.files import appearing, cached, code, read_record
 from pcos_utils.models import architectures, training, weights
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
@@ -32,7 +34,6 @@ BATCH = 64
 STAND_INS = range(2_000_000_000, 2_000_000_032)  # phantom seeds, far from all others
 
 
-@functools.lru_cache(maxsize=1)
 def start(name: str, study: Study) -> tuple[DenseNet, str]:
     """Return the network whose features all runs of a study share, and its origin as given by ``weights.start``."""
     # These draws must not change the caller's random state. Otherwise the first run of a process would get a different
@@ -45,35 +46,40 @@ def start(name: str, study: Study) -> tuple[DenseNet, str]:
         # Random weights have no batch norm statistics yet. Phantoms provide them, so no image of the study is used.
         phantoms = [simulator.simulate(seed, seed % 2).image for seed in STAND_INS]
         pixels = [images.resize(np.repeat(image[..., None], 3, axis=2), study.image_side) for image in phantoms]
-        prepare = functools.partial(architectures.prepare, name)
-        training.calibrate_batch_norm(network, prepare, torch.from_numpy(np.stack(pixels)))
+        update_bn([architectures.prepare(name, torch.from_numpy(np.stack(pixels)))], network)
     return network, origin
 
 
 def shared(
     name: str, study: Study, recipe: Recipe, rows: pd.DataFrame, pixels: Tensor, engine: Engine
-) -> tuple[Tensor, Path]:
-    """Return the features of all images of a study, and the file of the network that computed them.
+) -> tuple[Tensor, Path, str]:
+    """Return the features of all images of a study, the file of the network that computed them, and its origin.
 
-    Features are float32 (n, 1 + copies, channels): first of the image itself, computed in float32, then of the recipe's
-    changes of it. ``rows`` holds the images' ``sha256``. The first run computes and saves them; all others read them.
+    Features are as ``copies`` gives them. ``rows`` holds the images' ``sha256``. The first run computes and saves them;
+    all others read them.
     """
-    network, _ = start(name, study)
-    state = hashlib.sha256(b"".join(part.numpy().tobytes() for part in network.state_dict().values())).hexdigest()
-    facts = [code(*CODE), list(rows.sha256), study.image_side, study.seed, engine.precision, engine.device.type, state]
-    facts += [(recipe.feature_copies, recipe.rotation, recipe.brightness, recipe.flip)]
+    facts = {
+        "starts_from": weights.identity(name, study.weights, must_fetch=study.preset == "full"),
+        "code_sha256": code(*CODE), "images": list(rows.sha256), "side": study.image_side, "seed": study.seed,
+        "precision": engine.precision, "device": engine.device.type, "phantom_version": simulator.VERSION,
+        "changes": recipe.model_dump(include={"feature_copies", "rotation", "brightness", "flip"}),
+        "torch": torch.__version__,
+    }  # fmt: skip
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
-    folder = study.runs_dir / name / "features"
-    path, behind = folder / f"{key}.npy", folder / f"{key}.safetensors"
-    with alone_in(folder, lambda: None):
-        if not path.exists():
-            prepare = functools.partial(architectures.prepare, name)
-            generator = torch.Generator().manual_seed(study.seed)
-            features = copies(network, prepare, pixels, engine, recipe, generator)
-            weights.save(network, behind, {"model": name})
-            with appearing(path) as temporary:
-                np.save(temporary, features.cpu().numpy())
-    return torch.from_numpy(np.load(path)), behind
+    folder = study.runs_dir / name / "features" / key
+
+    def make() -> dict:
+        """Compute and save the features and their network."""
+        network, origin = start(name, study)
+        generator = torch.Generator().manual_seed(study.seed)
+        features = copies(network, partial(architectures.prepare, name), pixels, engine, recipe, generator)
+        weights.save(network, folder / "shared.safetensors", {"model": name})
+        with appearing(folder / "shared.npy") as temporary:
+            np.save(temporary, features.cpu().numpy())
+        return {"origin": origin}
+
+    record, _ = cached(folder, facts, make)
+    return torch.from_numpy(np.load(folder / "shared.npy")), folder / "shared.safetensors", record["origin"]
 
 
 def trained(name: str, study: Study, folder: Path) -> nn.Module:
@@ -81,7 +87,7 @@ def trained(name: str, study: Study, folder: Path) -> nn.Module:
     network = architectures.build(name, read_record(folder)["recipe"]["side"])
     path = folder / "weights.safetensors"
     with safe_open(path, "pt") as stored:
-        behind = (stored.metadata() or {}).get("features")
+        behind = stored.metadata().get("features")
     if behind:
         weights.load(network, study.runs_dir / name / "features" / behind)
     weights.load(network.classifier if behind else network, path)
@@ -136,12 +142,13 @@ def computing(model: DenseNet, prepare, engine: Engine) -> training.Prepare:
 def _folded(features: nn.Module) -> nn.Module:
     """Return a copy for inference in which all batch norms but the last are merged into neighbouring convolutions."""
     folded = copy.deepcopy(features).eval()
-    for name, part in list(folded.named_children()):
-        if name.startswith("denseblock"):
-            setattr(folded, name, _Block(part))
-        elif name.startswith("transition"):
-            setattr(folded, name, nn.Sequential(_Cut(part.norm, part.conv), part.pool, part.conv))
     folded.conv0, folded.norm0 = fuse_conv_bn_eval(folded.conv0, folded.norm0), nn.Identity()
+    for part in list(folded.modules()):
+        if isinstance(part, _DenseLayer):
+            part.conv1, part.norm2 = fuse_conv_bn_eval(part.conv1, part.norm2), nn.Identity()
+            part.norm1, part.relu1 = _Cut(part.norm1, part.conv1), nn.Identity()
+        elif isinstance(part, _Transition):
+            part.norm, part.relu = _Cut(part.norm, part.conv), nn.Identity()
     return folded
 
 
@@ -170,22 +177,6 @@ class _Cut(nn.Module):
         """Return the maps after the cut, in the same shape and type."""
         low = self.low.to(x)
         return torch.maximum(x, low) if self.high is None else torch.clamp(x, low, self.high.to(x))
-
-
-class _Block(nn.ModuleList):
-    """A dense block whose batch norms are merged into its convolutions."""
-
-    def __init__(self, block: nn.Module):
-        super().__init__()
-        for layer in block.children():
-            conv = fuse_conv_bn_eval(layer.conv1, layer.norm2)
-            self.append(nn.Sequential(_Cut(layer.norm1, conv), conv, nn.ReLU(inplace=True), layer.conv2))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return all maps, (n, channels + growth * layers, h, w), for maps (n, channels, h, w)."""
-        for layer in self:
-            x = torch.cat([x, layer(x)], dim=1)
-        return x
 
 
 def pick(features: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Collect what a network is trained on: its starting weights, the part that learns, and images or their features."""
 
-import copy
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -38,16 +37,16 @@ def lesson(model: str, study: Study, how: Recipe, rows: pd.DataFrame, pixels: to
 
     ``how``: its recipe. ``pixels``: uint8 (n, H, W, 3), the images of ``rows``.
     """
-    prepare = partial(architectures.prepare, model)
-    if not how.freeze_batch_norm:
+    if how.freeze_batch_norm:
+        features, behind, origin = frozen.shared(model, study, how, rows, pixels, engine)
+        head = nn.Linear(features.shape[-1], 1)
         network = architectures.build(model, how.side)
-        origin = weights.start(network, model, study.weights, must_fetch=study.preset == "full")
-        return Lesson(network, network, prepare, pixels, None, origin)
-    base, origin = frozen.start(model, study)
-    network = copy.deepcopy(base)
-    network.classifier = nn.Linear(base.classifier.in_features, 1)
-    values, behind = frozen.shared(model, study, how, rows, pixels, engine)
-    return Lesson(network, network.classifier, frozen.only, values, frozen.pick, origin, behind)
+        weights.load(network, behind)
+        network.classifier = head
+        return Lesson(network, head, frozen.only, features, frozen.pick, origin, behind)
+    network = architectures.build(model, how.side)
+    origin = weights.start(network, model, study.weights, must_fetch=study.preset == "full")
+    return Lesson(network, network, partial(architectures.prepare, model), pixels, None, origin)
 
 
 def images_of(roles: pd.DataFrame, pixels: torch.Tensor, role: str) -> training.Images:

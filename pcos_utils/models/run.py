@@ -30,6 +30,7 @@ from pcos_utils.models.recipes import Recipe, recipe
 # On a GPU an epoch of few images can be shorter than a write. Some epochs are then not saved; they cost only seconds.
 SHARE_OF_WRITING = {"cpu": None, "cuda": 0.02}
 NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
+TURN = ("seed", "repeat", "fold", "inner")  # what tells the runs of one arm apart
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow")
 # The modules whose code decides a run's numbers.
 CODE = ("data/images.py", "data/pixels.py", "data/splits.py", *(f"models/{name}.py" for name in (
@@ -69,7 +70,7 @@ class Job(NamedTuple):
             "study": self.study.settings,
             "data": self.study.data_name,
             "recipe": self.recipe.model_dump(),
-            "run": {name: getattr(self.run, name) for name in ("seed", "repeat", "fold", "inner")},
+            "run": {name: getattr(self.run, name) for name in TURN},
             "sources_sha256": self.sources_sha256,
             "starts_from": self.start,
             "code_sha256": files.code(*CODE),
@@ -128,7 +129,7 @@ def _train(job: Job, roles: pd.DataFrame, bar, checkpoint: Checkpoint) -> dict:
     )  # fmt: skip
     metadata = {"model": job.model}
     if what.behind:  # only the head is saved and evaluated; all runs share the rest
-        metadata["features"] = what.behind.name
+        metadata["features"] = f"{what.behind.parent.name}/{what.behind.name}"
     predictions = _predictions(what.learner, what.prepare, roles, what.pixels, job)
     seconds = checkpoint.seconds
     chosen = history[history.chosen].iloc[0]
@@ -177,5 +178,5 @@ def _predictions(network, prepare, roles: pd.DataFrame, pixels: torch.Tensor, jo
     chosen = pixels[rows.index.to_numpy(copy=True)]
     logits = training.predict(network, prepare, chosen, engine=job.engine.exact()).numpy()
     table = rows[["path", "source", "label", "role"]].rename(columns={"path": "image"})
-    turn = {name: getattr(job.run, name) for name in ("seed", "repeat", "fold", "inner")}
+    turn = {name: getattr(job.run, name) for name in TURN}
     return table.assign(**turn, logit=logits, probability=1 / (1 + np.exp(-logits.astype(np.float64))))

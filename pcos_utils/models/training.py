@@ -71,7 +71,7 @@ def fit(
     network, stepper = engine.fabric.setup(model, parts["optimiser"])
     for row in rows:
         on_epoch(row)
-    last = min(stop or recipe.epochs, recipe.epochs)
+    last = stop or recipe.epochs
     for epoch in range(len(rows) + 1, last + 1):
         model.train()
         for part in model.modules():
@@ -156,20 +156,6 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     x = F.grid_sample(x, grid, align_corners=False)
     x = x * (1 + (2 * light - 1) * recipe.brightness).view(n, 1, 1, 1)
     return x.clamp(0, 255).permute(0, 2, 3, 1)
-
-
-@torch.no_grad()
-def calibrate_batch_norm(model: nn.Module, prepare: Prepare, pixels: Tensor, *, batch: int = 64) -> None:
-    """Set the batch norm statistics from these images, for frozen features with random weights."""
-    norms = [part for part in model.modules() if isinstance(part, nn.BatchNorm2d)]
-    for part in norms:
-        part.reset_running_stats()
-        part.momentum = None  # a plain average over the batches
-    model.train()
-    for images in pixels.split(batch):
-        model(prepare(images))
-    for part in norms:
-        part.momentum = 0.1
 
 
 def _judge(model, prepare: Prepare, selection: Images, engine: Engine, loss: Loss) -> tuple[float, float]:

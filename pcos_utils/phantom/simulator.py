@@ -95,14 +95,20 @@ def simulate_into(folder: Path, seed: int, label: int) -> dict:
     return row
 
 
-def generate(folder: Path, per_class: int, seed: int = 0, workers: int | None = None, progress: bool = True):
+def workers(count: int | None = None) -> ProcessPoolExecutor:
+    """Return processes that compute in parallel, with one thread each; as many as there are cores if None."""
+    spawn = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
+    return ProcessPoolExecutor(count, spawn, cv2.setNumThreads, (1,))
+
+
+def generate(folder: Path, per_class: int, seed: int = 0, processes: int | None = None):
     """Write ``per_class`` phantoms of each label to ``folder``, and return truth.csv as a data frame, one row a source.
 
     A folder that already holds just these phantoms is left alone; other phantoms in it are replaced. A smaller set is
-    the start of a larger set of the same ``seed``. ``workers`` (all cores if None) changes the speed and no byte.
+    the start of a larger set of the same ``seed``. ``processes`` (all cores if None) changes the speed and no byte.
     Raises ValueError if ``per_class`` is out of range.
     """
-    import pandas as pd  # both are imported here, because every worker loads this module and needs neither
+    import pandas as pd  # here, because every worker loads this module and does not need it
 
     from pcos_utils.progress import bar
 
@@ -120,9 +126,8 @@ def generate(folder: Path, per_class: int, seed: int = 0, workers: int | None = 
         (folder / name).mkdir(parents=True, exist_ok=True)
         for old in (folder / name).glob("phantom_*.png*"):
             old.unlink()
-    spawn = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
-    with ProcessPoolExecutor(workers, spawn, cv2.setNumThreads, (1,)) as pool:
+    with workers(processes) as pool:
         jobs = pool.map(simulate_into, [folder] * len(seeds), seeds, labels, chunksize=4)
-        table = pd.DataFrame(bar(jobs, "phantoms", total=len(labels), hidden=not progress))
+        table = pd.DataFrame(bar(jobs, "phantoms", total=len(labels)))
     write(truth, table.to_csv(index=False).encode())
     return table

@@ -57,29 +57,16 @@ kinder than new sources will be.
 """
 
 
-class Outlining(nn.Module):
-    """The follicle network, ready for export: grey uint8 (n, 128, 192) to probabilities (n, 3, 128, 192)."""
-
-    def __init__(self, network: nn.Module):
-        super().__init__()
-        self.network = network.eval()
-
-    def forward(self, grey: torch.Tensor) -> torch.Tensor:
-        """Return the probabilities of follicle, core and ovary: as in ``follicles``, also of the mirror image."""
-        x = follicle_network.standardise(grey[:, None].float() / 255)
-        return (self.network(x).sigmoid() + self.network(x.flip(3)).sigmoid().flip(3)) / 2
-
-
 def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     """Write the folder of a served model and return its model.json; ``phantoms`` of each class tell what is usual."""
     need_writable(folder)
     network, predictions, facts = fit_served(model, study)
     outline, side, is_count = kept.networks(study)[0], facts["side"], network is None
-    outlining = Outlining(follicle_network.load(outline))
+    outlining = follicle_network.Outlining(follicle_network.load(outline))
     shards = training_set.shards(study.runs_dir.parent / COUNT / "shards", phantoms, HELD_OUT_SEED)
     frames = training_set.load(shards)["images"]
-    with torch.inference_mode():
-        features = [scan_check.features(frame, outlining(torch.from_numpy(frame[None])).numpy()[0]) for frame in frames]
+    maps = follicle_network.predict_maps(outlining.network, frames)
+    features = [scan_check.features(frame, found) for frame, found in zip(frames, maps, strict=True)]
     card = {
         "format": 1, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
         "kind": "count" if is_count else "network", **facts,

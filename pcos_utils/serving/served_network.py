@@ -38,11 +38,8 @@ def fit_served(model: str, study: Study) -> tuple[nn.Module | None, pd.DataFrame
         # It was trained on no label of these images, so every count is out of fold.
         counted = counted[counted.network == kept.networks(study)[0].parent.name].rename(columns={"path": "image"})
         predictions = counted[["image", "source", "label"]].assign(logit=counted["count"].astype(float))
-        return (
-            None,
-            predictions,
-            {"epochs": None, "run": _digest(model, predictions.to_csv()), "side": study.image_side},
-        )
+        facts = {"epochs": None, "run": _digest(model, predictions.to_csv()), "side": study.image_side}
+        return None, predictions, facts
     predictions = of_runs(study, model, "grouped").query("role == 'test'")
     records = [read_record(study.run_dir(model, run)) for run in study.runs("ours", PROTOCOL_OF_ARM["ours"])]
     # By the folds' recipe, for the median of the epochs that they kept. They kept an epoch of a schedule made for all

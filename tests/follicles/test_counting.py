@@ -89,7 +89,7 @@ def test_a_mirrored_image_has_mirrored_maps_and_the_same_row():
     torch.manual_seed(0)
     network = follicle_network.UNet((4, 4, 4, 4, 4))
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 64), dtype=np.uint8)
-    found = follicle_network.predict_maps(network, images, batch=2)
+    found = follicle_network.predict_maps(network, images)
     assert found.shape == (3, 3, 32, 64) and found.dtype == np.float32
     assert found.min() >= 0 and found.max() <= 1
     mirrored = follicle_network.predict_maps(network, images[..., ::-1])

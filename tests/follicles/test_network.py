@@ -8,7 +8,7 @@ from pcos_utils.follicles import network
 
 
 def test_it_is_small_and_keeps_the_size():
-    net = network.follicle_unet().eval()
+    net = network.UNet().eval()
     assert sum(parameter.numel() for parameter in net.parameters()) == 509_196 < 1_000_000
     with torch.inference_mode():
         assert net(torch.zeros(2, 1, 128, 192)).shape == (2, 3, 128, 192)

@@ -99,7 +99,7 @@ def test_perfect_maps_are_judged_perfect(monkeypatch):
     held |= {"images": held["ovary"], "FNPS": np.array([phantom.truth["FNPS"] for phantom in phantoms])}
     truth = follicle_network.targets(held).float().numpy()
     monkeypatch.setattr(follicle_network, "predict_maps", lambda *_: truth)
-    told = pretrain.judge(follicle_network.follicle_unet(), held)
+    told = pretrain.judge(follicle_network.UNet(), held)
     assert told["dice_follicle"] == told["dice_core"] == 1 and told["count_mae"] <= 0.25
 
 

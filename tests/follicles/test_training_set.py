@@ -17,23 +17,23 @@ def small(monkeypatch):
 
 @pytest.mark.slow
 def test_workers_change_no_byte_and_a_second_call_makes_nothing(small, tmp_path):
-    one = training_set.shards(tmp_path / "one", 5, workers=1)
-    two = training_set.shards(tmp_path / "two", 5, workers=2)
+    one = training_set.shards(tmp_path / "one", 5, processes=1)
+    two = training_set.shards(tmp_path / "two", 5, processes=2)
     assert [path.name for path in one] == [path.name for path in two]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
     assert len(one) == 3 == len(list((tmp_path / "one").iterdir()))
     before = [path.stat().st_mtime_ns for path in one]
     assert training_set.shards(tmp_path / "one", 5) == one
     assert [path.stat().st_mtime_ns for path in one] == before
-    fewer = training_set.shards(tmp_path / "one", 4, workers=1)  # nested: whole files are shared
+    fewer = training_set.shards(tmp_path / "one", 4, processes=1)  # nested: whole files are shared
     assert fewer == one[:2] and [path.stat().st_mtime_ns for path in fewer] == before[:2]
 
 
 def test_a_torn_or_stale_shard_is_made_again(small, tmp_path, monkeypatch):
-    (path,) = training_set.shards(tmp_path, 2, workers=1)
+    (path,) = training_set.shards(tmp_path, 2, processes=1)
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    training_set.shards(tmp_path, 2, workers=1)
+    training_set.shards(tmp_path, 2, processes=1)
     assert path.read_bytes() == whole
     monkeypatch.setattr(simulator, "VERSION", "0")
     assert training_set._settings_in(path) != training_set._settings(
@@ -44,7 +44,7 @@ def test_a_torn_or_stale_shard_is_made_again(small, tmp_path, monkeypatch):
 def test_a_shard_holds_the_phantoms_of_its_seeds(small, tmp_path):
     assert training_set.FIRST_SEED > 999 * 1_000_000  # the seeds of a study begin at a million times its own
     effects = Effects(distractors=False)
-    table = training_set.load(training_set.shards(tmp_path, 4, seed=1, effects=effects, workers=1))
+    table = training_set.load(training_set.shards(tmp_path, 4, seed=1, effects=effects, processes=1))
     assert table["images"].shape == table["cores"].shape == (8, 128, 192)
     assert all(table[name].dtype == np.uint8 for name in ("images", "follicles", "cores", "ovary"))
     assert table["label"].tolist() == [0, 1] * 4

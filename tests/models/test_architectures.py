@@ -35,10 +35,9 @@ def test_densenet121d_is_timms():
 
 
 @pytest.mark.parametrize("name", ["densenet201", "densenet121d", "iustnet"])
-@pytest.mark.parametrize("side", [64, 96])
-def test_other_sizes(name, side):
-    network = architectures.build(name, side).eval()
-    images = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8)
+def test_other_sizes(name):
+    network = architectures.build(name, 64).eval()
+    images = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8)
     with torch.inference_mode():
         assert network(architectures.prepare(name, images)).shape == (2, 1)
 

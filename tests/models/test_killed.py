@@ -10,21 +10,8 @@ import pytest
 import torch
 
 from pcos_utils.config import ROOT, StudyError
-from pcos_utils.files import sha256, write_csv, write_json
+from pcos_utils.files import sha256
 from pcos_utils.models import architectures, checkpoints, run, sweep, weights
-
-
-@pytest.fixture
-def place(small, tmp_path, monkeypatch):
-    """A PCOS_HOME with the small study's images and table, and no runs."""
-    study, table, there = small
-    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
-    (tmp_path / "data").symlink_to(there / "data")
-    write_csv(study.report_dir / "sources.csv", table)
-    write_json(study.plan_path, {})
-    whole = sweep.plan(study)
-    monkeypatch.setattr(sweep, "plan", lambda *_: whole.query("arm == 'ours'").head(1))
-    return tmp_path
 
 
 def folder_of(study):
@@ -96,13 +83,15 @@ def test_a_run_of_other_settings_or_another_torch_begins_again(small, place, mon
     assert len(list(folder_of(study).glob("[!.]*"))) == 4
 
 
-@pytest.mark.parametrize("text", ["", "half", "[]", "{}"])
-def test_a_run_json_that_is_not_ours_counts_as_unfinished(small, place, text):
+@pytest.mark.parametrize("record", [None, "", "half", "[]", "{}"])
+def test_a_run_without_a_run_json_of_ours_is_trained_again_to_the_same_bytes(small, place, record):
     sweep.run("iustnet", small[0])
-    record = folder_of(small[0]) / "run.json"
-    record.write_text(text)
+    folder = folder_of(small[0])
+    before = contents(folder)
+    (folder / "predictions.csv").write_text("half")
+    (folder / "run.json").unlink() if record is None else (folder / "run.json").write_text(record)
     sweep.run("iustnet", small[0])
-    assert json.loads(record.read_text())["chosen_epoch"]
+    assert contents(folder) == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such limit")
@@ -153,8 +142,3 @@ def test_too_little_memory_is_one_sentence_with_what_to_lower(small, place, monk
     error, words = (RuntimeError, "shapes") if kind == "another error" else (StudyError, sentence)
     with pytest.raises(error, match=words):
         sweep.run("iustnet", small[0])
-
-
-def test_a_gpu_is_not_started_to_ask_for_its_generators(monkeypatch):
-    monkeypatch.setattr(checkpoints.torch.cuda, "is_initialized", lambda: False)
-    assert checkpoints._states(torch.Generator())["cuda"] == []

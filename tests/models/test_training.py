@@ -1,25 +1,19 @@
 """The loop learns, repeats itself, and keeps the epoch that the selection data choose."""
 
+from functools import partial
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
-from pcos_utils.models import training
+from pcos_utils.models import architectures, training
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.recipes import Recipe
+from tests.models.made import noise
 
 RECIPE = Recipe(optimiser="adamw", learning_rate=0.01, epochs=8, batch=8, select_epoch=True, balance=True)
-
-
-def bright_or_dark(n: int, seed: int) -> training.Images:
-    """Images whose label is their brightness: anything that learns, learns this."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 2
-    pixels = rng.integers(0, 100, (n, 8, 8, 3)) + 120 * labels[:, None, None, None]
-    return training.Images(
-        torch.tensor(pixels, dtype=torch.uint8), torch.tensor(labels, dtype=torch.float32), torch.ones(n)
-    )
 
 
 def network() -> nn.Module:
@@ -28,30 +22,29 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 1))
 
 
-def prepare(images):
-    """Channels first, in [0, 1]."""
-    return images.permute(0, 3, 1, 2).float() / 255
+prepare = partial(architectures.prepare, "iustnet")
+
+
+def fit(model: nn.Module, recipe: Recipe = RECIPE, *, images: int = 32, seed: int = 3, **how) -> pd.DataFrame:
+    """Return the history of a training on images whose label is their brightness: anything learns this."""
+    return training.fit(model, prepare, noise(images, 0), noise(16, 1), recipe, seed=seed, **how)
 
 
 def test_it_learns_what_can_be_learned_and_repeats():
     logits = []
     for _ in range(2):
         model = network()
-        history = training.fit(model, prepare, bright_or_dark(32, 0), bright_or_dark(16, 1), RECIPE, seed=3)
-        logits.append(training.predict(model, prepare, bright_or_dark(16, 2).pixels))
-    assert ((logits[0] > 0) == (bright_or_dark(16, 2).labels > 0.5)).all()
+        history = fit(model)
+        logits.append(training.predict(model, prepare, noise(16, 2).pixels))
+    assert ((logits[0] > 0) == (noise(16, 2).labels > 0.5)).all()
     assert torch.equal(*logits) and len(history) == 8
 
 
 def test_a_training_that_is_stopped_early_has_run_the_start_of_the_same_schedule():
     recipe = RECIPE.model_copy(update={"one_cycle": True, "select_epoch": False})
-    whole, stopped = (
-        training.fit(network(), prepare, bright_or_dark(32, 0), bright_or_dark(16, 1), recipe, seed=3, stop=stop)
-        for stop in (None, 3)
-    )
+    whole, stopped = (fit(network(), recipe, stop=stop) for stop in (None, 3))
     assert len(stopped) == 3 and stopped.train_loss.equals(whole.train_loss[:3])
-    short = recipe.model_copy(update={"epochs": 3})
-    cycle = training.fit(network(), prepare, bright_or_dark(32, 0), bright_or_dark(16, 1), short, seed=3)
+    cycle = fit(network(), recipe.model_copy(update={"epochs": 3}))
     assert not cycle.train_loss.equals(stopped.train_loss)  # a cycle of three epochs is another schedule
 
 
@@ -63,7 +56,7 @@ def test_a_batch_in_parts_is_the_batch_where_no_statistics_are_shared():
         for at_once in (None, 3):
             model = network()
             how = recipe.model_copy(update={"at_once": at_once, "freeze_batch_norm": frozen})
-            histories.append(training.fit(model, prepare, bright_or_dark(30, 0), bright_or_dark(8, 1), how, seed=3))
+            histories.append(fit(model, how, images=30))
             weights.append(torch.cat([part.detach().flatten() for part in model.parameters()]))
         assert torch.allclose(*weights, atol=1e-5) == alike
         assert np.allclose(histories[0].train_loss, histories[1].train_loss, atol=1e-5) == alike
@@ -77,9 +70,9 @@ def test_twice_as_many_images_at_once_in_half_the_bytes():
 def test_the_kept_weights_are_those_of_the_lowest_selection_loss():
     model = network()
     # Labels without meaning: the selection loss soon rises, so the best epoch is not the last.
-    selection = bright_or_dark(16, 1)
+    selection = noise(16, 1)
     selection = selection._replace(labels=1 - selection.labels)
-    history = training.fit(model, prepare, bright_or_dark(32, 0), selection, RECIPE, seed=3)
+    history = training.fit(model, prepare, noise(32, 0), selection, RECIPE, seed=3)
     kept = history[history.chosen].iloc[0]
     logits = training.predict(model, prepare, selection.pixels)
     loss = nn.functional.binary_cross_entropy_with_logits(logits, selection.labels).item()
@@ -91,21 +84,20 @@ def test_frozen_batch_norm_keeps_its_statistics():
     for freeze in (True, False):
         model = network()
         before = model[1].running_mean.clone()
-        recipe = RECIPE.model_copy(update={"freeze_batch_norm": freeze, "epochs": 1})
-        training.fit(model, prepare, bright_or_dark(16, 0), bright_or_dark(8, 1), recipe, seed=0)
+        fit(model, RECIPE.model_copy(update={"freeze_batch_norm": freeze, "epochs": 1}))
         assert torch.equal(model[1].running_mean, before) == freeze
 
 
-def test_calibrated_statistics_are_those_of_the_images():
-    model = network()
-    pixels = bright_or_dark(20, 0).pixels
-    training.calibrate_batch_norm(model, prepare, pixels)
-    with torch.no_grad():
-        torch.testing.assert_close(model[1].running_mean, model[0](prepare(pixels)).mean((0, 2, 3)))
+def test_the_average_of_the_weights_is_what_is_kept():
+    start, plain, averaged = network(), network(), network()
+    for model, decay in ((plain, 0.0), (averaged, 0.9)):
+        fit(model, Recipe(optimiser="sgd", learning_rate=0.05, epochs=3, batch=8, average=decay))
+    moved, less = ((model[4].weight - start[4].weight).norm() for model in (plain, averaged))
+    assert 0 < less < moved
 
 
 def test_balance_draws_by_weight():
-    images = bright_or_dark(400, 0)
+    images = noise(400, 0)
     images = images._replace(weights=torch.where(images.labels > 0, 3.0, 1.0))
     order = training._order(images, RECIPE, torch.Generator().manual_seed(0))
     assert images.labels[order].mean().item() == pytest.approx(0.75, abs=0.06)
@@ -114,7 +106,7 @@ def test_balance_draws_by_weight():
 def test_a_loss_that_is_not_a_number_stops():
     recipe = RECIPE.model_copy(update={"learning_rate": 1e38, "optimiser": "sgd", "epochs": 5})
     with pytest.raises(FloatingPointError, match="learning rate"):
-        training.fit(network(), prepare, bright_or_dark(32, 0), bright_or_dark(8, 1), recipe, seed=0)
+        fit(network(), recipe)
 
 
 NOISE = torch.randint(0, 200, (16, 24, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -1,5 +1,6 @@
 """Weights go out and come back, and ImageNet's are loaded for real, from a file of torchvision's own form."""
 
+import re
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,25 +18,22 @@ from pcos_utils.models import architectures, weights
 
 
 @pytest.fixture(autouse=True)
-def _asked_anew():
+def cache(tmp_path, monkeypatch):
+    """An empty cache of torch's, and a network to fetch over."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("PCOS_OFFLINE", raising=False)
     weights._imagenet.cache_clear()
-    yield
+    yield tmp_path / "cache"
     weights._imagenet.cache_clear()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not tensors", "other", OSError()])
-def test_unusable_weights_are_one_sentence(tmp_path, content, monkeypatch):
+@pytest.mark.parametrize("content", [None, b"", b"not tensors", "other"])
+def test_unusable_weights_are_one_sentence(tmp_path, content):
     path = tmp_path / "w.safetensors"
     if content == "other":
         weights.save(architectures.IustNet(64), path, {})
-    elif isinstance(content, bytes):
+    elif content is not None:
         path.write_bytes(content)
-    elif content:  # an error without a message of its own
-
-        def fail(_):
-            raise content
-
-        monkeypatch.setattr(weights, "load_file", fail)
     with pytest.raises(StudyError, match=r"w\.safetensors cannot be used"):
         weights.load(architectures.IustNet(32), path)
 
@@ -44,26 +42,16 @@ def checkpoint(folder: Path) -> tuple[Path, dict]:
     """Return a file of torchvision's own form under the name that its digest gives it, and its weights."""
     torch.manual_seed(0)
     state = densenet201(weights=None).state_dict()
-    # torchvision's file is older than its own names: "norm.1" where the module says "norm1".
-    parts = ("norm1", "norm2", "conv1", "conv2")
-    old = {}
-    for key, value in state.items():
-        for part in parts:
-            if "denselayer" in key:
-                key = key.replace(f".{part}.", f".{part[:-1]}.{part[-1]}.")
-        if "num_batches_tracked" not in key:  # the file is older than that, too
-            old[key] = value
+    # torchvision's file is older than its own names ("norm.1" where the module says "norm1") and than some of its keys.
+    kept = {key: value for key, value in state.items() if "num_batches_tracked" not in key}
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])", r"\1.\2", key): value for key, value in kept.items()}
     torch.save(old, folder / "new.pth")
     return (folder / "new.pth").rename(folder / f"densenet201-{sha256(folder / 'new.pth')[:8]}.pth"), state
 
 
 def test_imagenet_weights_are_fetched_once_with_old_names_and_grey_stem(tmp_path, monkeypatch):
-    served, cache = tmp_path / "served", tmp_path / "cache"
-    served.mkdir()
-    path, state = checkpoint(served)
-    monkeypatch.setenv("TORCH_HOME", str(cache))
-    monkeypatch.delenv("PCOS_OFFLINE", raising=False)
-    handler = partial(SimpleHTTPRequestHandler, directory=served)
+    path, state = checkpoint(tmp_path)
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
     handler.log_message = lambda *_: None
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -81,10 +69,8 @@ def test_imagenet_weights_are_fetched_once_with_old_names_and_grey_stem(tmp_path
 
 
 @pytest.mark.parametrize("content", [b"", b"half a file", None])
-def test_a_cached_file_that_is_another_is_one_sentence(tmp_path, monkeypatch, content):
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("PCOS_OFFLINE", raising=False)
-    place = tmp_path / "hub" / "checkpoints" / weights.IMAGENET.rsplit("/", 1)[1]
+def test_a_cached_file_that_is_another_is_one_sentence(cache, content):
+    place = cache / "hub" / "checkpoints" / weights.IMAGENET.rsplit("/", 1)[1]
     place.parent.mkdir(parents=True)
     place.write_bytes(content) if content is not None else torch.save({"a": torch.zeros(1)}, place)
     with pytest.raises(StudyError, match=r"not what its name promises.*Remove the file"):
@@ -103,12 +89,10 @@ def test_a_run_knows_its_starting_weights_by_their_digest(tmp_path):
         weights.identity("densenet201", str(tmp_path / "nowhere"), must_fetch=False)
 
 
-def test_unreachable_weights_stop_the_full_study_and_mark_the_demo(tmp_path, monkeypatch):
+def test_unreachable_weights_stop_the_full_study_and_mark_the_demo(monkeypatch):
     def refuse(*_):
         raise requests.ConnectionError("no network")
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.delenv("PCOS_OFFLINE", raising=False)
     monkeypatch.setattr(weights.pooch.HTTPDownloader, "__call__", refuse)
     network = architectures.densenet201()
     assert "unreachable" in weights.start(network, "densenet201", "imagenet", must_fetch=False)

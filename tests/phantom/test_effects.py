@@ -26,13 +26,11 @@ def test_a_setting_is_named_by_what_is_off():
 @slow
 @pytest.mark.parametrize("off", ["randomisation", "distractors", "faint"])
 def test_what_concerns_the_image_leaves_every_mask(frames, off):
-    pairs = list(zip(frames["all"], frames[off], strict=True))
-    for before, after in pairs:
-        assert before.truth == after.truth
-        for mask in ("follicles", "cores", "ovary"):
-            assert getattr(before, mask).tobytes() == getattr(after, mask).tobytes()
-    # No follicle is faint in some frames.
-    assert np.mean([before.image.tobytes() != after.image.tobytes() for before, after in pairs]) > 0.7
+    changed = []
+    for (image, *masks, truth), (light, *same_masks, same_truth) in zip(frames["all"], frames[off], strict=True):
+        assert truth == same_truth and all(map(np.array_equal, masks, same_masks))
+        changed.append(not np.array_equal(image, light))
+    assert np.mean(changed) > 0.7  # no follicle is faint in some frames
 
 
 @slow
@@ -70,15 +68,6 @@ def test_without_partial_volume_the_rims_are_sharp():
     assert not np.array_equal(*beams)  # a follicle that is only grazed shows or does not
 
 
-@slow
-def test_distractors_change_the_light_of_the_scene(frames):
-    changes = []
-    for pair in zip(frames["all"], frames["distractors"], strict=True):
-        calm = [cv2.GaussianBlur(phantom.image.astype(np.float32), (0, 0), 5) for phantom in pair]  # without speckle
-        changes.append(np.abs(calm[0] - calm[1]).mean())
-    assert np.mean(changes) > 5  # grey levels
-
-
 def test_bands_vessels_and_shadows_darken_the_map_and_some_frames_are_marked():
     grid = ultrasound.Grid.covering(ultrasound.Window(0, 25e-3, 45e-3), ultrasound.Beam(6.5), top=25e-3).halved
     added, lost = [], []
@@ -110,17 +99,14 @@ def test_without_shapes_every_follicle_is_a_circle(frames):
     assert np.median(uneven) < 0.8 and np.mean(uneven < 0.5) > 0.03  # flat ones and crescents
 
 
-def ovaries(label=None, **effects) -> list[anatomy.Ovary]:
-    """Return forty ovaries of one label or both by turns."""
-    return [
-        anatomy.draw_ovary(np.random.default_rng(seed), seed % 2 if label is None else label, Effects(**effects))
-        for seed in range(40)
-    ]
+def ovaries(label: int, **effects) -> list[anatomy.Ovary]:
+    """Return forty ovaries of one label."""
+    return [anatomy.draw_ovary(np.random.default_rng(seed), label, Effects(**effects)) for seed in range(40)]
 
 
 def test_faint_follicles_hold_echoes():
     seen = 0
-    for faint, clear in zip(ovaries(), ovaries(faint=False), strict=True):
+    for faint, clear in zip(ovaries(1), ovaries(1, faint=False), strict=True):
         changed = faint.clutter != clear.clutter
         seen += changed.sum()
         assert faint.follicles.tobytes() == clear.follicles.tobytes()
@@ -129,18 +115,9 @@ def test_faint_follicles_hold_echoes():
     assert seen > 20
 
 
-@slow
-def test_faint_follicles_are_brighter_inside(frames):
-    pairs = zip(frames["all"], frames["faint"], strict=True)
-    brighter = [np.mean(a.image[a.cores > 0]) - np.mean(b.image[b.cores > 0]) for a, b in pairs if a.cores.any()]
-    assert np.mean(brighter) > 1
-
-
 def test_without_dominant_follicles_none_is_above_nine_millimetres():
-    largest, without = (
-        np.array([2e3 * ovary.follicles[:, 3].max() for ovary in drawn])
-        for drawn in (ovaries(0), ovaries(0, dominant=False))
-    )
+    pair = ovaries(0), ovaries(0, dominant=False)
+    largest, without = (np.array([2e3 * ovary.follicles[:, 3].max() for ovary in drawn]) for drawn in pair)
     assert without.max() < 9.0001 and 9.1 < largest.max() <= 16
     # Only those ovaries differ, and the few that jammed with a dominant follicle and were drawn again.
     assert (largest == without)[largest < 9.0001].mean() > 0.9

@@ -5,7 +5,6 @@ import inspect
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 
 import cv2
@@ -137,56 +136,53 @@ def contents(folder) -> dict:
 
 @slow
 def test_workers_and_set_size_change_no_byte(tmp_path):
-    one = simulator.generate(tmp_path / "one", 3, workers=1, progress=False)
-    simulator.generate(tmp_path / "two", 3, workers=2, progress=False)
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    assert len(contents(tmp_path / "one")) == 13
-    pd.testing.assert_frame_equal(one, simulator.generate(tmp_path / "one", 3, progress=False))
-    three = contents(tmp_path / "one")
-    simulator.generate(tmp_path / "one", 2, workers=1, progress=False)  # fewer: nested, and the rest is gone
-    two = contents(tmp_path / "one")
-    assert len(two) == 9 and all(three[name] == two[name] for name in two if name != "truth.csv")
-    assert simulator.generate(tmp_path / "one", 2, seed=1, workers=1, progress=False)["seed"].min() == 1_000_001
-    assert not set(contents(tmp_path / "one")) & (set(two) - {"truth.csv"})
+    one, two = tmp_path / "one", tmp_path / "two"
+    table = simulator.generate(one, 3, processes=1)
+    simulator.generate(two, 3, processes=2)
+    three = contents(one)
+    assert three == contents(two) and len(three) == 13
+    pd.testing.assert_frame_equal(table, simulator.generate(one, 3))
+    simulator.generate(one, 2, processes=1)  # fewer: nested, and the rest is gone
+    fewer = contents(one)
+    assert len(fewer) == 9 and all(three[name] == fewer[name] for name in fewer if name != "truth.csv")
+    assert simulator.generate(one, 2, seed=1, processes=1)["seed"].min() == 1_000_001
+    assert not set(contents(one)) & (set(fewer) - {"truth.csv"})
 
 
 def test_what_is_already_there_is_not_made_again(tmp_path):
-    table = simulator.generate(tmp_path, 1, workers=1, progress=False)
+    table = simulator.generate(tmp_path, 1, processes=1)
     before = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")}
-    simulator.generate(tmp_path, 1, progress=False)
+    simulator.generate(tmp_path, 1)
     assert {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.png")} == before
     (tmp_path / table["mask"][0]).unlink()  # a table that no longer tells the truth
-    simulator.generate(tmp_path, 1, workers=1, progress=False)
+    simulator.generate(tmp_path, 1, processes=1)
     assert (tmp_path / table["mask"][0]).exists()
     stale = pd.read_csv(tmp_path / "truth.csv").assign(version="0")
     stale.to_csv(tmp_path / "truth.csv", index=False)
-    assert set(simulator.generate(tmp_path, 1, workers=1, progress=False)["version"]) == {simulator.VERSION}
+    assert set(simulator.generate(tmp_path, 1, processes=1)["version"]) == {simulator.VERSION}
     with pytest.raises(ValueError, match="per_class"):
         simulator.generate(tmp_path, 0)
 
 
-simulate_into = simulator.simulate_into
-
-
-def make_two_and_die(folder, seed, label):
+def make_two_and_die(folder, seed, label, simulate_into=simulator.simulate_into):
     """Make the first two phantoms; at the third the worker dies."""
     return os._exit(1) if seed >= 3 else simulate_into(folder, seed, label)
 
 
 @slow
 def test_an_interruption_leaves_no_table_and_a_second_call_completes(tmp_path, monkeypatch):
-    simulator.generate(tmp_path / "whole", 3, workers=1, progress=False)
+    simulator.generate(tmp_path / "whole", 3, processes=1)
     broken = tmp_path / "broken"
-    simulator.generate(broken, 1, workers=1, progress=False)
+    simulator.generate(broken, 1, processes=1)
     monkeypatch.setattr(simulator, "simulate_into", make_two_and_die)
     with pytest.raises(Exception, match="terminated abruptly"):
-        simulator.generate(broken, 3, workers=1, progress=False)
+        simulator.generate(broken, 3, processes=1)
     assert (broken / "normal" / "phantom_00001.png").exists()
     assert not (broken / "truth.csv").exists()
     (broken / "pcom" / "phantom_00002.png").write_bytes(b"half a")
     (broken / "pcom" / "phantom_00004.png.tmp").write_bytes(b"half a")
     monkeypatch.undo()
-    simulator.generate(broken, 3, workers=1, progress=False)
+    simulator.generate(broken, 3, processes=1)
     assert contents(broken) == contents(tmp_path / "whole")
 
 
@@ -194,7 +190,7 @@ def test_an_interruption_leaves_no_table_and_a_second_call_completes(tmp_path, m
 def many(tmp_path_factory) -> tuple:
     """A folder of 400 phantoms of each class and its table."""
     folder = tmp_path_factory.mktemp("phantoms")
-    simulator.generate(folder, PER_CLASS, progress=False)
+    simulator.generate(folder, PER_CLASS)
     return folder, pd.read_csv(folder / "truth.csv")
 
 
@@ -211,11 +207,8 @@ def test_the_table_agrees_with_masks_and_rule(many):
     assert 0.08 < (table.loc[table["label"] == 0, "dominant"] > 9).mean() < 0.22
     assert table["f0"].between(5, 8).all()
     for row in table[::20].itertuples():
-        mask = cv2.imread(str(folder / row.mask), cv2.IMREAD_UNCHANGED)
-        numbers, sizes = np.unique(mask[mask > 0], return_counts=True)
-        assert numbers.tolist() == list(range(1, row.FNPS + 1))
-        assert (sizes >= simulator.VISIBLE_PIXELS).all()
-        image = cv2.imread(str(folder / row.image), cv2.IMREAD_UNCHANGED)
+        image, mask = (cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in (row.image, row.mask))
+        assert np.unique(mask).tolist() == list(range(row.FNPS + 1))
         assert image.shape == mask.shape and row.image.startswith(simulator.FOLDERS[row.label])
 
 
@@ -238,19 +231,6 @@ def test_the_section_is_a_ceiling_below_one(many):
     auc = {name: roc_auc_score(table["label"], table[name]) for name in ("FNPS", "FNPO", "volume")}
     assert 0.86 <= auc["FNPS"] <= 0.93  # .893 among 3,000, standard error here .011
     assert max(auc["FNPO"], auc["volume"]) < 1  # neither criterion alone is the rule
-
-
-@slow
-def test_a_phantom_takes_at_most_a_quarter_of_a_second():
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        start = time.process_time()  # of this process, so a busy machine does not count
-        for seed in range(20):
-            simulator.simulate(seed, seed % 2)
-        assert (time.process_time() - start) / 20 <= 0.25
-    finally:
-        cv2.setNumThreads(threads)
 
 
 def digests(disabled: str) -> list[str]:

@@ -25,13 +25,7 @@ STORAGE = ("storage", torch.FloatStorage, "0", "cpu", 4)
 # What refusals name.
 CALL, NAME, NOTHING, ODD = "posix.system", "no published network needs", "neither a network", "instruction that torch"
 BAD, LONG, SET_ON, WIDE = "is damaged", "more than 524,288 bytes", "attributes set on", "more than 5,000 parts"
-NO_CALL, KEY, PAST, ODD_SHAPE, TWICE = (
-    "no function",
-    "neither text nor number",
-    "beyond its storage",
-    "sensible",
-    "described in two ways",
-)
+NO_CALL, KEY, PAST, ODD_SHAPE = "no function", "neither text nor number", "beyond its storage", "sensible"
 
 
 class Calls:
@@ -203,7 +197,7 @@ def shapes() -> dict[str, tuple[bytes, str]]:
     return {name: (zipped(pickled({"w": value})), found) for name, (value, found) in made.items()} | {
         "a storage with fewer bytes": (zipped(pickled({"w": tensor()}), bytes(12)), "claims 16 bytes and has 12"),
         "a storage with more bytes": (zipped(pickled({"w": tensor()}), bytes(20)), "claims 16 bytes and has 20"),
-        "a storage told twice": (zipped(pickled([tensor(), tensor((*STORAGE[:4], 2))])), TWICE),
+        "a storage told twice": (zipped(pickled([tensor(), tensor((*STORAGE[:4], 2))])), "described in two ways"),
         "one storage seen 65 times": (zipped(pickled(unfolded), bytes(2**22)), "larger than any"),
         "a parameter that is a storage": (zipped(state({"_parameters": {"w": Persistent([STORAGE])}})), ""),
         "a part named twice over": (zipped(state({"_modules": {"a.b": None}})), "neither a tensor"),

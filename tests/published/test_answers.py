@@ -111,12 +111,16 @@ def densenet121d() -> nn.Module:
     return timm.create_model("densenet121", stem_type="deep", in_chans=1, num_classes=1)
 
 
-@pytest.mark.parametrize("name", ["densenet201", "densenet121d"])
-def test_a_densenet_answers_as_the_pickled_one_did_with_the_sign_turned(tmp_path, name):
-    theirs = densenet121d() if name == "densenet121d" else torchvision.models.densenet201(num_classes=1)
-    if name == "densenet201":
-        theirs.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    ours, metadata = converted(lively(theirs), name, tmp_path)
+def densenet201() -> nn.Module:
+    network = torchvision.models.densenet201(num_classes=1)
+    network.features.conv0 = nn.Conv2d(1, 64, kernel_size=7, stride=2, padding=3, bias=False)
+    return network
+
+
+@pytest.mark.parametrize("build", [densenet201, densenet121d])
+def test_a_densenet_answers_as_the_pickled_one_did_with_the_sign_turned(tmp_path, build):
+    name, theirs = build.__name__, lively(build())
+    ours, metadata = converted(theirs, name, tmp_path)
     with torch.inference_mode():
         x = architectures.prepare(name, IMAGES[:, :64, :64])
         expected = theirs(x)
@@ -145,20 +149,20 @@ def test_another_iustnet_or_one_that_fits_in_two_ways_is_refused(tmp_path, why):
     assert "\n" not in str(caught.value) and [path.name for path in tmp_path.iterdir()] == ["theirs.pth"]
 
 
-@pytest.mark.parametrize(
-    "place, value",
-    [
-        ("features.denseblock1.denselayer1.conv2.padding", (0, 0)),
-        ("features.norm0.eps", 1e-3),
-        ("features.transition1.pool.stride", (1, 1)),
-        ("features.norm1.act", nn.Identity()),
-        ("features.conv0", nn.Conv2d(3, 32, 3, 2, 1, bias=False)),
-        ("classifier", nn.Linear(1024, 1).double()),
-    ],
-)
-def test_numbers_that_fit_are_not_enough(tmp_path, place, value):
-    network = densenet121d()
-    setattr(network.get_submodule(place.rpartition(".")[0]), place.rpartition(".")[2], value)
+CHANGES = {
+    "features.denseblock1.denselayer1.conv2.padding": (0, 0),
+    "features.norm0.eps": 1e-3,
+    "features.transition1.pool.stride": (1, 1),
+    "features.norm1.act": nn.Identity(),
+    "features.conv0": nn.Conv2d(3, 32, 3, 2, 1, bias=False),
+    "classifier": nn.Linear(1024, 1).double(),
+}
+
+
+@pytest.mark.parametrize("place", CHANGES)
+def test_numbers_that_fit_are_not_enough(tmp_path, place):
+    network, (part, _, name) = densenet121d(), place.rpartition(".")
+    setattr(network.get_submodule(part), name, CHANGES[place])
     with pytest.raises(StudyError, match="refused|is not the published densenet121d"):
         converted(network, "densenet121d", tmp_path)
 

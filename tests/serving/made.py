@@ -51,7 +51,7 @@ def export_served(home: Path, *, phantoms: int, untrained: bool = False) -> Path
         if untrained:
             torch.manual_seed(0)
             outline = home / "s0" / "weights.safetensors"
-            weights.save(follicle_network.follicle_unet(), outline, {})
+            weights.save(follicle_network.UNet(), outline, {})
             patch.setattr(export.kept, "networks", lambda study: [outline])
         export.export("iustnet", config.study(), home / "model", phantoms)
     return home / "model"

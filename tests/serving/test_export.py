@@ -33,8 +33,8 @@ def test_logits_are_torchs_on_200_images(name, tmp_path):
 def test_maps_are_those_that_pretraining_judges(tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TRIED", 2)
     torch.manual_seed(0)
-    network = follicle_network.follicle_unet()
-    export.to_onnx(export.Outlining(network), (128, 192), tmp_path / "one.onnx", "grey")
+    network = follicle_network.UNet()
+    export.to_onnx(follicle_network.Outlining(network), (128, 192), tmp_path / "one.onnx", "grey")
     drawn = np.random.default_rng(1).integers(0, 256, (3, 128, 192), dtype=np.uint8)
     maps = model._session(tmp_path / "one.onnx", 1).run(None, {"grey": drawn})[0]
     np.testing.assert_allclose(maps, follicle_network.predict_maps(network, drawn), atol=1e-5)

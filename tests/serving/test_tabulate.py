@@ -28,11 +28,13 @@ def test_calibration_and_threshold_are_those_of_the_study():
     assert made["threshold"] == pytest.approx(float(calibration.probability(np.array(rule.threshold))))
 
 
-def test_a_source_that_several_networks_judged_counts_once():
+@pytest.mark.parametrize("more", ["networks", "copies"])
+def test_the_unit_is_the_source_however_many_networks_judged_it_and_copies_it_has(more):
     once = out_of_fold(40).assign(repeat=0, fold=0, inner=0)
-    thrice = pd.concat([once.assign(repeat=repeat) for repeat in range(3)], ignore_index=True)
-    first, second = (tabulate(table, resamples=100) for table in (once, thrice))
-    assert second["calibration"] == pytest.approx(first["calibration"]) and second["sources"] == first["sources"]
+    again = [once.assign(repeat=repeat if more == "networks" else 0) for repeat in range(3)]
+    first, second = (tabulate(table, resamples=100) for table in (once, pd.concat(again, ignore_index=True)))
+    assert first["sources"] == second["sources"] == {"normal": 20, "polycystic": 20}
+    assert second["calibration"] == pytest.approx(first["calibration"])
     assert second["interval"]["low"] == pytest.approx(first["interval"]["low"], abs=1e-4)
     assert second["conformal"] == pytest.approx(first["conformal"])
 
@@ -44,11 +46,3 @@ def test_each_class_stays_in_its_set_as_often_as_promised():
         inside.append(rng.random() <= limit(rng.random(39), np.ones(39)))
     assert np.mean(inside) == pytest.approx(0.9, abs=0.05)
     assert limit(np.zeros(8), np.ones(8)) == 1  # too few to leave anything out
-
-
-def test_the_unit_is_the_source():
-    assert tabulate(out_of_fold(30), resamples=100)["sources"] == {"normal": 15, "polycystic": 15}
-    image = out_of_fold(30)
-    copies = image.loc[image.index.repeat(9)].reset_index(drop=True)  # narrow nothing
-    first, second = (tabulate(table, resamples=100) for table in (image, copies))
-    assert first["interval"] == second["interval"]
