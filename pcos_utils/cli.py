@@ -178,7 +178,7 @@ def published(
 ) -> None:
     """Predict every readable image of a folder with the published networks, and measure how often they are right."""
     from pcos_utils.audit.sources import find_sources
-    from pcos_utils.data import manifest
+    from pcos_utils.data.survey import survey
     from pcos_utils.evaluation import published as tables
     from pcos_utils.files import write_csv
     from pcos_utils.published import answers
@@ -189,7 +189,7 @@ def published(
         raise StudyError(f"{folder} is no folder; name a folder of images.")
     need_writable(out)
     places = answers.gather(weights, out / "weights", [*OWN, *(network_class or [])])
-    scanned = manifest.scan(folder, Path(labels) if labels else None, every=True)
+    scanned = survey(folder, Path(labels) if labels else None)
     predictions = answers.predict(find_sources(scanned, folder), folder, places)
     metrics = tables.of_folder(predictions)
     write_csv(out / "predictions.csv", predictions)
