@@ -13,7 +13,7 @@ from pcos_utils.data.datasets import LABEL_OF_FOLDER
 COLUMNS = {
     "image": ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id"),
     "label": ("label", "class", "diagnosis", "classlabel", "category", "target", "pathology", "finding"),
-    "patient": ("patient", "patientid", "subject", "subjectid", "case", "caseid", "group", "groupid"),
+    "patient": ("patient", "patientid", "patientnum", "subject", "subjectid", "case", "caseid", "group", "groupid"),
     "clip": ("clip", "clipid", "video", "videoid", "cine", "sequence", "series"),
     "split": ("split", "set", "subset", "partition", "fold"),
 }

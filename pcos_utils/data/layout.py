@@ -17,7 +17,7 @@ from pcos_utils.data.datasets import LABEL_OF_FOLDER
 SIGNS = LABEL_OF_FOLDER | {"polycystic": 1}
 NEGATIONS = ("non", "not", "no", "without", "un")
 FILLERS = {"ovary", "ovaries", "ovarian", "syndrome", "class", "case", "cases", "image", "images", "patients"}
-SPLITS = dict.fromkeys(("train", "training"), "train")
+SPLITS = dict.fromkeys(("train", "training", "trainval"), "train")
 SPLITS |= dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val")
 SPLITS |= dict.fromkeys(("test", "testing", "tests", "holdout", "heldout", "eval", "evaluation"), "test")
 FOLDS = {"fold", "cv", "kfold"}
@@ -56,7 +56,8 @@ def key(name: str) -> str:
 @cache
 def sign(name: str) -> int | None:
     """Return 1 where a class's name says polycystic, 0 where it says normal (as ``Non-PCOS`` does), else None."""
-    word = "".join(token for token in _tokens(name) if token not in FILLERS)
+    words = [token for token in tokens(name) if token not in FILLERS]
+    word = "".join(words[1:] if len(words) > 1 and words[0].isdecimal() else words)  # also "0_normal"
     for start in ("", *NEGATIONS):
         if word.startswith(start) and word[len(start) :] in SIGNS:
             value = SIGNS[word[len(start) :]]
@@ -67,7 +68,7 @@ def sign(name: str) -> int | None:
 @cache
 def split(name: str) -> str:
     """Return the split that a folder's name or a cell says: ``train``, ``val``, ``test``, ``test 2``, ``fold 3``."""
-    words = [word for word in _tokens(name) if word not in SPLIT_FILLERS]
+    words = [word for word in tokens(name) if word not in SPLIT_FILLERS | MASKS]
     if words[:2] in (["hold", "out"], ["held", "out"]):
         words[:2] = ["holdout"]
     number = f" {int(words.pop())}" if len(words) == 2 and words[1].isdecimal() else ""
@@ -110,7 +111,7 @@ def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
     named = table["class"].map(key)
     sizes = named[named != ""].value_counts()
     if by_folder and len(sizes) > MANY and len(sizes) * LEAST_IMAGES > sizes.sum():
-        named = named.where(False, "")
+        named = pd.Series("", index=named.index)
     numbers = set(named) - {""} == {"0", "1"}
     label = named.map(lambda name: int(name) if numbers and name else sign(name)).astype("Int64")
     # "infected" in one split and "pco" in another are one class, where no split holds both.
@@ -122,7 +123,8 @@ def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
     return table.assign(**{"class": named.map(spelled.where(spelled.index != "", "")), "label": label})
 
 
-def _tokens(name: str) -> list[str]:
+def tokens(name: str) -> list[str]:
+    """Return the words and numbers in a name."""
     return re.findall(r"[^\W\d_]+|\d+", fold(name))
 
 

@@ -115,7 +115,7 @@ def _what(name: str, pixels: np.ndarray, beside: set[str]) -> dict:
     """Return the status of one frame: ok, or a key of APART with its reason."""
     place = PurePosixPath(name)
     mask, small = MASK.fullmatch(place.stem), THUMBNAIL.fullmatch(place.stem)
-    folders = {layout.key(part) for part in place.parent.parts}
+    folders = {word for part in place.parent.parts for word in layout.tokens(part)}
     counted = cv2.calcHist([pixels.max(axis=2)], [0], None, [256], [0, 256]).ravel()
     levels = next((count for count, share in SHARE.items() if _share(counted, count) >= share), 256)
     named = bool(mask or folders & layout.MASKS)

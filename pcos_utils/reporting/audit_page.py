@@ -19,7 +19,7 @@ from pcos_utils.reporting.text import many, number
 
 FAMILIES, SHOWN = 60, 8  # families on the page, and images of each
 SINGLES = 96  # pictures without a copy
-ROWS = 300  # of a table
+ROWS, LONG = 300, 20  # rows shown of a table; a longer one than LONG is folded away
 NEAR = 12  # near misses
 ALIKE = 0.5  # least correlation of a near miss
 BLOCK = 1000  # pictures compared with all others at a time
@@ -29,8 +29,9 @@ body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1080px;padding:
 h1{font-size:24px;margin:0}h2{font-size:18px;margin:32px 0 6px;border-top:1px solid #ddd;padding-top:16px}
 p{margin:6px 0}.verdict{border-left:6px solid #0072b2;background:#f3f6f9;padding:10px 14px;font-weight:600}
 .bad{border-color:#d55e00}table{border-collapse:collapse;font-size:14px}td,th{padding:2px 14px 2px 0;text-align:left;
-vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.family{margin:12px 0;padding:8px 10px;
-background:#f7f7f7;border-left:4px solid #bbb}
+vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.grid{display:grid;gap:10px;
+grid-template-columns:1fr 1fr}.wide{grid-column:1/-1}.family{padding:8px 10px;background:#f7f7f7;border-left:4px solid
+#bbb}
 .family.bad{border-color:#d55e00}.row{display:flex;flex-wrap:wrap;gap:10px}
 figure{margin:0;width:168px;font-size:12px}figcaption{overflow-wrap:anywhere;color:#444}
 img{display:block;background:#000}
@@ -95,21 +96,25 @@ def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -
         rows = [[row["path"], KINDS[row["finding"]], row["here"], row["there"]] for row in content["findings"]]
         parts.append(f"<h2>Findings ({len(rows):,})</h2>" + _table(["image", "finding", "here", "there"], rows))
     if families:
-        parts.append(f"<h2>Families: one picture, several images</h2>{_cut(content['copies'], FAMILIES)}")
+        parts.append(
+            f"<h2>Families: one picture, several images</h2>{_cut(content['copies'], FAMILIES)}<div class=grid>"
+        )
         for row, images_ in zip(families, shown, strict=True):
             title = f"<b>{escape(row['source'])}</b>: {many(row['images'], 'image')}"
             title += "".join(
                 f" · {_standing(row[part])}" for part in ("classes", "splits") if set(row[part]) != {"none"}
             )
-            bad = " bad" if row["source"] in troubled else ""
-            parts.append(f'<div class="family{bad}"><p>{title}</p>{_row(images_, pixels)}</div>')
+            kind = " bad" * (row["source"] in troubled) + " wide" * (len(images_) > 2)
+            parts.append(f'<div class="family{kind}"><p>{title}</p>{_row(images_, pixels)}</div>')
+        parts.append("</div>")
     if pairs:
         words = "The pairs of pictures that look most alike as thumbnails and were <b>not</b> joined. Look at them."
-        parts.append(f"<h2>Near misses</h2><p>{words}</p>")
+        parts.append(f"<h2>Near misses</h2><p>{words}</p><div class=grid>")
         for row, pair in zip(content["near_misses"], pairs, strict=True):
             two = near.loc[pair].reset_index()
             title = f"correlation {number(row['correlation'])}"
             parts.append(f"<div class=family><p>{title}</p>{_row(two, pixels)}</div>")
+        parts.append("</div>")
     if len(alone):
         parts.append(f"<h2>Pictures without a copy</h2>{_row(alone, pixels)}")
     if content["shortcuts"]:
@@ -167,7 +172,8 @@ def _table(header: list[str], rows: Iterable) -> str:
     for row in rows[:ROWS]:
         cells = [f"<td class=n>{cell:,}" if isinstance(cell, int) else f"<td>{escape(str(cell))}" for cell in row]
         lines.append("</td>".join(cells) + "</td>")
-    return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{_cut(rows, ROWS)}"
+    table = f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{_cut(rows, ROWS)}"
+    return table if len(rows) <= LONG else f"<details><summary>{len(rows):,} rows</summary>{table}</details>"
 
 
 def _cut(rows: list, most: int) -> str:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from pcos_utils.audit.summary import SOURCES
-from pcos_utils.data import layout, survey
+from pcos_utils.data import survey
 from pcos_utils.data.splits import FEWEST_SOURCES
 from pcos_utils.reporting.text import listed, many
 
@@ -85,14 +85,15 @@ def _classes(images: pd.DataFrame) -> list[str]:
         parts.append(f"labels were compared for {many(len(labelled), 'image')} of {len(sizes)} classes ({named}{more})")
         few = sizes[sizes.sources < FEWEST_SOURCES]
         if len(few):
-            named = listed([f"`{name}`" for name in few.index[:SHOWN]] + ["others"] * (len(few) > SHOWN))
+            named = listed([f"`{name}`" for name in few.index]) if len(few) <= SHOWN else f"{len(few)} of the classes"
             parts.append(
                 f"with fewer than {FEWEST_SOURCES} pictures of {named} even a faultless score in such a class could "
                 "not be told from a coin"
             )
-    neither = sorted({name for name in sizes.index if layout.sign(name) is None})
+    neither = sorted(set(labelled["class"][labelled.label.isna()]))
     if labelled.label.nunique() == 2 and neither:
-        parts.append(f"{listed([f'`{name}`' for name in neither])} says neither polycystic nor normal")
+        say = "says" if len(neither) == 1 else "say"
+        parts.append(f"{listed([f'`{name}`' for name in neither])} {say} neither polycystic nor normal")
     if len(without):
         verb = "carries" if len(without) == 1 else "carry"
         parts.append(f"{many(len(without), 'image')} in {_folders(without)} {verb} no label")
