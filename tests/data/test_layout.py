@@ -9,7 +9,8 @@ from pcos_utils.data.datasets import LABEL_OF_FOLDER
 @pytest.mark.parametrize(
     ("name", "label"),
     [("polycystic", 1), ("Polycystic Ovary", 1), ("Non-PCOS", 0), ("noninfected", 0), ("NOT_INFECTED", 0),
-     ("no pcos", 0), ("unhealthy", 1), ("0_normal", 0), ("benign", None), ("pco_1", None), ("images", None), *LABEL_OF_FOLDER.items()],
+     ("no pcos", 0), ("unhealthy", 1), ("0_normal", 0), ("benign", None), ("pco_1", None), ("images", None),
+     *LABEL_OF_FOLDER.items()],
 )  # fmt: skip
 def test_words_of_pcos_have_a_sign(name, label):
     assert layout.sign(name) == label
@@ -18,7 +19,8 @@ def test_words_of_pcos_have_a_sign(name, label):
 @pytest.mark.parametrize(
     ("name", "split"),
     [("Train", "train"), ("TRAINING", "train"), ("training_set", "train"), ("trainval-image", "train"),
-     ("valid", "val"), ("Validation", "val"), ("dev", "val"), ("test_images", "test"), ("TestData", "test"), ("testing", "test"),
+     ("valid", "val"), ("Validation", "val"), ("dev", "val"), ("test_images", "test"), ("TestData", "test"),
+     ("testing", "test"),
      ("hold-out", "test"), ("Holdout", "test"), ("test2", "test 2"), ("Fold_03", "fold 3"), ("cv1", "fold 1"),
      ("fold", ""), ("benign", ""), ("testis", ""), ("3", "")],
 )  # fmt: skip
