@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.audit import summary
-from pcos_utils.audit.findings import NEEDED, counts, findings, pairs, unknown
+from pcos_utils.audit.findings import NEEDED, counts, findings, ordered, pairs, unknown
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest
@@ -98,7 +98,8 @@ def _classes(readable: pd.DataFrame) -> list[dict]:
     """Return each class with its numbers of images, of sources, and of images in each split."""
     rows = []
     for name, images in readable[readable["class"] != ""].groupby("class"):
-        splits = images.folder_split.replace("", "no split").value_counts().to_dict()
+        splits = {split: int((images.folder_split == split).sum()) for split in ordered(images.folder_split)}
+        splits |= {"no split": outside} if (outside := int((images.folder_split == "").sum())) else {}
         rows.append({"class": name, "images": len(images), "sources": images.source.nunique(), "splits": splits})
     return rows
 
