@@ -1,4 +1,4 @@
-"""Find what is wrong with an audited data set of any classes: leaks between splits, double classes, shared patients."""
+"""Find what is wrong with an audited data set of any classes: leaks between splits, double classes, shared groups."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -9,7 +9,7 @@ from pcos_utils.audit.summary import SOURCES
 
 KINDS = {
     "split": "the picture is in another split, too",
-    "patient": "another split has the same patient",
+    "group": "another split has the same patient or clip",
     "class": "the picture is in another class, too",
     "folder": "the picture is in another data set, too",
 }
@@ -28,8 +28,8 @@ def findings(sources: pd.DataFrame) -> pd.DataFrame:
     for there, here, first, second in _splits(images):
         copied = second.source.isin(first.source)
         rows += [("split", name, here, there, source) for name, source in second[copied][["name", "source"]].values]
-        known = second.patient.isin(set(first.patient) - {""})
-        rows += [("patient", name, here, there, source) for name, source in second[known][["name", "source"]].values]
+        known = second.group.isin(set(first.group) - {""})
+        rows += [("group", name, here, there, source) for name, source in second[known][["name", "source"]].values]
     for source, family in images[images["class"] != ""].groupby(["dataset", "source"]):
         names = sorted(set(family["class"]))
         for row in family.itertuples() if len(names) > 1 else ():
@@ -52,17 +52,17 @@ def unknown(found: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
 def pairs(sources: pd.DataFrame) -> pd.DataFrame:
     """Return one row per pair of splits of a data set: ``there`` and ``here`` as in ``findings``, and counts.
 
-    ``images`` of the split ``here``; of them ``copied`` (their source is ``there``), ``same_bytes`` and ``patient``
-    (their patient is there); ``crossing`` sources; ``new`` sources, which ``there`` lacks.
+    ``images`` of the split ``here``; of them ``copied`` (their source is ``there``), ``same_bytes`` and ``group``
+    (their patient or clip is there); ``crossing`` sources; ``new`` sources, which ``there`` lacks.
     """
     rows = []
     for there, here, first, second in _splits(_named(sources)):
         crossing = set(first.source) & set(second.source)
         row = {"there": there, "here": here, "images": len(second), "copied": int(second.source.isin(crossing).sum())}
         row["same_bytes"] = int(second.sha256.isin(first.sha256).sum()) if "sha256" in second else 0
-        row["patient"] = int(second.patient.isin(set(first.patient) - {""}).sum())
+        row["group"] = int(second.group.isin(set(first.group) - {""}).sum())
         rows.append(row | {"crossing": len(crossing), "new": second.source.nunique() - len(crossing)})
-    columns = ["there", "here", "images", "copied", "same_bytes", "patient", "crossing", "new"]
+    columns = ["there", "here", "images", "copied", "same_bytes", "group", "crossing", "new"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -84,8 +84,8 @@ def counts(sources: pd.DataFrame, apart: dict[str, str]) -> dict[str, int]:
         "images with a class": int((readable["class"] != "").sum()),
         **{f"images in {name}": int((readable.folder_split == name).sum()) for name in ordered(readable.folder_split)},
     }
-    if "patient" in readable:
-        facts["patients"] = len(set(readable.patient) - {""})
+    if "group" in readable:
+        facts["groups (patients or clips)"] = len(set(readable.group) - {""})
     return {fact: count for fact, count in facts.items() if count or not fact.startswith("set apart")}
 
 
@@ -102,7 +102,7 @@ def _named(sources: pd.DataFrame) -> pd.DataFrame:
     if "class" not in images:  # a table from before classes had names
         label = images["label"] if "label" in images else pd.Series(dtype=object)
         images = images.assign(**{"class": label.reindex(images.index).astype(object).map(str).replace("nan", "")})
-    for column in ("patient", "dataset"):
+    for column in ("group", "dataset"):
         images = images.assign(**{column: images[column].fillna("") if column in images else ""})
     name = images.path.where(images.dataset == "", images.dataset + "/" + images.path)
     return images.assign(name=name, kind=images["class"])

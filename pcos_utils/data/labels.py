@@ -13,10 +13,10 @@ from pcos_utils.data.datasets import LABEL_OF_FOLDER
 COLUMNS = {
     "image": ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id"),
     "label": ("label", "class", "diagnosis", "classlabel", "category", "target", "pathology", "finding"),
-    "patient": ("patient", "patientid", "patientnum", "subject", "subjectid", "case", "caseid", "group", "groupid"),
-    "clip": ("clip", "clipid", "video", "videoid", "cine", "sequence", "series"),
+    "group": ("patient", "patientid", "patientnum", "subject", "subjectid", "case", "caseid", "group", "groupid", "clip",
+              "clipid", "video", "videoid", "cine", "sequence", "series"),
     "split": ("split", "set", "subset", "partition", "fold"),
-}
+}  # fmt: skip
 REMEDY = "give it one column 'image' and one column 'label'"
 # A spreadsheet writes 1 as 1.0 where a column has gaps.
 BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
@@ -26,10 +26,10 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     """Read a table of labels into columns ``row`` (as a spreadsheet counts), ``image``, ``class`` (text) and ``label``.
 
     The table is a .csv or .tsv (commas, semicolons or tabs) or the first sheet of an .xlsx. Its columns stand in any
-    order and case, under one of the names in COLUMNS; ``patient``, ``clip`` and ``split`` are read where they are
-    there. Instead of a label there may be one column of 0 and 1 for each class, or ``Healthy`` alone, as in PCOSGen's
-    own table. ``label`` is 0 or 1, from 0, 1 or a class word such as ``pco``; with ``signs``, as a study needs, every
-    row must have one. Otherwise any word is a class, an empty cell is none, and a table of patients, clips or
+    order and case, under one of the names in COLUMNS; ``group`` (a patient or a clip) and ``split`` are read where they
+    are there. Instead of a label there may be one column of 0 and 1 for each class, or ``Healthy`` alone, as in
+    PCOSGen's own table. ``label`` is 0 or 1, from 0, 1 or a class word such as ``pco``; with ``signs``, as a study
+    needs, every row must have one. Otherwise any word is a class, an empty cell is none, and a table of groups or
     splits needs no label. Rows without any value are skipped. Raises StudyError, which names the row and the remedy.
     """
     cells = _cells(table)
@@ -43,7 +43,7 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     rows = pd.DataFrame({"row": cells.index, "image": cells[found["image"]].to_numpy()})
     for row in rows[rows.image == ""].row:
         raise StudyError(f"Row {row} of {table.name} has no image; name its file or delete the row.")
-    more = [part for part in ("patient", "clip", "split") if found[part] is not None]
+    more = [part for part in ("group", "split") if found[part] is not None]
     if found["label"] is not None:
         rows["class"] = [str(BITS.get(word, word)) for word in cells[found["label"]]]
     else:

@@ -92,6 +92,8 @@ def read(folders: list[tuple[str, ...]]) -> pd.DataFrame:
     ``folders``: the names of each image's folders, the outermost first. ``label`` is the class's sign. A split inside a
     fold is named ``fold 1/train``.
     """
+    both = _both({part for parts in folders for part in parts})
+    folders = [tuple(word for part in parts for word in both.get(part, (part,))) for parts in folders]
     splits = [_split(parts) for parts in folders]
     chains = [tuple(part for part in parts if not split(part) and _may_be_class(part)) for parts in folders]
     numbers = {int(part) for chain in chains for part in chain if part.isdecimal()}
@@ -126,6 +128,17 @@ def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
 def tokens(name: str) -> list[str]:
     """Return the words and numbers in a name."""
     return re.findall(r"[^\W\d_]+|\d+", fold(name))
+
+
+def _both(parts: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return what stands in names of a split and a class, such as ``test_benign``, where these name several splits."""
+    found = {}
+    for part in parts:
+        words = [word for word in re.split(r"[-_ ]+", part) if word]
+        for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if len(words) > 1 else ():
+            if fold(word) in SPLITS and not split(part):
+                found[part] = (word, "_".join(rest))
+    return found if len({split(word) for word, _ in found.values()}) > 1 else {}
 
 
 def _may_be_class(part: str) -> bool:

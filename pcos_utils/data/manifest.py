@@ -22,7 +22,7 @@ COLUMNS = ["path", "label", "folder_split", "status", "reason", "width", "height
 COLUMNS += ["sha256", "pixel_sha256"]
 # Read as text, because a digest of digits alone is not a number and an empty cell is an empty text.
 TEXT = {"path", "folder_split", "status", "reason", "mode", "format", "sha256", "pixel_sha256"}
-TEXT |= {"source", "evidence", "used", "split", "class", "patient", "clip", "dataset"}
+TEXT |= {"source", "evidence", "used", "split", "class", "group", "dataset"}
 LITTER = {"thumbs.db", "desktop.ini"}  # of Windows; the litter of other systems begins with a dot
 
 
@@ -33,7 +33,7 @@ def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
     ``status`` (ok, empty, not a file, unreadable, not an image, damaged, too large) with its ``reason``, size, mode,
     format, bytes, ``sha256`` of the file, and ``pixel_sha256`` of the decoded pixels. With ``labels``, a table as in
     ``labels.read``, the table and not the class folders decides which files are read and what their labels are; its
-    ``patient`` is kept. Raises StudyError if the folder cannot be studied.
+    ``group`` is kept. Raises StudyError if the folder cannot be studied.
     """
     files = sorted(listing(folder, labels), key=lambda file: file[1])
     if not files:
@@ -42,7 +42,7 @@ def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
     table = pd.DataFrame([rows[0] for rows in decoded([file[:2] for file in files])], columns=COLUMNS)
     table["label"], table["folder_split"] = zip(*(file[2:4] for file in files), strict=True)
     if files[0][4] is not None:
-        table["patient"] = [file[4] for file in files]
+        table["group"] = [file[4] for file in files]
     readable = table[table.status == "ok"]
     if readable.empty:
         raise StudyError(f"None of the {len(table)} files under {folder} is a readable image; check the folder.")
@@ -98,7 +98,7 @@ def outside(folder: Path, labels: Path | None = None, own: Path | None = None) -
 
 
 def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, int, str, str | None]]:
-    """List the files to read with relative path, label, split and patient (None without a table that names them).
+    """List the files to read with relative path, label, split and group (None without a table that names them).
 
     Raises StudyError if it cannot.
     """
@@ -112,13 +112,13 @@ def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, i
         label_of = dict(zip(visible, layout.read([folders[name] for name in visible]).label, strict=True))
     if labels:
         label_of = table.label.to_dict()
-    patients = table.patient if labels and "patient" in table else dict.fromkeys(label_of)
+    groups = table.group if labels and "group" in table else dict.fromkeys(label_of)
     files = []
     for name, path in paths.items():
         if pd.notna(label := label_of.get(name)):
             splits = [split for split in map(layout.split, folders[name]) if split and not split.startswith("fold")]
             split = "" if not splits else "train" if splits[0].startswith("train") else "test"
-            files.append((path, name, int(label), split, patients[name]))
+            files.append((path, name, int(label), split, groups[name]))
     return files
 
 

@@ -29,11 +29,11 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
 
     ``used`` is "yes" or the reason why not: unreadable, bridge (an image that matches two sources), two labels, not
     drawn. ``split`` is train or test under the published protocol. A source has one fold per repeat. Where the table
-    has a column ``patient``, all pictures of a patient count as one source, named by the first. If a class has too few
+    has a column ``group``, all pictures of a group count as one source, named by the first. If a class has too few
     sources for a test set, splits and folds stay empty, and ``need_test_set`` says why.
     """
     repeats = [f"r{repeat}" for repeat in range(study.repeats)]
-    table = whole_patients(sources.assign(used=_used(sources, study), split="", **dict.fromkeys(repeats, pd.NA)))
+    table = whole_groups(sources.assign(used=_used(sources, study), split="", **dict.fromkeys(repeats, pd.NA)))
     if enough(table, study):
         images = table[table.used == "yes"]
         labels = source_labels(images)
@@ -47,17 +47,17 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     return table.astype(dict.fromkeys(repeats, "Int64"))
 
 
-def whole_patients(table: pd.DataFrame, column: str = "patient") -> pd.DataFrame:
-    """Return the table with one ``source`` for all pictures of a patient, and for patients who share a picture.
+def whole_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with one ``source`` for all pictures of a ``group``, such as a patient.
 
-    An empty cell of ``column`` is no patient; without the column the table comes back as it is.
+    Groups that share a picture are one. An empty cell is no group; without the column nothing changes.
     """
-    if column not in table:
+    if "group" not in table:
         return table
-    named = table[column].fillna("").ne("") & table.source.ne("")
+    named = table.group.fillna("").ne("") & table.source.ne("")
     source, names = pd.factorize(table.source[named])
-    patient, _ = pd.factorize(table[column][named])
-    links = coo_array((np.ones(len(source)), (source, patient + len(names))), shape=(len(names) + len(patient),) * 2)
+    group, _ = pd.factorize(table.group[named])
+    links = coo_array((np.ones(len(source)), (source, group + len(names))), shape=(len(names) + len(group),) * 2)
     joined = pd.Series(connected_components(links, directed=False)[1][: len(names)])
     first = joined.map(pd.Series(names).groupby(joined).first())
     return table.assign(source=table.source.replace(dict(zip(names, first, strict=True))))

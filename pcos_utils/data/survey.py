@@ -40,8 +40,8 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.D
 
     Columns: as of ``manifest.scan``, with ``class`` ("" for none), ``label`` (the class's sign, or missing) and
     ``folder_split`` (train, val, test, fold 1, ...). ``status`` may also be a key of APART. With ``labels``, a table as
-    in ``labels.read``, the table gives the class, and ``patient``, ``clip`` and the split where it has them.
-    ``group_by``, a regular expression, gives as ``patient`` what its groups hold in a path. Raises StudyError if the
+    in ``labels.read``, the table gives the class, and ``group`` and the split where it has them.
+    ``group_by``, a regular expression, gives as ``group`` what its groups hold in a path. Raises StudyError if the
     folder cannot be audited.
     """
     files = {path.relative_to(folder).as_posix(): path for path in manifest.walk(folder, follow=True)}
@@ -58,7 +58,7 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.D
     _find_icons(table)
     table = _described(table, labels, scans)
     if group_by:
-        table["patient"] = groups(table.path, group_by)
+        table["group"] = groups(table.path, group_by)
     if not table.status.eq("ok").any():
         raise StudyError(f"None of the {len(table)} files under {folder} is a scan that can be read; check the folder.")
     return table.drop(columns="file")
@@ -87,9 +87,8 @@ def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd
             said = layout.with_labels(said, by_folder=False).assign(label=given.label.astype("Int64"))
         if "split" in given:
             said["folder_split"] = given.split.fillna("").map(lambda word: layout.split(word) or word)
-        for column in ("patient", "clip"):
-            if column in given:
-                table[column] = given[column].reindex(table.index).fillna("")
+        if "group" in given:
+            table["group"] = given.group.reindex(table.index).fillna("")
     table[said.columns] = said.reindex(table.index)
     table["label"] = table.label.astype("Int64")
     return table.fillna({"class": "", "folder_split": ""})

@@ -54,19 +54,23 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
                 f"`{row.here}` ({many(row.images, 'image')}) holds no picture that `{row.there}` lacks, so no model "
                 "can be evaluated on it"
             )
-    for row in pairs[pairs.patient > 0].head(SHOWN).itertuples():
-        are = "is of a patient" if row.patient == 1 else "are of patients"
-        parts.append(f"{row.patient:,} of {many(row.images, f'`{row.here}` image')} {are} in `{row.there}`")
+    for row in pairs[pairs.group > 0].head(SHOWN).itertuples():
+        are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
+        parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
     more = max(0, int((pairs.copied > 0).sum()) - SHOWN)
     if more:
         parts.append(f"{many(more, 'more pair')} of splits share pictures")
-    if len(pairs) and not (pairs.copied.any() or pairs.patient.any()):
+    if len(pairs) and not (pairs.copied.any() or pairs.group.any()):
         names = list(dict.fromkeys([*pairs.there, *pairs.here]))
         parts.append(f"{listed([f'`{name}`' for name in names])} share no picture")
     outside = images[images.folder_split == ""]
     if len(pairs) and len(outside):
-        verb = "belongs" if len(outside) == 1 else "belong"
-        parts.append(f"{many(len(outside), 'image')} in {_folders(outside)} {verb} to no split and stayed uncompared")
+        known = int(outside.source.isin(images.source[images.folder_split != ""]).sum())
+        belong = "belongs to no split" if len(outside) == 1 else "belong to no split"
+        parts.append(
+            f"{many(len(outside), 'image')} in {_folders(outside)} {belong}; {known:,} of them "
+            f"{'shows' if known == 1 else 'show'} a picture that a split holds"
+        )
     return parts
 
 
@@ -126,7 +130,7 @@ def classes(found: pd.DataFrame) -> str:
 def suggestion(sources: pd.DataFrame) -> str:
     """Return the option that would read patients or clips out of the file names, or "" where no names look like it."""
     paths = sources[sources.status == "ok"].path
-    for pattern in SUGGESTED if "patient" not in sources else ():
+    for pattern in SUGGESTED if "group" not in sources else ():
         groups = survey.groups(paths, pattern)
         groups = groups[groups != ""]
         if len(groups) >= LIKELY * len(paths) and 1 < groups.nunique() < len(groups):

@@ -24,7 +24,7 @@ Port = Annotated[int, typer.Option(min=1, max=65535)]
 Folders = Annotated[list[Path], typer.Argument(help="one folder of images, or several to compare")]
 Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the page audit.html go")]
 Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
-GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient in a path")]
+GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient or clip in a path")]
 
 
 def audit(
@@ -34,11 +34,11 @@ def audit(
 
     A class is a folder's name, of any words and number, and a split too: train, training, val, valid, dev, test,
     holdout, fold 1 and the like, above or below the class. A table (--labels: image, label or one column a class,
-    patient, clip, split) may say so instead. Masks, plain pictures, thumbnails and other files are counted and not
+    patient or clip, split) may say so instead. Masks, plain pictures, thumbnails and other files are counted and not
     compared; of a file of several frames each is an image.
 
-    Exit code 0: nothing found; 2: the input cannot be used; 3: a picture or a patient is in two splits, or a picture
-    in two classes or in two folders.
+    Exit code 0: nothing found; 2: the input cannot be used; 3: a picture, a patient or a clip is in two splits, or a
+    picture in two classes or in two folders.
     """
     from pcos_utils.reporting.audit import run
 

@@ -95,7 +95,7 @@ def test_pages_and_linked_folders_are_searched(audited, tmp_path, pictures):
 
 def table(*rows):
     """Return an audited table from (path, class, split, source, patient) rows."""
-    columns = pd.DataFrame(rows, columns=["path", "class", "folder_split", "source", "patient"])
+    columns = pd.DataFrame(rows, columns=["path", "class", "folder_split", "source", "group"])
     return columns.assign(status="ok", sha256=columns.path, pixel_sha256=columns.path, evidence="first", label=pd.NA)
 
 
@@ -105,9 +105,9 @@ ROWS = [("a1", "x", "train", "a", "p"), ("a2", "x", "test", "a", "p"), ("b", "x"
 
 def test_patients_in_two_splits_are_told_beside_pictures():
     found = findings(table(*ROWS))
-    assert found[["finding", "path"]].values.tolist() == [["split", "a2"], ["patient", "a2"], ["patient", "b"]]
+    assert found[["finding", "path"]].values.tolist() == [["split", "a2"], ["group", "a2"], ["group", "b"]]
     assert pairs(table(*ROWS)).iloc[0].to_dict() == {
-        "there": "train", "here": "test", "images": 3, "copied": 1, "same_bytes": 0, "patient": 2,
+        "there": "train", "here": "test", "images": 3, "copied": 1, "same_bytes": 0, "group": 2,
         "crossing": 1, "new": 2,
     }  # fmt: skip
 
@@ -122,7 +122,7 @@ def test_a_baseline_knows_what_was_there():
         ["class", "a2"],
         ["class", "a3"],
     ]
-    old = before.drop(columns=["class", "patient"])  # as an earlier version wrote it
+    old = before.drop(columns=["class", "group"])  # as an earlier version wrote it
     assert unknown(findings(old), old).empty and len(unknown(findings(before), old)) == 2  # the patient's
 
 

@@ -77,10 +77,10 @@ def test_a_workbook(table):
     ("text", "name", "said"),
     [
         ("filename\tDiagnosis\na\tBenign\n", "t.tsv", {"class": "Benign"}),
-        ("ID,Case,Pathology\na,12,malignant\n", "t.csv", {"class": "malignant", "patient": "12"}),
+        ("ID,Case,Pathology\na,12,malignant\n", "t.csv", {"class": "malignant", "group": "12"}),
         ("image,MEL,NV,BKL\na,0.0,1.0,0\n", "t.csv", {"class": "NV"}),
-        ("Image_name;Patient_num;Plane\na;7;brain\n", "t.csv", {"patient": "7"}),
-        ("file,label,clip,split\na,,c3,Val\n", "t.csv", {"class": "", "clip": "c3", "split": "Val"}),
+        ("Image_name;Patient_num;Plane\na;7;brain\n", "t.csv", {"group": "7"}),
+        ("file,label,clip,split\na,,c3,Val\n", "t.csv", {"class": "", "group": "c3", "split": "Val"}),
     ],
 )
 def test_an_audit_takes_any_classes_and_the_usual_names_of_columns(table, text, name, said):
@@ -111,7 +111,7 @@ def test_healthy_is_the_other_way_round_and_only_without_a_label(table):
         ("image,remark\na,1\n", "no column called 'label'"),
         ("image,benign,malignant\na,1,1\n", "2 classes for a in the columns benign, malignant"),
         ("image,benign,malignant\na,1,0\n", "Row 2 of labels.csv has label 'benign'"),
-        ("image,label,patient\na,1,p\na,1,q\n", "different values of 'patient'"),
+        ("image,label,patient\na,1,p\na,1,q\n", "different values of 'group'"),
         ("image,label,Label\na,1,0\n", "2 columns called 'label'"),
         ("image,label\n", "no row below"),
         ("image,label\na,1\nb,2\n", "Row 3 of labels.csv has label '2' for b"),

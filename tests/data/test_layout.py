@@ -42,6 +42,8 @@ def test_words_of_splits(name, split):
         ("benign benign benign/more malignant", ["benign", "benign", "benign", "malignant"]),
         ("a b c d e f g h i j k k", [""] * 12),  # hardly an image each: patients, not classes
         ("COVID/images COVID/masks Normal/images", ["COVID", "COVID", "Normal"]),
+        ("train_benign test_benign test-benign stress_test", ["benign", "benign", "benign", "stress"]),
+        ("benign stress_test", ["benign", "stress_test"]),
         ("", [""]),
     ],
 )  # fmt: skip

@@ -103,10 +103,10 @@ def test_a_table_or_an_expression_gives_what_folders_do_not(tmp_path):
     )
     table = survey(tmp_path / "set", tmp_path / "t.csv")
     assert table["class"].tolist() == ["benign", "", "cyst"] and table.folder_split.tolist() == ["train", "", "val"]
-    assert table.patient.tolist() == ["A", "", "B"] and table.label.isna().all()
+    assert table.group.tolist() == ["A", "", "B"] and table.label.isna().all()
     (tmp_path / "t.csv").write_text("file,patient\npt07_visit1,A\npt07_visit2,A\n")
     table = survey(tmp_path / "set", tmp_path / "t.csv")
-    assert table["class"].tolist() == ["x", "x", "y"] and table.patient.tolist() == ["A", "A", ""]
-    assert survey(tmp_path / "set", group_by=r"(pt\d+)").patient.tolist() == ["pt07", "pt07", "pt08"]
+    assert table["class"].tolist() == ["x", "x", "y"] and table.group.tolist() == ["A", "A", ""]
+    assert survey(tmp_path / "set", group_by=r"(pt\d+)").group.tolist() == ["pt07", "pt07", "pt08"]
     with pytest.raises(StudyError, match="is no regular expression"):
         survey(tmp_path / "set", group_by="(")

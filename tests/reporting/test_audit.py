@@ -105,7 +105,7 @@ X, Y = [(f"x/{i}", "x", "train", f"x{i}") for i in range(6)], [(f"y/{i}", "y", "
           "1 of 2 `test` images shows a picture that `train` holds",
           "1 of 2 `test` images shows a picture that `val`"], "no sp"),
         ([*X, ("v", "x", "val", "new"), ("extra/a", "x", "", "far")],
-         ["`train` and `val` share no picture", "1 image in `extra` belongs to no split and stayed"], "score"),
+         ["`train` and `val` share no picture", "1 image in `extra` belongs to no split; 0 of them"], "score"),
         ([(f"p{i}", "pco", "", f"p{i}") for i in range(6)] + [(f"n{i}", "normal", "", f"n{i}") for i in range(6)] + X,
          ["of 3 classes", "`x` says neither polycystic nor normal"], "no label"),
     ],
@@ -129,7 +129,7 @@ def test_names_that_look_like_patients_are_offered(names, groups):
     rows = table(*[(f"{name}.png", 0, "", name) for name in names])
     text = sentences_audit.suggestion(rows)
     assert groups in text and bool(text) == bool(groups)
-    assert sentences_audit.suggestion(rows.assign(patient="p")) == ""  # they were asked for
+    assert sentences_audit.suggestion(rows.assign(group="p")) == ""  # they were asked for
 
 
 def test_near_misses_are_the_pairs_that_look_most_alike(monkeypatch):
