@@ -13,8 +13,8 @@ from pcos_utils.data.datasets import LABEL_OF_FOLDER
 COLUMNS = {
     "image": ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id"),
     "label": ("label", "class", "diagnosis", "classlabel", "category", "target", "pathology", "finding"),
-    "group": ("patient", "patientid", "patientnum", "subject", "subjectid", "case", "caseid", "group", "groupid", "clip",
-              "clipid", "video", "videoid", "cine", "sequence", "series"),
+    "group": ("patient", "patientid", "patientnum", "subject", "subjectid", "case", "caseid", "group", "groupid",
+              "clip", "clipid", "video", "videoid", "cine", "sequence", "series"),
     "split": ("split", "set", "subset", "partition", "fold"),
 }  # fmt: skip
 REMEDY = "give it one column 'image' and one column 'label'"
