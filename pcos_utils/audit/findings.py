@@ -30,11 +30,15 @@ def findings(sources: pd.DataFrame) -> pd.DataFrame:
         rows += [("split", name, here, there, source) for name, source in second[copied][["name", "source"]].values]
         known = second.group.isin(set(first.group) - {""})
         rows += [("group", name, here, there, source) for name, source in second[known][["name", "source"]].values]
-    for source, family in images[images["class"] != ""].groupby(["dataset", "source"]):
+    labelled = images[images["class"] != ""]
+    words = {dataset: frozenset(own["class"]) for dataset, own in labelled.groupby("dataset")}
+    # The classes of two data sets are held against each other where both use the same words.
+    scope = labelled.dataset if len(set(words.values())) > 1 else pd.Series("", index=labelled.index)
+    for (_, source), family in labelled.groupby([scope, "source"]):
         names = sorted(set(family["class"]))
         for row in family.itertuples() if len(names) > 1 else ():
             others = ", ".join(name for name in names if name != row.kind)
-            rows.append(("class", row.name, row.kind, others, source[1]))
+            rows.append(("class", row.name, row.kind, others, source))
     for first, second in combinations(images.dataset.unique(), 2):
         before, after = images[images.dataset == first], images[images.dataset == second]
         shared = after[after.source.isin(before.source)]

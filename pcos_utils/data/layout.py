@@ -31,7 +31,7 @@ CONTAINERS = MASKS | SPLIT_FILLERS | {
     "processed", "enhanced", "thumbs", "thumbnails",
 }  # fmt: skip
 SERIES = re.compile(
-    r"(?:pt|pat|patient|case|subject|subj|sub|study|series|visit|exam|scan|video|clip|seq|sequence|id|p)\d+|\d{4,}"
+    r"(?:pt|pat|patient|case|subject|subj|sub|study|series|ses|visit|exam|scan|video|clip|seq|sequence|id|p)\d+|\d{4,}"
 )
 MOST_NUMBERS = 50  # folders named by numbers are classes where they count up from 0 or 1 to at most this many
 LEAST_IMAGES = 2  # a class; more folders than half the images are patients or series

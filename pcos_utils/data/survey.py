@@ -84,7 +84,7 @@ def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd
         given = given.reindex(table.file[ok]).set_index(table.index[ok])
         if "class" in given:
             said["class"] = given["class"].fillna("")
-            said = layout.with_labels(said, by_folder=False).assign(label=given.label.astype("Int64"))
+            said = layout.with_labels(said, by_folder=False)
         if "split" in given:
             said["folder_split"] = given.split.fillna("").map(lambda word: layout.split(word) or word)
         if "group" in given:

@@ -31,7 +31,10 @@ def run(
 
     ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``.
     """
-    earlier = manifest.read(baseline) if baseline else None
+    try:
+        earlier = manifest.read(baseline) if baseline else None
+    except ValueError:  # what pandas raises on an empty file, on no text and on rows of different lengths
+        earlier = pd.DataFrame()
     if earlier is not None and not set(earlier.columns) >= NEEDED:
         raise StudyError(f"{baseline} is no sources.csv of an audit; name the one that the earlier audit wrote.")
     if len(folders) == 1:
@@ -73,8 +76,9 @@ def write(sources: pd.DataFrame, where: Path | dict[str, Path], out: Path, earli
         "shortcuts": tested.replace({np.nan: None}).to_dict("records"),
         "reading": [sentence for sentence in reading if sentence],
     }
+    page = audit_page.build(content, sources, where)
     write_csv(out / "sources.csv", sources)
-    write_text(out / "audit.html", audit_page.build(content, sources, where))
+    write_text(out / "audit.html", page)
     write_text(out / SCHEMA, (TEXTS / SCHEMA).read_text(encoding="utf-8"))
     write_json(out / "audit.json", content)
     return content

@@ -132,7 +132,10 @@ def test_data_sets_are_held_against_each_other_and_each_against_its_own_splits()
     assert found[["finding", "path", "here", "there"]].values.tolist()[-2:] == [
         ["folder", "two/a2", "two", "one"], ["folder", "two/a4", "two", "one"],
     ]  # fmt: skip
-    assert set(found.finding) == {"class", "folder"} and pairs(joined).empty
+    assert found.path[found.finding == "class"].tolist() == ["two/a2", "two/a4"] and pairs(joined).empty
+    joined = table(("a", "x", "", "a", ""), ("b", "y", "", "b", ""), ("c", "y", "", "a", ""), ("d", "x", "", "d", ""))
+    found = findings(joined.assign(dataset=["one", "one", "two", "two"]))  # which use the same words
+    assert found.path[found.finding == "class"].tolist() == ["one/a", "two/c"]
 
 
 def test_a_list_of_paths_gives_groups_in_their_order(tmp_path, pictures):
