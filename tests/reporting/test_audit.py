@@ -226,7 +226,7 @@ def test_images_without_classes_can_be_audited(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "what", ["missing", "empty", "twice", "nested", "blocked", "a file", "inside", "baseline", "csv"]
+    "what", ["missing", "empty", "twice", "nested", "blocked", "a file", "inside", "baseline", "csv", "png"]
 )
 def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, what):
     (tmp_path / "empty").mkdir()
@@ -235,6 +235,7 @@ def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path,
     folders["nested"] = [folder, folder / "test"]
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     more = {"baseline": {"baseline": tmp_path / "none.csv"}, "csv": {"baseline": tmp_path / "other.csv"}}
+    more["png"] = {"baseline": next(folder.rglob("*.png"))}
     places = {"blocked": tmp_path / "file" / "out", "a file": tmp_path / "file", "inside": folder / "out"}
     with pytest.raises(StudyError) as caught:
         commands.audit(folders.get(what, [folder]), places.get(what, tmp_path / "out"), **more.get(what, {}))
