@@ -177,7 +177,12 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         # Scanners export on black, so a transparent margin read as white would be a bright border.
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
+        image = image.convert("RGBA")
+        darkest, brightest = zip(*image.getextrema()[:3], strict=True)
+        ground = 0
+        if darkest == brightest and max(darkest) < 128:  # one dark ink: the picture is in the alpha channel
+            ground = 255
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (ground, ground, ground, 255)), image)
     return np.array(image.convert("RGB"), dtype=np.uint8)
 
 

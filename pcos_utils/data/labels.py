@@ -81,6 +81,7 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
             "write paths relative to the folder that DATA names, or bare file names."
         )
     said = [column for column in rows.columns if column not in ("row", "image")]
+    told = rows.fillna({"label": rows["class"]}).drop(columns="class") if "class" in rows else rows  # 1 agrees with pco
     first = {}
     for place, (number, image, fitting) in enumerate(zip(rows.row, rows.image, fits, strict=True)):
         if not fitting:
@@ -95,9 +96,9 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
                 f"{', ...' if len(fitting) > 2 else ''}); write the path relative to the folder, with its suffix."
             )
         earlier = first.setdefault(file, place)
-        differ = [name for name in said if rows[name].iloc[earlier] != rows[name].iloc[place]]
+        differ = [name for name in said if name in told and told[name].iloc[earlier] != told[name].iloc[place]]
         if differ:
-            what = "labels" if {"class", "label"} & set(differ) else f"values of '{differ[0]}'"
+            what = "labels" if "label" in differ else f"values of '{differ[0]}'"
             raise StudyError(
                 f"Rows {rows.row[earlier]} and {number} of {table.name} give {file} different {what}; keep one."
             )

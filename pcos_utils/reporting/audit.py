@@ -14,6 +14,7 @@ from pcos_utils.audit.findings import NEEDED, counts, findings, ordered, pairs, 
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest
+from pcos_utils.data.splits import source_labels
 from pcos_utils.data.survey import APART, survey
 from pcos_utils.evaluation import shortcuts
 from pcos_utils.files import write_csv, write_json, write_text
@@ -94,6 +95,8 @@ def _shortcuts(measured: pd.DataFrame) -> tuple[pd.DataFrame, str]:
             return pd.DataFrame(), ""
         labelled = labelled.assign(label=(labelled["class"] == sizes.index[0]).astype(int))
         words = f"Told apart: `{sizes.index[0]}` from {'all other classes' if len(sizes) > 2 else sizes.index[1]}. "
+    if source_labels(labelled).nunique() < 2:  # every picture of one class is in the other, too
+        return pd.DataFrame(), ""
     tested = shortcuts.separation(labelled)
     return tested, words + sentences_data.shortcuts(tested) if tested.value.notna().any() else ""
 

@@ -17,13 +17,13 @@ from pcos_utils.data import images
 from pcos_utils.reporting.sheets import NOTICE
 from pcos_utils.reporting.text import many, number
 
-FAMILIES, SHOWN = 60, 8  # families on the page, and images of each
+FAMILIES, SHOWN = 60, 6  # families on the page, and images of each
 SINGLES = 96  # pictures without a copy
 ROWS, LONG = 300, 20  # rows shown of a table; a longer one than LONG is folded away
 NEAR = 12  # near misses
 ALIKE = 0.5  # least correlation of a near miss
 BLOCK = 1000  # pictures compared with all others at a time
-WIDTH, HEIGHT = 168, 112  # px, largest size of a picture on the page
+WIDTH, HEIGHT = 158, 105  # px, largest size of a picture on the page
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1080px;padding:24px;color:#1b1b1b;background:#fff}
 h1{font-size:24px;margin:0}h2{font-size:18px;margin:32px 0 6px;border-top:1px solid #ddd;padding-top:16px}
@@ -33,7 +33,7 @@ vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.grid
 grid-template-columns:1fr 1fr}.wide{grid-column:1/-1}.family{padding:8px 10px;background:#f7f7f7;border-left:4px solid
 #bbb}
 .family.bad{border-color:#d55e00}.row{display:flex;flex-wrap:wrap;gap:10px}
-figure{margin:0;width:168px;font-size:12px}figcaption{overflow-wrap:anywhere;color:#444}
+figure{margin:0;width:158px;font-size:12px}figcaption{overflow-wrap:anywhere;color:#444}
 img{display:block;background:#000}
 code{font-size:13px;overflow-wrap:anywhere}.note{color:#555;font-size:13px}
 """

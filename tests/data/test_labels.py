@@ -80,6 +80,7 @@ def test_a_workbook(table):
         ("ID,Case,Pathology\na,12,malignant\n", "t.csv", {"class": "malignant", "group": "12"}),
         ("image,MEL,NV,BKL\na,0.0,1.0,0\n", "t.csv", {"class": "NV"}),
         ("Image_name;Patient_num;Plane\na;7;brain\n", "t.csv", {"group": "7"}),
+        ("file,label\na,normal\na,0\n", "t.csv", {"class": "normal"}),
         ("file,label,clip,split\na,,c3,Val\n", "t.csv", {"class": "", "group": "c3", "split": "Val"}),
     ],
 )
@@ -88,6 +89,13 @@ def test_an_audit_takes_any_classes_and_the_usual_names_of_columns(table, text, 
         labels.match(table(text, name), FILES, signs=False).drop(columns="label", errors="ignore").to_dict("records")
     )
     assert found == said
+
+
+def test_one_file_twice_agrees_with_itself_whatever_its_class(table):
+    rows = table("file,label,group\na,benign,1\na.png,benign,1\nb,normal,\n")
+    assert labels.match(rows, FILES, signs=False)["class"].to_dict() == {"a.png": "benign", "left/b.png": "normal"}
+    with pytest.raises(StudyError, match="Rows 2 and 3 of labels.csv give a.png different labels"):
+        labels.match(table("file,label\na,benign\na,normal\nb,1\n"), FILES, signs=False)
 
 
 def test_names_are_compared_as_the_eye_reads_them(table):

@@ -190,6 +190,15 @@ def test_the_command_writes_a_whole_folder_and_exits_with_3_on_a_leak(folder, tm
     assert again.exit_code == 0 and "2 findings, of which 0 are new since the baseline" in again.output
 
 
+def test_every_picture_in_both_classes_leaves_nothing_to_tell_apart(tmp_path):
+    image = Image.fromarray(simulator.simulate(4, 0).image)
+    for name in ("x", "y"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        image.save(tmp_path / "set" / name / "a.png")
+    done = audit(tmp_path / "set", "--out", tmp_path / "out")
+    assert done.exit_code == 3 and "1 picture stands in two classes" in done.output and "AUC" not in done.output
+
+
 def test_names_are_text_on_the_page(tmp_path):
     (tmp_path / "set" / "<b>&").mkdir(parents=True)
     for seed in (4, 6, 8):
