@@ -34,9 +34,10 @@ def findings(sources: pd.DataFrame) -> pd.DataFrame:
     words = {dataset: frozenset(own["class"]) for dataset, own in labelled.groupby("dataset")}
     # The classes of two data sets are held against each other where both use the same words.
     scope = labelled.dataset if len(set(words.values())) > 1 else pd.Series("", index=labelled.index)
-    for (_, source), family in labelled.groupby([scope, "source"]):
+    several = labelled.groupby([scope, "source"])["class"].transform("nunique") > 1
+    for (_, source), family in labelled[several].groupby([scope[several], "source"]):
         names = sorted(set(family["class"]))
-        for row in family.itertuples() if len(names) > 1 else ():
+        for row in family.itertuples():
             others = ", ".join(name for name in names if name != row.kind)
             rows.append(("class", row.name, row.kind, others, source))
     for first, second in combinations(images.dataset.unique(), 2):

@@ -3,6 +3,7 @@
 The page shows the images. It stays where the user had it written.
 """
 
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -94,11 +95,14 @@ def _shortcuts(measured: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         if len(sizes) < 2:
             return pd.DataFrame(), ""
         labelled = labelled.assign(label=(labelled["class"] == sizes.index[0]).astype(int))
-        words = f"Told apart: `{sizes.index[0]}` from {'all other classes' if len(sizes) > 2 else sizes.index[1]}. "
+        rest = "all other classes" if len(sizes) > 2 else f"`{sizes.index[1]}`"
+        words = f"Told apart: `{sizes.index[0]}` from {rest}. "
     if source_labels(labelled).nunique() < 2:  # every picture of one class is in the other, too
         return pd.DataFrame(), ""
     tested = shortcuts.separation(labelled)
-    return tested, words + sentences_data.shortcuts(tested) if tested.value.notna().any() else ""
+    # The study's sentence, of any organ.
+    sentence = sentences_data.shortcuts(tested).replace("shows no single follicle", "shows no anatomy")
+    return tested, words + sentence if tested.value.notna().any() else ""
 
 
 def _classes(readable: pd.DataFrame) -> list[dict]:
@@ -116,11 +120,9 @@ def _families(readable: pd.DataFrame) -> list[dict]:
     sizes = readable.source.value_counts()
     rows = []
     for source, images in readable[readable.source.isin(sizes.index[sizes > 1])].groupby("source"):
-        standing = {
-            name: images[name].replace("", "none").value_counts().to_dict() for name in ("class", "folder_split")
-        }
-        rows.append({"source": source, "images": len(images), "classes": standing["class"]})
-        rows[-1]["splits"] = standing["folder_split"]
+        rows.append({"source": source, "images": len(images)})
+        for part, column in (("classes", "class"), ("splits", "folder_split")):
+            rows[-1][part] = dict(Counter(name or "none" for name in images[column]).most_common())
     return sorted(rows, key=lambda row: (-row["images"], row["source"]))
 
 
