@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ COLUMNS += ["sha256", "pixel_sha256"]
 # Read as text, because a digest of digits alone is not a number and an empty cell is an empty text.
 TEXT = {"path", "folder_split", "status", "reason", "mode", "format", "sha256", "pixel_sha256"}
 TEXT |= {"source", "evidence", "used", "split", "class", "group", "dataset"}
+MOST_LINKS = 20  # to one folder; folders that all link to one another have endless ways through them
 LITTER = {"thumbs.db", "desktop.ini"}  # of Windows; the litter of other systems begins with a dot
 
 
@@ -142,12 +144,12 @@ def named_frame(path: str) -> str:
 def walk(folder: Path, *, follow: bool = False) -> Iterator[Path]:
     """Yield every file, and every folder that is not entered: links, which could loop, and what may not be listed.
 
-    With ``follow``, for an audit, a link is entered unless it leads to a folder around it or was entered before, and
-    hidden folders are not. ``os.walk`` would drop what is not entered.
+    With ``follow``, for an audit, a link is entered unless it leads to a folder around it or around a link on the way,
+    and hidden folders are not. ``os.walk`` would drop what is not entered.
     """
-    places, linked = [folder], set()
+    places, linked = [(folder, ())], Counter()
     while places:
-        place = places.pop()
+        place, way = places.pop()
         try:
             with os.scandir(place) as listed:
                 entries = sorted(listed, key=lambda entry: entry.name)
@@ -159,11 +161,14 @@ def walk(folder: Path, *, follow: bool = False) -> Iterator[Path]:
         for entry in entries:
             enter = entry.is_dir(follow_symlinks=False) and not (follow and litter(entry.name))
             if follow and entry.is_symlink() and entry.is_dir():
-                real = os.path.realpath(entry)
-                enter = real not in linked and not Path(os.path.realpath(place)).is_relative_to(real)
-                linked.add(real)
+                real, here = os.path.realpath(entry), (*way, os.path.realpath(place))
+                enter = linked[real] < MOST_LINKS and not any(Path(passed).is_relative_to(real) for passed in here)
+                linked[real] += enter
+                if enter:
+                    places.append((Path(entry.path), here))
+                    continue
             if enter:
-                places.append(Path(entry.path))
+                places.append((Path(entry.path), way))
             else:
                 yield Path(entry.path)
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import images
+from pcos_utils.data import images, manifest
 from pcos_utils.data.survey import survey
 
 
@@ -90,10 +90,20 @@ def test_links_are_followed_once_and_loops_are_named(tmp_path):
     os.symlink(tmp_path / "set" / "train" / "a.png", tmp_path / "set" / "test" / "link.png")
     table = survey(tmp_path / "set").set_index("path")
     assert table.status.to_dict() == {
-        "test/b.png": "ok", "test/link.png": "ok", "train/a.png": "ok", "train/again": "not a file",
-        "train/loop": "not a file",
+        "test/b.png": "ok", "test/link.png": "ok", "train/a.png": "ok", "train/again/b.png": "ok",
+        "train/again/link.png": "ok", "train/loop": "not a file",
     }  # fmt: skip
     assert table.folder_split[["test/b.png", "train/a.png"]].tolist() == ["test", "train"]
+
+
+def test_folders_that_link_to_one_another_end(tmp_path):
+    names = "abcdefgh"
+    for number, name in enumerate(names):
+        put(tmp_path, **{f"{name}__x": noise(number)})
+        for other in set(names) - {name}:
+            os.symlink(tmp_path / other, tmp_path / name / other)
+    found = list(statuses(tmp_path).values())
+    assert 8 < found.count("ok") < 8 + 8 * manifest.MOST_LINKS + 1
 
 
 def test_a_table_or_an_expression_gives_what_folders_do_not(tmp_path):

@@ -9,13 +9,14 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
 from pcos_utils import cli
 from pcos_utils.audit import summary
 from pcos_utils.audit.findings import counts, pairs
-from pcos_utils.config import StudyError
+from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data import manifest
 from pcos_utils.data.survey import APART, survey
 from pcos_utils.phantom import simulator
@@ -250,3 +251,12 @@ def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path,
         commands.audit(folders.get(what, [folder]), places.get(what, tmp_path / "out"), **more.get(what, {}))
     assert "\n" not in str(caught.value) and "permission" not in str(caught.value)
     assert not (tmp_path / "out").exists() and not (folder / "out").exists()
+
+
+def test_the_hook_and_the_workflow_name_options_that_exist():
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text())["jobs"]["audit"]["steps"]
+    (command,) = [step["run"] for step in steps if "pcos audit" in step.get("run", "")]
+    named = set(re.findall(r"--[a-z-]+", command + (ROOT / ".pre-commit-hooks.yaml").read_text()))
+    known = set(re.findall(r"--[a-z-]+", audit("--help").output))
+    assert hook["entry"] == "pcos audit" and named == {"--out", "--labels", "--baseline"} and named <= known
