@@ -119,37 +119,6 @@ def download(
 
 
 @app.command()
-def audit(
-    folders: Annotated[list[Path], typer.Argument(help="one folder of images, or several to compare")],
-    out: Annotated[Path, typer.Option(help="where sources.csv, audit.json and the contact sheet go")],
-    labels: Labels = None,
-) -> None:
-    """Find the source pictures behind the images of any folder, and report copies, leaks, double labels and shortcuts.
-
-    Exit code 0: nothing found; 2: the input cannot be used; 3: a source lies in train and test or in two folders, or
-    carries both labels. Class and split are read from folder names where these give them.
-    """
-    from pcos_utils.reporting.audit import run
-
-    for folder in folders:
-        if not folder.is_dir():
-            raise StudyError(f"{folder} is no folder; name folders of images.")
-        if out.resolve().is_relative_to(folder.resolve()):
-            # A later scan of the folder would read the contact sheet as one of its images.
-            raise StudyError(f"{out} lies inside {folder}, which is audited; name another place with --out.")
-    if labels and len(folders) > 1:
-        raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
-    need_writable(out)
-    content = run(folders, out, Path(labels) if labels else None)
-    for fact, count in content["summary"].items():
-        typer.echo(f"{count:>9,}  {fact}")
-    typer.echo("\n" + "\n".join([content["verdict"], *content["reading"]]).replace("**", ""))
-    typer.echo(f"written to {out}: sources.csv, audit.json, local/contact_sheet.png")
-    if content["leaks_or_conflicts"]:
-        raise typer.Exit(3)
-
-
-@app.command()
 def convert(
     file: Annotated[Path, typer.Argument(help="a published .pth file")],
     model: Annotated[str, typer.Option(help="densenet201, densenet121d or iustnet")],
@@ -175,7 +144,7 @@ def published(
 ) -> None:
     """Predict every readable image of a folder with the published networks, and measure how often they are right."""
     from pcos_utils.audit.sources import find_sources
-    from pcos_utils.data import manifest
+    from pcos_utils.data.survey import survey
     from pcos_utils.evaluation import published as tables
     from pcos_utils.files import write_csv
     from pcos_utils.published import answers
@@ -186,7 +155,7 @@ def published(
         raise StudyError(f"{folder} is no folder; name a folder of images.")
     need_writable(out)
     places = answers.gather(weights, out / "weights", [*OWN, *(network_class or [])])
-    scanned = manifest.scan(folder, Path(labels) if labels else None, every=True)
+    scanned = survey(folder, Path(labels) if labels else None)
     predictions = answers.predict(find_sources(scanned, folder), folder, places)
     metrics = tables.of_folder(predictions)
     write_csv(out / "predictions.csv", predictions)
@@ -221,6 +190,7 @@ def check_tables(
         raise typer.Exit(1)
 
 
+app.command()(commands.audit)
 app.command()(commands.predict)
 app.command()(commands.export)
 app.command("app")(commands.page)

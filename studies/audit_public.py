@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from pcos_utils.audit.sources import find_sources
-from pcos_utils.data import manifest
+from pcos_utils.data.survey import survey
 from pcos_utils.files import write_json
 from pcos_utils.reporting import audit
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     audits = {}
     for folder in parser.parse_args().folders:
-        sources = find_sources(manifest.scan(folder, every=True), folder)
+        sources = find_sources(survey(folder), folder)
         with tempfile.TemporaryDirectory() as place:
             content = audit.write(sources, {folder.name: folder}, Path(place))
         files = "\n".join(sorted(sources.sha256.fillna(""))).encode()

@@ -4,6 +4,7 @@ Images are compared by bytes, by pixels, and by keypoints and speckle (``matchin
 was shifted, zoomed, turned, mirrored, brightened, stored again, framed or captioned.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,19 +12,28 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.audit import families
+from pcos_utils.config import StudyError
+from pcos_utils.data import manifest as manifests
 from pcos_utils.data.images import load
 from pcos_utils.progress import bar
 
 
-def find_sources(manifest: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFrame:
+def find_sources(
+    manifest: pd.DataFrame | Sequence[str | Path], folder: Path | dict[str, Path] | None = None
+) -> pd.DataFrame:
     """Return the manifest with columns ``source``, ``inliers`` and ``evidence``, which are empty for unreadable files.
+
+    A list of image files does instead of a manifest and its folder, and gives one row per file, in the same order, so
+    that no copy crosses ``GroupKFold().split(paths, y, groups=find_sources(paths).source)``.
 
     ``source`` is the path of the first image of the family. ``inliers`` is the number of keypoints shared with the
     picture through which the image joined it. ``evidence`` says how it joined: "first", "same pixels" or "keypoints".
     It is "too plain" for a picture with nothing to compare, and "bridge" for one that matches two families which stay
     apart. A manifest of several data sets has a column ``dataset``; ``folder`` then maps each data set to its folder,
-    and a source is named ``dataset/path``.
+    and a source is named ``dataset/path``. Raises StudyError where a listed file is no image that can be read.
     """
+    if not isinstance(manifest, pd.DataFrame):
+        manifest, folder = _listed(manifest), Path()
     readable = manifest[manifest.status == "ok"]
     name = readable.dataset + "/" + readable.path if "dataset" in manifest else readable.path
     first = ~readable.pixel_sha256.duplicated().to_numpy()
@@ -40,6 +50,16 @@ def find_sources(manifest: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.D
     columns["evidence"] = np.where(first | (evidence[picture] == "bridge"), evidence[picture], "same pixels")
     columns["inliers"] = columns.inliers.where(columns.inliers > 0).astype("Int64")
     return manifest.join(columns).fillna({"source": "", "evidence": ""})
+
+
+def _listed(paths: Sequence[str | Path]) -> pd.DataFrame:
+    """Return a manifest of the listed files, none of which may be missing or damaged."""
+    names = [str(path) for path in paths]
+    rows = [found[0] for found in manifests.decoded([(Path(name), name) for name in names])]
+    table = pd.DataFrame(rows, columns=[name for name in manifests.COLUMNS if name not in ("label", "folder_split")])
+    for row in table[table.status != "ok"].itertuples():
+        raise StudyError(f"{row.path} has no source: {row.status} ({row.reason}); mend it or leave it out.")
+    return table
 
 
 def places(rows: pd.DataFrame, folder: Path | dict[str, Path]) -> list[Path]:

@@ -21,10 +21,6 @@ def totals(sources: pd.DataFrame) -> pd.DataFrame:
     """Return counts that describe a data set, one row per fact, with columns ``fact`` and ``count``."""
     readable = sources[sources.status == "ok"]
     train, test = readable.folder_split == "train", readable.folder_split == "test"
-    # Each data set has its own train and test folders, so an image shared between two data sets is not a leak.
-    apart = readable
-    if "dataset" in readable:
-        apart = readable.assign(**{name: readable.dataset + ":" + readable[name] for name in ("source", "sha256")})
     facts = {
         "files in class folders": len(sources),
         "readable images": len(readable),
@@ -40,10 +36,10 @@ def totals(sources: pd.DataFrame) -> pd.DataFrame:
         "images that match two sources kept apart": int((readable.evidence == "bridge").sum()),
         "images in the train folder": int(train.sum()),
         "images in the test folder": int(test.sum()),
-        COPIED_BYTES: int(apart.sha256[test].isin(apart.sha256[train]).sum()),
-        COPIED_SOURCES: int(apart.source[test].isin(apart.source[train]).sum()),
-        CROSSING: crossing_sources(apart, train, test),
-        NEW_SOURCES: len(set(apart.source[test]) - set(apart.source[train])),
+        COPIED_BYTES: int(readable.sha256[test].isin(readable.sha256[train]).sum()),
+        COPIED_SOURCES: int(readable.source[test].isin(readable.source[train]).sum()),
+        CROSSING: crossing_sources(readable, train, test),
+        NEW_SOURCES: len(set(readable.source[test]) - set(readable.source[train])),
     }
     return pd.DataFrame(facts.items(), columns=["fact", "count"])
 

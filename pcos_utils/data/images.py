@@ -5,8 +5,10 @@ a reason that names it.
 """
 
 import os
+import re
 import stat
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,6 +27,7 @@ MAX_PIXELS = 50_000_000
 # One command of a run-length coded bitmap can skip 255 rows, so a file of 70 bytes with rows of 50 million pixels
 # can ask for 13 GB. Rows of at most this length cannot.
 MAX_SIDE = 16_384
+MAX_FRAMES = 200  # of one file; a cine loop of ten seconds has about as many
 MAX_BYTES = 1_000_000_000  # a whole cine loop; the digest of a larger file takes minutes
 # A progressive JPEG has about ten scans. Each costs a pass over the whole image and can be 30 bytes long, so a small
 # file of many scans would decode for hours. libtiff stops at the same number.
@@ -65,18 +68,49 @@ class ImageError(Exception):
 def load(file: str | Path | BinaryIO, name: str | None = None) -> np.ndarray:
     """Load an image as 8-bit RGB, shape (height, width, 3), turned upright by its EXIF tag. Raises ImageError.
 
-    An animation gives its first frame. Values above 8 bits are scaled by the smallest depth of 8, 10, 12, 14 or 16
-    bits that holds the brightest pixel, so that a 12-bit frame in a 16-bit file is neither white nor black.
+    An animation gives its first frame, and ``file.tif#3`` the third of a file. Values above 8 bits are scaled by the
+    smallest depth of 8, 10, 12, 14 or 16 bits that holds the brightest pixel, so that a 12-bit frame in a 16-bit file
+    is neither white nor black.
     """
     return decode(file, name)[0]
 
 
-def decode(file: str | Path | BinaryIO, name: str | None = None) -> tuple[np.ndarray, dict]:
+def count(path: Path) -> int:
+    """Return how many frames a file holds, at least 1."""
+    try:
+        with opened(path, str(path)) as stream, Image.open(stream, formats=FORMATS) as image:
+            return getattr(image, "n_frames", 1)
+    except Exception:  # a damaged file says so when it is decoded
+        return 1
+
+
+def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the frames of a file: the name of each ("" where there is one, else its number from 1) and its pixels.
+
+    The frame ``3`` of ``file.tif`` is loaded again as ``file.tif#3``. Raises ImageError where one cannot be read, and
+    after MAX_FRAMES.
+    """
+    total = count(path)
+    for number in range(total):
+        if number == MAX_FRAMES:
+            raise ImageError("too large", str(path), f"{total:,} frames; the first {MAX_FRAMES} are read")
+        with opened(path, str(path)) as stream:
+            yield str(number + 1) if total > 1 else "", decode(stream, str(path), number)[0]
+
+
+def _frame(path: Path) -> tuple[Path, int]:
+    """Return the file and the number from 0 of the frame that ``file.tif#3`` names."""
+    named = re.fullmatch(r"(.+)#(\d+)", path.name)
+    return (path.with_name(named[1]), int(named[2]) - 1) if named and not path.exists() else (path, 0)
+
+
+def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0) -> tuple[np.ndarray, dict]:
     """Return the pixels as in ``load``, and the ``width``, ``height``, ``mode`` and ``format`` of the file."""
     name = name or getattr(file, "name", None) or str(file)
     if isinstance(file, (str, Path)):
-        with opened(Path(file), name) as stream:
-            return decode(stream, name)
+        path, frame = _frame(Path(file))
+        with opened(path, name) as stream:
+            return decode(stream, name, frame)
     try:
         file.seek(0)
         start = file.read(16)
@@ -95,6 +129,8 @@ def decode(file: str | Path | BinaryIO, name: str | None = None) -> tuple[np.nda
             facts = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
             if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
+            if frame:
+                image.seek(frame)
             image.load()
             # ImageOps.exif_transpose also rewrites the tags, and fails on a sound picture with a damaged tag.
             turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
@@ -146,7 +182,12 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
         # Scanners export on black, so a transparent margin read as white would be a bright border.
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
+        image = image.convert("RGBA")
+        darkest, brightest = zip(*image.getextrema()[:3], strict=True)
+        ground = 0
+        if darkest == brightest and max(darkest) < 128:  # one dark ink: the picture is in the alpha channel
+            ground = 255
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (ground, ground, ground, 255)), image)
     return np.array(image.convert("RGB"), dtype=np.uint8)
 
 

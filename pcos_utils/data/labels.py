@@ -1,4 +1,4 @@
-"""Read labels from a table, one row per image, and match them with the files of folders that carry no labels."""
+"""Read labels, patients and splits from a table, one row per image, and match its rows with the files of a folder."""
 
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
@@ -6,66 +6,84 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pcos_utils.config import StudyError
+from pcos_utils.data import layout
 from pcos_utils.data.datasets import LABEL_OF_FOLDER
 
+# The usual names of columns, as ``layout.key`` writes them, the surest first.
+COLUMNS = {
+    "image": ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id"),
+    "label": ("label", "class", "diagnosis", "classlabel", "category", "target", "pathology", "finding"),
+    "group": ("patient", "patientid", "patientnum", "subject", "subjectid", "case", "caseid", "group", "groupid",
+              "clip", "clipid", "video", "videoid", "cine", "sequence", "series"),
+    "split": ("split", "set", "subset", "partition", "fold"),
+}  # fmt: skip
+REMEDY = "give it one column 'image' and one column 'label'"
 # A spreadsheet writes 1 as 1.0 where a column has gaps.
-LABEL_OF_CELL = LABEL_OF_FOLDER | {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 
 
-def read(table: Path) -> pd.DataFrame:
-    """Read a table of labels into columns ``row`` (as a spreadsheet counts), ``image`` (text) and ``label`` (0 or 1).
+def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
+    """Read a table of labels into columns ``row`` (as a spreadsheet counts), ``image``, ``class`` (text) and ``label``.
 
-    The table is a .csv (commas, semicolons or tabs) or the first sheet of an .xlsx. It has columns ``image`` and
-    ``label`` in any order and case, and may have others. ``label`` holds 0, 1 or a class word such as ``pco``. Without
-    a ``label`` column, a column ``Healthy`` is read as in PCOSGen's own table (``imagePath``, ``Healthy``): 1 means
-    healthy (label 0) and 0 means not healthy (label 1). Rows without any value are skipped. Raises StudyError, which
-    names the row and the remedy.
+    The table is a .csv or .tsv (commas, semicolons or tabs) or the first sheet of an .xlsx. Its columns stand in any
+    order and case, under one of the names in COLUMNS; ``group`` (a patient or a clip) and ``split`` are read where they
+    are there. Instead of a label there may be one column of 0 and 1 for each class, or ``Healthy`` alone, as in
+    PCOSGen's own table. ``label`` is 0 or 1, from 0, 1 or a class word such as ``pco``; with ``signs``, as a study
+    needs, every row must have one. Otherwise any word is a class, an empty cell is none, and a table of groups or
+    splits needs no label. Rows without any value are skipped. Raises StudyError, which names the row and the remedy.
     """
     cells = _cells(table)
-    names = [str(name).strip().casefold() for name in cells.iloc[0]] if len(cells) else []
-    healthy = "healthy" in names and "label" not in names
-    label_column = "healthy" if healthy else "label"
-    image_column = "imagepath" if healthy and "image" not in names and "imagepath" in names else "image"
-    for name in (image_column, label_column):
-        if names.count(name) != 1:
-            columns = f"{names.count(name)} columns" if name in names else "no column"
-            raise StudyError(
-                f"{table.name} has {columns} called '{name}' (its first row holds: "
-                f"{', '.join(filter(None, names)) or 'nothing'}); give it one column 'image' and one column 'label'."
-            )
-    rows = []
-    for number, line in enumerate(cells.iloc[1:].itertuples(index=False), start=2):
-        image, word = (str(line[names.index(name)]).strip() for name in (image_column, label_column))
-        if not any(str(cell).strip() for cell in line):
-            continue
-        if not image:
-            raise StudyError(f"Row {number} of {table.name} has no image; name its file or delete the row.")
-        label = LABEL_OF_CELL.get(word.casefold())
-        if label is None or (healthy and word.casefold() in LABEL_OF_FOLDER):
-            allowed = "1 (healthy) or 0" if healthy else f"0, 1 or one of {', '.join(LABEL_OF_FOLDER)}"
-            raise StudyError(f"Row {number} of {table.name} has {label_column} '{word}' for {image}; write {allowed}.")
-        rows.append((number, image, 1 - label if healthy else label))
-    if not rows:
+    names = [str(name).strip() for name in cells.iloc[0]] if len(cells) else []
+    cells = cells.iloc[1:].map(lambda cell: str(cell).strip())
+    cells.index += 1
+    cells = cells[cells.ne("").any(axis=1)]
+    found = {part: _column(table, names, part) for part in COLUMNS}
+    if found["image"] is None:
+        raise _no_column(table, names, "image")
+    rows = pd.DataFrame({"row": cells.index, "image": cells[found["image"]].to_numpy()})
+    for row in rows[rows.image == ""].row:
+        raise StudyError(f"Row {row} of {table.name} has no image; name its file or delete the row.")
+    more = [part for part in ("group", "split") if found[part] is not None]
+    if found["label"] is not None:
+        rows["class"] = [str(BITS.get(word, word)) for word in cells[found["label"]]]
+    else:
+        taken = [place for place in found.values() if place is not None]
+        classes = _one_hot(table, names, cells.drop(columns=taken), rows.image)
+        if classes is None and (signs or not more):
+            raise _no_column(table, names, "label")
+        if classes is not None:
+            rows["class"] = classes
+    if "class" in rows:
+        rows["label"] = [BITS.get(word, layout.sign(word) if word else None) for word in rows["class"]]
+    for row, image, word, label in rows.itertuples(index=False) if signs else ():
+        if pd.isna(label):
+            allowed = f"0, 1 or one of {', '.join(LABEL_OF_FOLDER)}"
+            raise StudyError(f"Row {row} of {table.name} has label '{word}' for {image}; write {allowed}.")
+    if rows.empty:
         raise StudyError(f"{table.name} has no row below its column names; add one row for each image.")
-    return pd.DataFrame(rows, columns=["row", "image", "label"])
+    return rows.assign(**{part: cells[found[part]].to_numpy() for part in more})
 
 
-def match(table: Path, files: list[str]) -> dict[str, int]:
-    """Return the label of every file that the table names; ``files`` are paths relative to the folder, with slashes.
+def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
+    """Return the rows of ``read`` for the files that the table names, with the file's path as index.
 
-    The table names an image by its path, or by its file name alone if only one file has it. The suffix may be left out
-    if only one file fits. Raises StudyError if a name fits no file or several, and if a file gets two labels.
+    ``files`` are paths relative to the folder, with slashes. The table names an image by its path, or by its file name
+    alone if only one file has it. The suffix may be left out if only one file fits. Names are compared by Unicode NFC.
+    Raises StudyError if a name fits no file or several, and if a file gets two labels.
     """
-    rows, files_of_name = read(table), _files_of_name(files)
+    rows, files_of_name = read(table, signs=signs), _files_of_name(files)
     # Forward slashes and no leading "./", whichever system wrote the table.
-    fits = [files_of_name.get(PurePosixPath(name.replace("\\", "/")).as_posix(), []) for name in rows.image]
+    names = [layout.composed(PurePosixPath(name.replace("\\", "/")).as_posix()) for name in rows.image]
+    fits = [files_of_name.get(name, []) for name in names]
     if not any(fits):
         raise StudyError(
             f"No image of {table.name} is in the folder (row {rows.row[0]} names '{rows.image[0]}'); "
             "write paths relative to the folder that DATA names, or bare file names."
         )
-    label_of, row_of = {}, {}
-    for (number, image, label), fitting in zip(rows.itertuples(index=False), fits, strict=True):
+    said = [column for column in rows.columns if column not in ("row", "image")]
+    told = rows.fillna({"label": rows["class"]}).drop(columns="class") if "class" in rows else rows  # 1 agrees with pco
+    first = {}
+    for place, (number, image, fitting) in enumerate(zip(rows.row, rows.image, fits, strict=True)):
         if not fitting:
             raise StudyError(
                 f"Row {number} of {table.name} names '{image}', which is not in the folder; "
@@ -77,30 +95,72 @@ def match(table: Path, files: list[str]) -> dict[str, int]:
                 f"Row {number} of {table.name} names '{image}', which fits {len(fitting)} files ({file}, {fitting[1]}"
                 f"{', ...' if len(fitting) > 2 else ''}); write the path relative to the folder, with its suffix."
             )
-        if label_of.setdefault(file, label) != label:
+        earlier = first.setdefault(file, place)
+        differ = [name for name in said if name in told and told[name].iloc[earlier] != told[name].iloc[place]]
+        if differ:
+            what = "labels" if "label" in differ else f"values of '{differ[0]}'"
             raise StudyError(
-                f"Rows {row_of[file]} and {number} of {table.name} give {file} different labels; keep one."
+                f"Rows {rows.row[earlier]} and {number} of {table.name} give {file} different {what}; keep one."
             )
-        row_of.setdefault(file, number)
-    return label_of
+    return rows.iloc[list(first.values())].set_index(pd.Index(list(first)))[said]
+
+
+def _column(table: Path, names: list[str], part: str) -> int | None:
+    """Return the place of the column that holds a part, or None."""
+    keys = [layout.key(name) if name else "" for name in names]
+    wanted = next((name for name in COLUMNS[part] if name in keys), None)
+    if wanted and keys.count(wanted) > 1:
+        raise StudyError(f"{table.name} has {keys.count(wanted)} columns called '{wanted}'; {REMEDY}.")
+    return keys.index(wanted) if wanted else None
+
+
+def _no_column(table: Path, names: list[str], part: str) -> StudyError:
+    holds = ", ".join(filter(None, map(layout.fold, names))) or "nothing"
+    return StudyError(f"{table.name} has no column called '{part}' (its first row holds: {holds}); {REMEDY}.")
+
+
+def _one_hot(table: Path, names: list[str], cells: pd.DataFrame, images: pd.Series) -> list[str] | None:
+    """Return the class of each row from columns of 0 and 1, or None; one alone says its name, or "not" its name."""
+    signed = [place for place in cells if names[place] and layout.sign(names[place]) is not None]
+    bits = [place for place in cells if len(cells) and names[place] and cells[place].isin(list(BITS)).all()]
+    bits = bits if len(bits) > 1 else [place for place in signed if len(signed) == 1]
+    classes = [] if bits else None
+    for row, image, values in (
+        zip(cells.index, images, cells[bits].itertuples(index=False), strict=True) if bits else ()
+    ):
+        wrong = [(names[place], value) for place, value in zip(bits, values, strict=True) if value not in BITS]
+        if wrong:
+            name, value = wrong[0]
+            raise StudyError(f"Row {row} of {table.name} has {layout.fold(name)} '{value}' for {image}; write 1 or 0.")
+        chosen = [names[place] for place, value in zip(bits, values, strict=True) if BITS[value]]
+        if len(bits) == 1:
+            chosen = chosen or [f"not {names[bits[0]]}"]
+        if len(chosen) != 1:
+            of = ", ".join(names[place] for place in bits)
+            raise StudyError(
+                f"Row {row} of {table.name} has {len(chosen)} classes for {image} in the columns {of}; "
+                "put a 1 under one of them, or write one column 'label'."
+            )
+        classes += chosen
+    return classes
 
 
 def _files_of_name(files: list[str]) -> dict[str, list[str]]:
     """Return the files that each name fits; a whole path is never ambiguous, as it comes before shorter names."""
     stems, bare, without_suffix, whole = (defaultdict(list) for _ in range(4))
     for file in files:
-        path = PurePosixPath(file)
+        path = PurePosixPath(layout.composed(file))
         stems[path.stem].append(file)
         bare[path.name].append(file)
         without_suffix[path.with_suffix("").as_posix()].append(file)
-        whole[file].append(file)
+        whole[path.as_posix()].append(file)
     return stems | bare | without_suffix | whole
 
 
 def _cells(table: Path) -> pd.DataFrame:
     """Return every cell as text, the first row included, because "NA" may be a file name and 007 is not 7."""
     suffix = table.suffix.lower()
-    if suffix not in (".csv", ".xlsx"):
+    if suffix not in (".csv", ".tsv", ".xlsx"):
         raise StudyError(f"{table.name} is no table of labels that can be read; save it as .csv or .xlsx.")
     as_text = dict(header=None, dtype=str, keep_default_na=False, na_filter=False)
     try:

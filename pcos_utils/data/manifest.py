@@ -3,7 +3,8 @@
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pandas as pd
 
 from pcos_utils.config import CLASS_NAMES, StudyError
 from pcos_utils.data import labels as label_table
-from pcos_utils.data.datasets import LABEL_OF_FOLDER, SPLIT_OF_FOLDER
+from pcos_utils.data import layout
+from pcos_utils.data.datasets import LABEL_OF_FOLDER
 from pcos_utils.data.images import ImageError, decode, opened
 from pcos_utils.files import sha256
 from pcos_utils.progress import bar
@@ -21,39 +23,45 @@ COLUMNS = ["path", "label", "folder_split", "status", "reason", "width", "height
 COLUMNS += ["sha256", "pixel_sha256"]
 # Read as text, because a digest of digits alone is not a number and an empty cell is an empty text.
 TEXT = {"path", "folder_split", "status", "reason", "mode", "format", "sha256", "pixel_sha256"}
-TEXT |= {"source", "evidence", "used", "split"}
+TEXT |= {"source", "evidence", "used", "split", "class", "group", "dataset"}
+MOST_LINKS = 20  # to one folder; folders that all link to one another have endless ways through them
 LITTER = {"thumbs.db", "desktop.ini"}  # of Windows; the litter of other systems begins with a dot
 
 
-def scan(folder: Path, labels: Path | None = None, every: bool = False) -> pd.DataFrame:
+def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
     """Return the manifest of a folder of class folders, one row per file, sorted by path.
 
     Columns: ``path`` (relative), ``label`` (0 or 1), ``folder_split`` (train, test or empty, from the folder names),
     ``status`` (ok, empty, not a file, unreadable, not an image, damaged, too large) with its ``reason``, size, mode,
     format, bytes, ``sha256`` of the file, and ``pixel_sha256`` of the decoded pixels. With ``labels``, a table as in
-    ``labels.read``, the table and not the class folders decides which files are read and what their labels are. With
-    ``every``, for an audit, files outside class folders are read too and have no label. Raises StudyError if the
-    folder cannot be studied or audited.
+    ``labels.read``, the table and not the class folders decides which files are read and what their labels are; its
+    ``group`` is kept. Raises StudyError if the folder cannot be studied.
     """
-    files = sorted(listing(folder, labels, every), key=lambda file: file[1])
-    if not files and every:
-        raise StudyError(f"{folder} holds no files; name a folder of images.")
+    files = sorted(listing(folder, labels), key=lambda file: file[1])
     if not files:
         classes = "pco or infected for polycystic, normal or notinfected for normal"
         raise StudyError(f"{folder} holds no class folders with files; name them {classes}, or give LABELS=TABLE.")
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        rows = bar(pool.map(_row, *zip(*files, strict=True)), "decode", total=len(files))
-        table = pd.DataFrame(list(rows), columns=COLUMNS)
-    if every:
-        table["label"] = table.label.astype("Int64")
+    table = pd.DataFrame([rows[0] for rows in decoded([file[:2] for file in files])], columns=COLUMNS)
+    table["label"], table["folder_split"] = zip(*(file[2:4] for file in files), strict=True)
+    if files[0][4] is not None:
+        table["group"] = [file[4] for file in files]
     readable = table[table.status == "ok"]
     if readable.empty:
         raise StudyError(f"None of the {len(table)} files under {folder} is a readable image; check the folder.")
-    if readable.label.nunique() < 2 and not every:
+    if readable.label.nunique() < 2:
         name = CLASS_NAMES[readable.label.iloc[0]]
         remedy = "label images of the other class too" if labels else "add the other class's folder"
         raise StudyError(f"{folder} holds readable images of one class only ({name}); {remedy}.")
     return table
+
+
+def decoded(files: list[tuple[Path, str]], look: Callable[[Path, dict, np.ndarray], list[dict]] | None = None):
+    """Yield the rows of each file, (place, relative path); without ``look``, one row each.
+
+    ``look`` takes the file, its row and the pixels of its first frame, and returns the rows of all its frames.
+    """
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        yield from bar(pool.map(lambda file: _rows(*file, look), files), "decode", total=len(files))
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -88,26 +96,38 @@ def outside(folder: Path, labels: Path | None = None, own: Path | None = None) -
     The manifest that a study writes to its ``own`` data folder is left out.
     """
     ours = own and own / "manifest.csv"
-    return sum(path != ours for path in _walk(folder)) - len(listing(folder, labels))
+    return sum(path != ours for path in walk(folder)) - len(listing(folder, labels))
 
 
-def listing(folder: Path, labels: Path | None = None, every: bool = False) -> list[tuple[Path, str, int | None, str]]:
-    """List the files to read with their relative path, label and folder split. Raises StudyError if it cannot."""
-    paths = {path.relative_to(folder).as_posix(): path for path in _walk(folder)}
-    label_of = label_table.match(labels, list(paths)) if labels else {}
+def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, int, str, str | None]]:
+    """List the files to read with relative path, label, split and group (None without a table that names them).
+
+    Raises StudyError if it cannot.
+    """
+    paths = {path.relative_to(folder).as_posix(): path for path in walk(folder)}
+    table = label_table.match(labels, list(paths)) if labels else None
+    # A folder that is a link or may not be listed comes as a file, and can itself be a class folder.
+    folders = {name: tuple(name.split("/"))[: None if os.path.isdir(path) else -1] for name, path in paths.items()}
+    visible = [name for name in paths if not litter(name)]
+    label_of = {name: layout.signed(folders[name]) for name in visible}
+    if all(label is None for label in label_of.values()):  # folders called 0 and 1
+        label_of = dict(zip(visible, layout.read([folders[name] for name in visible]).label, strict=True))
+    if labels:
+        label_of = table.label.to_dict()
+    groups = table.group if labels and "group" in table else dict.fromkeys(label_of)
     files = []
     for name, path in paths.items():
-        parts = name.lower().split("/")
-        litter = parts[-1] in LITTER or any(part.startswith(".") for part in parts)
-        # A folder that is a link or may not be listed comes as a file, and can itself be a class folder.
-        folders = parts if os.path.isdir(path) else parts[:-1]
-        label = label_of.get(name)
-        if not labels and not litter:
-            label = next((LABEL_OF_FOLDER[part] for part in reversed(folders) if part in LABEL_OF_FOLDER), None)
-        if label is not None or (every and not litter):
-            split = next((SPLIT_OF_FOLDER[part] for part in folders if part in SPLIT_OF_FOLDER), "")
-            files.append((path, name, label, split))
+        if pd.notna(label := label_of.get(name)):
+            splits = [split for split in map(layout.split, folders[name]) if split and not split.startswith("fold")]
+            split = "" if not splits else "train" if splits[0].startswith("train") else "test"
+            files.append((path, name, int(label), split, groups[name]))
     return files
+
+
+def litter(name: str) -> bool:
+    """Return whether a relative path is of the desktop and not of the data: hidden, or Windows' and macOS's own."""
+    parts = name.lower().split("/")
+    return parts[-1] in LITTER or "__macosx" in parts or any(part.startswith((".", "~$", "@")) for part in parts)
 
 
 def named_frame(path: str) -> str:
@@ -121,40 +141,53 @@ def named_frame(path: str) -> str:
     return named[1] if named else ""
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, *, follow: bool = False) -> Iterator[Path]:
     """Yield every file, and every folder that is not entered: links, which could loop, and what may not be listed.
 
-    ``os.walk`` would drop both.
+    With ``follow``, for an audit, a link is entered unless it leads to a folder around it or around a link on the way,
+    and hidden folders are not. ``os.walk`` would drop what is not entered.
     """
-    places = [folder]
+    places, linked = [(folder, ())], Counter()
     while places:
-        place = places.pop()
+        place, way = places.pop()
         try:
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        places.append(Path(entry.path))
-                    else:
-                        yield Path(entry.path)
+            with os.scandir(place) as listed:
+                entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
             if place == folder:
                 raise StudyError(f"{folder} cannot be listed ({error.strerror}); give yourself permission.") from None
             yield place
+            continue
+        for entry in entries:
+            enter = entry.is_dir(follow_symlinks=False) and not (follow and litter(entry.name))
+            if follow and entry.is_symlink() and entry.is_dir():
+                real, here = os.path.realpath(entry), (*way, os.path.realpath(place))
+                enter = linked[real] < MOST_LINKS and not any(Path(passed).is_relative_to(real) for passed in here)
+                linked[real] += enter
+                if enter:
+                    places.append((Path(entry.path), here))
+                    continue
+            if enter:
+                places.append((Path(entry.path), way))
+            else:
+                yield Path(entry.path)
 
 
-def _row(path: Path, relative: str, label: int, split: str) -> dict:
-    row = {"path": relative, "label": label, "folder_split": split, "status": "ok", "reason": ""}
+def _rows(path: Path, relative: str, look: Callable | None) -> list[dict]:
+    row = {"path": relative, "status": "ok", "reason": ""}
     # Bytes that are not UTF-8 cannot be written to a table, and a carriage return is read back as the end of a row.
     printable = os.fsencode(relative).decode("utf-8", "backslashreplace").replace("\r", "\\r")
     if printable != relative:
-        return row | {"path": printable, "status": "unreadable", "reason": "its name is not printable text; rename it"}
+        reason = "its name is not printable text; rename it"
+        return [row | {"path": printable, "status": "unreadable", "reason": reason}]
     try:
         with opened(path, relative) as stream:
             row["bytes"] = os.fstat(stream.fileno()).st_size
             row["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
             pixels, facts = decode(stream, relative)
     except ImageError as error:
-        return row | {"status": error.status, "reason": error.reason}
+        return [row | {"status": error.status, "reason": error.reason}]
     except OSError as error:
-        return row | {"status": "unreadable", "reason": (error.strerror or "no reason given").lower()}
-    return row | facts | {"pixel_sha256": digest(pixels)}
+        return [row | {"status": "unreadable", "reason": (error.strerror or "no reason given").lower()}]
+    row |= facts | {"pixel_sha256": digest(pixels)}
+    return look(path, row, pixels) if look else [row]

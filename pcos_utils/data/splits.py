@@ -7,6 +7,8 @@ train and test if they exist. ``grouped`` makes stratified folds over sources, r
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedKFold
 
 from pcos_utils.config import CLASS_NAMES, Study, StudyError, TooFewSources
@@ -26,11 +28,12 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return the audited manifest with columns ``used``, ``split`` and ``r0``, ``r1``, ... (the fold in each repeat).
 
     ``used`` is "yes" or the reason why not: unreadable, bridge (an image that matches two sources), two labels, not
-    drawn. ``split`` is train or test under the published protocol. A source has one fold per repeat. If a class has
-    too few sources for a test set, splits and folds stay empty, and ``need_test_set`` says why.
+    drawn. ``split`` is train or test under the published protocol. A source has one fold per repeat. Where the table
+    has a column ``group``, all pictures of a group count as one source, named by the first. If a class has too few
+    sources for a test set, splits and folds stay empty, and ``need_test_set`` says why.
     """
     repeats = [f"r{repeat}" for repeat in range(study.repeats)]
-    table = sources.assign(used=_used(sources, study), split="", **dict.fromkeys(repeats, pd.NA))
+    table = whole_groups(sources.assign(used=_used(sources, study), split="", **dict.fromkeys(repeats, pd.NA)))
     if enough(table, study):
         images = table[table.used == "yes"]
         labels = source_labels(images)
@@ -42,6 +45,22 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
                 fold_of.iloc[test] = fold
             table[column] = images.source.map(fold_of)
     return table.astype(dict.fromkeys(repeats, "Int64"))
+
+
+def whole_groups(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with one ``source`` for all pictures of a ``group``, such as a patient.
+
+    Groups that share a picture are one. An empty cell is no group; without the column nothing changes.
+    """
+    if "group" not in table:
+        return table
+    named = table.group.fillna("").ne("") & table.source.ne("")
+    source, names = pd.factorize(table.source[named])
+    group, _ = pd.factorize(table.group[named])
+    links = coo_array((np.ones(len(source)), (source, group + len(names))), shape=(len(names) + len(group),) * 2)
+    joined = pd.Series(connected_components(links, directed=False)[1][: len(names)])
+    first = joined.map(pd.Series(names).groupby(joined).first())
+    return table.assign(source=table.source.replace(dict(zip(names, first, strict=True))))
 
 
 def source_labels(images: pd.DataFrame) -> pd.Series:

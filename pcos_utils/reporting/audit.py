@@ -1,66 +1,134 @@
-"""Write what `pcos audit` finds: sources.csv, audit.json, and a contact sheet that stays on this machine."""
+"""Write what `pcos audit` finds: sources.csv, audit.json with its schema, and audit.html, one page without a network.
 
+The page shows the images. It stays where the user had it written.
+"""
+
+from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
 from pcos_utils.audit import summary
+from pcos_utils.audit.findings import NEEDED, counts, findings, ordered, pairs, unknown
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest
+from pcos_utils.data.splits import source_labels
+from pcos_utils.data.survey import APART, survey
 from pcos_utils.evaluation import shortcuts
-from pcos_utils.files import appearing, write_csv, write_json
-from pcos_utils.reporting import sentences_data, sheets
+from pcos_utils.files import write_csv, write_json, write_text
+from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
+from pcos_utils.reporting.cards import TEXTS
+
+SCHEMA = "audit.schema.json"
+FORMAT = 2  # raise it whenever audit.json changes its shape
 
 
-def run(folders: list[Path], out: Path, labels: Path | None = None) -> dict:
-    """Audit one folder, or several against each other, and return what ``write`` does."""
+def run(
+    folders: list[Path], out: Path, labels: Path | None = None, baseline: Path | None = None, group_by: str = ""
+) -> dict:
+    """Audit one folder, or several against each other, and return what ``write`` does.
+
+    ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``.
+    """
+    try:
+        earlier = manifest.read(baseline) if baseline else None
+    except ValueError:  # what pandas raises on an empty file, on no text and on rows of different lengths
+        earlier = pd.DataFrame()
+    if earlier is not None and not set(earlier.columns) >= NEEDED:
+        raise StudyError(f"{baseline} is no sources.csv of an audit; name the one that the earlier audit wrote.")
     if len(folders) == 1:
-        images = manifest.scan(folders[0], labels, every=True)
-        return write(find_sources(images, folders[0]), {folders[0].name: folders[0]}, out)
+        return write(find_sources(survey(folders[0], labels, group_by), folders[0]), folders[0], out, earlier)
     names = short_names(folders)
-    tables = [manifest.scan(folder, labels, every=True).assign(dataset=name) for name, folder in names.items()]
-    return write(find_sources(pd.concat(tables, ignore_index=True), names), names, out)
+    tables = [survey(folder, labels, group_by).assign(dataset=name) for name, folder in names.items()]
+    return write(find_sources(pd.concat(tables, ignore_index=True), names), names, out, earlier)
 
 
-def write(sources: pd.DataFrame, folders: dict[str, Path], out: Path) -> dict:
-    """Write audit.json, sources.csv and the local contact sheet under ``out``, and return the content of audit.json."""
-    where = folders if len(folders) > 1 else next(iter(folders.values()))
-    counted = summary.totals(sources)
-    pairs = summary.between(sources) if len(folders) > 1 else None
-    labelled, tested = sources[sources.label.notna()], pd.DataFrame()
-    if labelled.label[labelled.status == "ok"].nunique() == 2:
-        tested = shortcuts.separation(shortcuts.measure(labelled, where))
+def write(sources: pd.DataFrame, where: Path | dict[str, Path], out: Path, earlier: pd.DataFrame | None = None) -> dict:
+    """Write the files of an audit under ``out``, and return the content of audit.json. ``where``: as in find_sources.
+
+    ``earlier``: sources of the baseline; ``leaks_or_conflicts`` then tells whether any finding is new.
+    """
+    found, count, splits = findings(sources), counts(sources, APART), pairs(sources)
+    between = summary.between(sources) if isinstance(where, dict) else pd.DataFrame()
+    new = found if earlier is None else unknown(found, earlier)
+    measured = shortcuts.measure(sources, where)
+    tested, asked = _shortcuts(measured)
+    readable = sources[sources.status == "ok"]
+    reading = [sentences_data.copies(sources), sentences_audit.classes(found), sentences_audit.suggestion(sources)]
+    reading += [asked, sentences_audit.baseline(len(found), len(new)) if earlier is not None else ""]
     content = {
-        "verdict": sentences_data.verdict(counted, pairs),
-        "leaks_or_conflicts": leaks_or_conflicts(counted, pairs),
-        "summary": dict(zip(counted.fact, counted["count"].tolist(), strict=True)),
-        "copies": summary.copies(sources).to_dict("records"),
-        "two_labels": summary.conflicts(sources).to_dict("records"),
-        "between": [] if pairs is None else pairs.to_dict("records"),
+        "$schema": SCHEMA,
+        "format": FORMAT,
+        "version": version("pcos-utils"),
+        "verdict": sentences_audit.verdict(sources, count, splits, between),
+        "leaks_or_conflicts": bool(len(new)),
+        "summary": count,
+        "classes": _classes(readable),
+        "splits": splits.to_dict("records"),
+        "between": between.to_dict("records"),
+        "findings": found.assign(new=found.index.isin(new.index)).to_dict("records"),
+        "copies": _families(readable),
         "effective_size": {str(r): round(summary.effective_size(sources, r), 2) for r in (0.1, 0.5, 0.9, 1.0)},
-        "unreadable": sources[sources.status != "ok"][["path", "status"]].to_dict("records"),
+        "apart": _named(sources[sources.status.isin(APART)]),
+        "unreadable": _named(sources[~sources.status.isin(["ok", *APART])]),
+        "near_misses": audit_page.near_misses(measured),
         "shortcuts": tested.replace({np.nan: None}).to_dict("records"),
-        "reading": [sentences_data.copies(sources), sentences_data.conflicts(sources)]
-        + ([sentences_data.shortcuts(tested)] if len(tested) else []),
+        "reading": [sentence for sentence in reading if sentence],
     }
+    page = audit_page.build(content, sources, where)
     write_csv(out / "sources.csv", sources)
+    write_text(out / "audit.html", page)
+    write_text(out / SCHEMA, (TEXTS / SCHEMA).read_text(encoding="utf-8"))
     write_json(out / "audit.json", content)
-    figure = sheets.contact(sources, where)
-    figure.text(0.5, 1.0, sheets.NOTICE, ha="center", va="bottom", fontsize="small")
-    with appearing(out / "local" / "contact_sheet.png") as path:
-        figure.savefig(path, bbox_inches="tight", dpi=80)
-    plt.close(figure)
     return content
 
 
-def leaks_or_conflicts(counted: pd.DataFrame, pairs: pd.DataFrame | None = None) -> bool:
-    """Return whether any picture lies in train and test, carries two labels, or lies in two folders."""
-    count = counted.set_index("fact")["count"]
-    shared = 0 if pairs is None else pairs.shared_sources.sum()
-    return bool(count[summary.CROSSING] or count[summary.BOTH_LABELS] or shared)
+def _shortcuts(measured: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Return the shortcuts between two classes, or between the largest class and the rest, and the sentence on them."""
+    labelled, words = measured[measured.label.notna()], ""
+    if labelled.label.nunique() < 2:
+        labelled = measured[measured["class"] != ""]
+        sizes = labelled["class"].value_counts()
+        if len(sizes) < 2:
+            return pd.DataFrame(), ""
+        labelled = labelled.assign(label=(labelled["class"] == sizes.index[0]).astype(int))
+        rest = "all other classes" if len(sizes) > 2 else f"`{sizes.index[1]}`"
+        words = f"Told apart: `{sizes.index[0]}` from {rest}. "
+    if source_labels(labelled).nunique() < 2:  # every picture of one class is in the other, too
+        return pd.DataFrame(), ""
+    tested = shortcuts.separation(labelled)
+    # The study's sentence, of any organ.
+    sentence = sentences_data.shortcuts(tested).replace("shows no single follicle", "shows no anatomy")
+    return tested, words + sentence if tested.value.notna().any() else ""
+
+
+def _classes(readable: pd.DataFrame) -> list[dict]:
+    """Return each class with its numbers of images, of sources, and of images in each split."""
+    rows = []
+    for name, images in readable[readable["class"] != ""].groupby("class"):
+        splits = {split: int((images.folder_split == split).sum()) for split in ordered(images.folder_split)}
+        splits |= {"no split": outside} if (outside := int((images.folder_split == "").sum())) else {}
+        rows.append({"class": name, "images": len(images), "sources": images.source.nunique(), "splits": splits})
+    return rows
+
+
+def _families(readable: pd.DataFrame) -> list[dict]:
+    """Return each source with several images, the most copied first, and where these stand."""
+    sizes = readable.source.value_counts()
+    rows = []
+    for source, images in readable[readable.source.isin(sizes.index[sizes > 1])].groupby("source"):
+        rows.append({"source": source, "images": len(images)})
+        for part, column in (("classes", "class"), ("splits", "folder_split")):
+            rows[-1][part] = dict(Counter(name or "none" for name in images[column]).most_common())
+    return sorted(rows, key=lambda row: (-row["images"], row["source"]))
+
+
+def _named(rows: pd.DataFrame) -> list[dict]:
+    columns = ["dataset"] * ("dataset" in rows) + ["path", "status", "reason"]
+    return rows[columns].to_dict("records")
 
 
 def short_names(folders: list[Path]) -> dict[str, Path]:

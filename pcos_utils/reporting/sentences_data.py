@@ -22,8 +22,8 @@ def files(table: pd.DataFrame, differ: list[str], published: int | None, outside
     )
 
 
-def verdict(counted: pd.DataFrame, pairs: pd.DataFrame | None = None) -> str:
-    """Return one sentence on what the images allow, from ``summary.totals`` and, of several sets, ``between``."""
+def verdict(counted: pd.DataFrame) -> str:
+    """Return one sentence on what the images of a study allow, from ``summary.totals``."""
     count = counted.set_index("fact")["count"]
     images, plain = count["readable images"], count["images too plain to compare"]
     parts = [f"{many(images, 'readable image shows', 'readable images show')} {many(count[SOURCES], 'picture')}"]
@@ -42,9 +42,6 @@ def verdict(counted: pd.DataFrame, pairs: pd.DataFrame | None = None) -> str:
         parts.append("the train and the test folder share no picture")
     if count[BOTH_LABELS]:
         parts.append(f"{many(count[BOTH_LABELS], 'picture carries', 'pictures carry')} both labels")
-    for row in pairs.itertuples() if pairs is not None else []:
-        shared = "no picture" if not row.shared_sources else many(row.shared_sources, "picture")
-        parts.append(f"{row.first} and {row.second} share {shared}")
     of_class = [count[f"{name} sources"] for name in ("polycystic", "normal")]
     if not min(of_class) and max(of_class):
         parts.append(f"every label is {'normal' if of_class[1] else 'polycystic'}, so nothing can be told apart")

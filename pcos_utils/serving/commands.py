@@ -1,4 +1,4 @@
-"""The commands predict, export and app, which cli.py registers. Each command imports its own heavy libraries."""
+"""The commands audit, predict, export and app, which cli.py registers. Each command imports its own heavy libraries."""
 
 import csv
 import json
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from pcos_utils.config import JUDGED, Study, StudyError, study
-from pcos_utils.files import files_below
+from pcos_utils.files import files_below, need_writable
 from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
 from pcos_utils.progress import bar
 
@@ -21,6 +21,47 @@ Out = Annotated[Path | None, typer.Option(help="the served model's folder; runs/
 Source = Annotated[str | None, typer.Option(help="a network, or follicles; with --space also a served model's folder")]
 Space = Annotated[Path | None, typer.Option(help="a folder for a Hugging Face Space")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
+Folders = Annotated[list[Path], typer.Argument(help="one folder of images, or several to compare")]
+Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the page audit.html go")]
+Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
+GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient or clip in a path")]
+
+
+def audit(
+    folders: Folders, out: Found, labels: Labels = None, baseline: Baseline = None, group_by: GroupBy = ""
+) -> None:
+    """Find the source pictures behind the images of any folder, and report copies, leaks, double labels and shortcuts.
+
+    A class is a folder's name, of any words and number, and a split too: train, training, val, valid, dev, test,
+    holdout, fold 1 and the like, above or below the class. A table (--labels: image, label or one column a class,
+    patient or clip, split) may say so instead. Masks, plain pictures, thumbnails and other files are counted and not
+    compared; of a file of several frames each is an image.
+
+    Exit code 0: nothing found; 2: the input cannot be used; 3: a picture, a patient or a clip is in two splits, or a
+    picture in two classes or in two folders.
+    """
+    from pcos_utils.reporting.audit import run
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise StudyError(f"{folder} is no folder; name folders of images.")
+        if out.resolve().is_relative_to(folder.resolve()):
+            # A later audit of the folder would read what this one writes.
+            raise StudyError(f"{out} lies inside {folder}, which is audited; name another place with --out.")
+    if labels and len(folders) > 1:
+        raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
+    if baseline and not baseline.is_file():
+        raise StudyError(f"{baseline} is no file; name the sources.csv of an earlier audit.")
+    need_writable(out)
+    content = run(folders, out, Path(labels) if labels else None, baseline, group_by)
+    for fact, count in content["summary"].items():
+        typer.echo(f"{count:>9,}  {fact}")
+    for row in content["unreadable"]:
+        typer.echo(f"cannot be read: {row['path']} ({row['reason']})")
+    typer.echo("\n" + "\n".join([content["verdict"], *content["reading"]]).replace("**", ""))
+    typer.echo(f"written to {out}: sources.csv, audit.json, audit.html")
+    if content["leaks_or_conflicts"]:
+        raise typer.Exit(3)
 
 
 def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: Csv = False) -> None:

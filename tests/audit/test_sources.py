@@ -8,6 +8,7 @@ from PIL import Image, ImageEnhance
 from pcos_utils.audit import summary
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.data import manifest
+from pcos_utils.data.survey import survey
 from pcos_utils.phantom import simulator
 
 
@@ -71,7 +72,7 @@ def test_two_data_sets_share_what_they_share(folder, tmp_path):
     Image.fromarray(simulator.simulate(3, 1).image[:, ::-1]).save(tmp_path / "pco" / "mirrored.png")
     Image.fromarray(simulator.simulate(99, 1).image).save(tmp_path / "pco" / "new.png")
     places = {"here": folder, "there": tmp_path}
-    tables = [manifest.scan(place, every=True).assign(dataset=name) for name, place in places.items()]
+    tables = [survey(place).assign(dataset=name) for name, place in places.items()]
     joined = find_sources(pd.concat(tables, ignore_index=True), places)
     assert summary.between(joined).values.tolist() == [["here", "there", 1, 4, 1]]
     assert joined.set_index("path").source["pco/mirrored.png"].startswith("here/train/pco/3_")
@@ -98,5 +99,5 @@ def test_an_image_that_bridges_two_sources_is_marked(tmp_path):
         for i in range(4):
             Image.fromarray(picture[20 * i : 180 + i, 10 * i : 260 + 10 * i]).save(tmp_path / "pco" / f"{name}{i}.png")
     Image.fromarray(np.hstack(pictures)).save(tmp_path / "pco" / "montage.png")
-    table = find_sources(manifest.scan(tmp_path, every=True), tmp_path)
+    table = find_sources(survey(tmp_path), tmp_path)
     assert table.source.nunique() == 2 and table.set_index("path").evidence["pco/montage.png"] == "bridge"

@@ -28,6 +28,11 @@ def table(tmp_path):
     return write
 
 
+def matched(path, files=FILES) -> dict:
+    """Return the label of each file that a table names."""
+    return labels.match(path, files).label.to_dict()
+
+
 @pytest.mark.parametrize(
     ("image", "file"),
     [("a.png", "a.png"), ("a", "a.png"), ("left/c.png", "left/c.png"), ("left/c", "left/c.png"), ("007", "007.png"),
@@ -35,9 +40,9 @@ def table(tmp_path):
      ("d.jpg", "right/d.jpg"), ("x.1", "x.1.png")],
 )  # fmt: skip
 def test_a_file_by_its_path_or_its_bare_name_with_or_without_suffix(table, image, file):
-    assert labels.match(table(f"image,label\n{image},1\n"), FILES) == {file: 1}
+    assert matched(table(f"image,label\n{image},1\n")) == {file: 1}
     # A whole path is never ambiguous.
-    assert labels.match(table("image,label\nc.png,1\n"), ["c.png", "left/c.png", "c.png.png"]) == {"c.png": 1}
+    assert matched(table("image,label\nc.png,1\n"), ["c.png", "left/c.png", "c.png.png"]) == {"c.png": 1}
 
 
 @pytest.mark.parametrize(
@@ -45,7 +50,7 @@ def test_a_file_by_its_path_or_its_bare_name_with_or_without_suffix(table, image
     [("0", 0), ("1", 1), ("1.0", 1), ("PCO", 1), ("Infected", 1), (" normal ", 0), ("NotInfected", 0), ("healthy", 0)],
 )
 def test_what_a_label_may_say(table, said, label):
-    assert labels.match(table(f"image,label\na,{said}\n"), FILES) == {"a.png": label}
+    assert matched(table(f"image,label\na,{said}\n")) == {"a.png": label}
 
 
 @pytest.mark.parametrize(
@@ -60,19 +65,50 @@ def test_what_a_label_may_say(table, said, label):
     ],
 )
 def test_the_ways_to_write_a_table(table, text):
-    assert labels.match(table(text), FILES) == {"a.png": 1, "left/b.png": 0}
+    assert matched(table(text)) == {"a.png": 1, "left/b.png": 0}
 
 
 def test_a_workbook(table):
     cells = pd.DataFrame({"Image": ["a.png", None, "007"], "Label": [1, None, 0]})  # the gap makes 1 into 1.0
-    assert labels.match(table(cells, "labels.XLSX"), FILES) == {"a.png": 1, "007.png": 0}
+    assert matched(table(cells, "labels.XLSX")) == {"a.png": 1, "007.png": 0}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        ("filename\tDiagnosis\na\tBenign\n", "t.tsv", {"class": "Benign"}),
+        ("ID,Case,Pathology\na,12,malignant\n", "t.csv", {"class": "malignant", "group": "12"}),
+        ("image,MEL,NV,BKL\na,0.0,1.0,0\n", "t.csv", {"class": "NV"}),
+        ("Image_name;Patient_num;Plane\na;7;brain\n", "t.csv", {"group": "7"}),
+        ("file,label\na,normal\na,0\n", "t.csv", {"class": "normal"}),
+        ("file,label,clip,split\na,,c3,Val\n", "t.csv", {"class": "", "group": "c3", "split": "Val"}),
+    ],
+)
+def test_an_audit_takes_any_classes_and_the_usual_names_of_columns(table, text, name, said):
+    (found,) = (
+        labels.match(table(text, name), FILES, signs=False).drop(columns="label", errors="ignore").to_dict("records")
+    )
+    assert found == said
+
+
+def test_one_file_twice_agrees_with_itself_whatever_its_class(table):
+    rows = table("file,label,group\na,benign,1\na.png,benign,1\nb,normal,\n")
+    assert labels.match(rows, FILES, signs=False)["class"].to_dict() == {"a.png": "benign", "left/b.png": "normal"}
+    with pytest.raises(StudyError, match="Rows 2 and 3 of labels.csv give a.png different labels"):
+        labels.match(table("file,label\na,benign\na,normal\nb,1\n"), FILES, signs=False)
+
+
+def test_names_are_compared_as_the_eye_reads_them(table):
+    composed, parted = "\u00e9.png", "e\u0301.png"
+    assert matched(table(f"image,label\n{composed},1\n"), [parted]) == {parted: 1}
+    assert matched(table(f"image,label\n{parted},1\n"), [composed]) == {composed: 1}
 
 
 def test_healthy_is_the_other_way_round_and_only_without_a_label(table):
     own = pd.DataFrame({"imagePath": ["a.png", "b.png"], "Healthy": [1, 0]})
-    assert labels.match(table(own, "class_label.xlsx"), FILES) == {"a.png": 0, "left/b.png": 1}
-    assert labels.match(table("image,Healthy\na,0\n"), FILES) == {"a.png": 1}
-    assert labels.match(table("image,healthy,label\na,1,1\n"), FILES) == {"a.png": 1}
+    assert matched(table(own, "class_label.xlsx")) == {"a.png": 0, "left/b.png": 1}
+    assert matched(table("image,Healthy\na,0\n")) == {"a.png": 1}
+    assert matched(table("image,healthy,label\na,1,1\n")) == {"a.png": 1}
 
 
 @pytest.mark.parametrize(
@@ -80,8 +116,10 @@ def test_healthy_is_the_other_way_round_and_only_without_a_label(table):
     [
         ("", "no column called 'image'"),
         ("picture,label\na,1\n", "no column called 'image' (its first row holds: picture, label)"),
-        ("image,class\na,1\n", "no column called 'label'"),
-        ("imagePath,label\na,1\n", "no column called 'image'"),
+        ("image,remark\na,1\n", "no column called 'label'"),
+        ("image,benign,malignant\na,1,1\n", "2 classes for a in the columns benign, malignant"),
+        ("image,benign,malignant\na,1,0\n", "Row 2 of labels.csv has label 'benign'"),
+        ("image,label,patient\na,1,p\na,1,q\n", "different values of 'group'"),
         ("image,label,Label\na,1,0\n", "2 columns called 'label'"),
         ("image,label\n", "no row below"),
         ("image,label\na,1\nb,2\n", "Row 3 of labels.csv has label '2' for b"),

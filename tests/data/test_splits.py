@@ -61,6 +61,20 @@ def test_a_source_of_two_labels_has_the_label_of_at_least_half_of_its_images():
     assert labels.to_dict() == {"a": 0, "b": 1, "c": 0}
 
 
+def test_no_patient_is_in_two_folds():
+    visits = table(images=1, sources_per_class=20).assign(group=[f"pt{i // 2}" for i in range(40)])
+
+    def most(column, drawn):
+        return drawn.groupby(visits.group)[column].nunique().max()
+
+    assert most("r0", splits.draw(visits.drop(columns="group"), STUDY)) == 2  # without patients, visits part
+    drawn = splits.draw(visits, STUDY)
+    assert most("r0", drawn) == most("r1", drawn) == most("split", drawn) == 1 and drawn.source.nunique() == 20
+    linked = splits.whole_groups(visits.assign(source=["a", "b", "b", "c", *visits.source[4:]]))
+    assert linked.source.tolist()[:4] == ["a"] * 4  # two patients who share a picture
+    assert splits.whole_groups(visits.assign(group="")).equals(visits.assign(group=""))
+
+
 @pytest.mark.parametrize(
     ("role", "protocol"), [("test", "grouped"), ("selection", "grouped"), ("selection", "published")]
 )

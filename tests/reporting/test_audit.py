@@ -1,20 +1,27 @@
 """Verdicts say what the counts say, and the folder that an audit writes is whole."""
 
+import base64
+import io
 import json
+import re
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
 from pcos_utils import cli
 from pcos_utils.audit import summary
-from pcos_utils.config import StudyError
+from pcos_utils.audit.findings import counts, pairs
+from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data import manifest
+from pcos_utils.data.survey import APART, survey
 from pcos_utils.phantom import simulator
-from pcos_utils.reporting import audit as report
-from pcos_utils.reporting import sentences_data
+from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
+from pcos_utils.serving import commands
 
 NORMAL = [(f"n{i}", 0, "train", f"n{i}") for i in range(8)]
 POLYCYSTIC = [(f"p{i}", 1, "train", f"p{i}") for i in range(8)]
@@ -27,28 +34,36 @@ def table(*rows):
 
 
 def verdict(*rows):
-    """Return the verdict on such a table, and whether leaks or conflicts were found."""
-    counted = summary.totals(table(*rows))
-    return sentences_data.verdict(counted), report.leaks_or_conflicts(counted)
+    """Return a study's verdict on such a table."""
+    return sentences_data.verdict(summary.totals(table(*rows)))
+
+
+def audited(*rows):
+    """Return the audit's verdict on (path, class, split, source) rows."""
+    classed = pd.DataFrame(rows, columns=["path", "class", "folder_split", "source"])
+    classed = table(*[(row.path, pd.NA, row.folder_split, row.source) for row in classed.itertuples()]).assign(
+        **{"class": classed["class"], "label": classed["class"].map({"pco": 1, "normal": 0}).astype("Int64")}
+    )
+    return sentences_audit.verdict(classed, counts(classed, APART), pairs(classed), pd.DataFrame())
 
 
 def test_a_test_folder_of_copies_cannot_judge_anything():
     rows = ("a", 0, "train", "a"), ("b", 0, "test", "a"), ("c", 1, "train", "c"), ("d", 1, "test", "c")
-    text, leaks = verdict(*rows)
-    assert leaks and "4 readable images show 2 pictures" in text and "no model can be evaluated on it" in text
+    text = verdict(*rows)
+    assert "4 readable images show 2 pictures" in text and "no model can be evaluated on it" in text
     assert "1 polycystic picture and 1 normal picture even a faultless score in the smaller class" in text
 
 
 def test_a_partial_leak_is_counted_in_images():
-    text, leaks = verdict(*NORMAL, *POLYCYSTIC, ("x", 0, "test", "n1"), ("y", 1, "test", "new"))
-    assert leaks and "1 of 2 test images shows a picture that the train folder holds too" in text
-    text, leaks = verdict(*NORMAL, *POLYCYSTIC, ("x", 0, "test", "fresh"), ("y", 1, "test", "new"))
-    assert not leaks and "share no picture" in text and "coin" not in text
+    text = verdict(*NORMAL, *POLYCYSTIC, ("x", 0, "test", "n1"), ("y", 1, "test", "new"))
+    assert "1 of 2 test images shows a picture that the train folder holds too" in text
+    text = verdict(*NORMAL, *POLYCYSTIC, ("x", 0, "test", "fresh"), ("y", 1, "test", "new"))
+    assert "share no picture" in text and "coin" not in text
 
 
 @pytest.mark.parametrize(("polycystic", "said"), [(0, "every label is normal"), (1, "in the smaller class"), (6, "")])
 def test_few_pictures_of_a_class_are_told(polycystic, said):
-    text, _ = verdict(*NORMAL, *POLYCYSTIC[:polycystic])
+    text = verdict(*NORMAL, *POLYCYSTIC[:polycystic])
     assert said in text and ("coin" in text) == (polycystic == 1)
 
 
@@ -65,20 +80,67 @@ def test_copies_are_told_with_their_worth_and_one_image_as_one():
     assert "11 images show 2 source pictures" in text and "10 times" in text
 
 
-def test_a_test_folder_is_held_against_the_train_folder_of_its_own_data_set():
-    rows = ("a", 0, "train", "a"), ("b", 1, "test", "b"), ("b2", 1, "train", "b"), ("a2", 0, "test", "a")
-    joined = table(*rows).assign(dataset=["one", "one", "two", "two"])
-    counted, pairs = summary.totals(joined), summary.between(joined)
-    text = sentences_data.verdict(counted, pairs)
-    assert "share no picture" in text and "no model" not in text and "one and two share 2 pictures" in text
-    assert report.leaks_or_conflicts(counted, pairs)
-
-
 def test_two_labels_are_a_conflict_and_named():
     rows = *NORMAL, *POLYCYSTIC, ("q", 1, "train", "n3")
-    text, conflicts = verdict(*rows)
-    assert conflicts and "1 picture carries both labels" in text and "test" not in text
+    text = verdict(*rows)
+    assert "1 picture carries both labels" in text and "test" not in text
     assert "`n3` (1 image as polycystic, 1 as normal)" in sentences_data.conflicts(table(*rows))
+
+
+X, Y = [(f"x/{i}", "x", "train", f"x{i}") for i in range(6)], [(f"y/{i}", "y", "train", f"y{i}") for i in range(6)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "unsaid"),
+    [
+        ([*X, *Y], ["labels were compared for 12 images of 2 classes (`x` 6, `y` 6)."], "coin"),
+        ([*X, *Y[:2]], ["with fewer than 6 pictures of `y` even a faultless"], "share"),
+        (X, ["every label is `x`"], "compared"),
+        ([(f"z/{i}", "", "", f"{i}") for i in range(10)] + X, ["10 images in `z` carry no label"], "splits"),
+        ([(f"{i}", "", "", f"{i}") for i in range(2)], ["2 images in the folder itself carry no label."], "class"),
+        ([*X, ("y/9", "y", "train", "x1")], ["1 picture stands in two classes or more"], "test"),
+        ([*X, ("v", "x", "val", "x1"), ("w", "x", "val", "new")],
+         ["1 of 2 `val` images shows a picture that `train` holds too, so a score on `val` is no score"], "no picture"),
+        ([*X, ("v", "x", "val", "x1"), ("t", "x", "test", "x1"), ("u", "x", "test", "q")],
+         ["`val` (1 image) holds no picture that `train` lacks, so no model can be evaluated on it",
+          "1 of 2 `test` images shows a picture that `train` holds",
+          "1 of 2 `test` images shows a picture that `val`"], "no sp"),
+        ([*X, ("v", "x", "val", "new"), ("extra/a", "x", "", "far")],
+         ["`train` and `val` share no picture", "1 image in `extra` belongs to no split; 0 of them"], "score"),
+        ([(f"p{i}", "pco", "", f"p{i}") for i in range(6)] + [(f"n{i}", "normal", "", f"n{i}") for i in range(6)] + X,
+         ["of 3 classes", "`x` says neither polycystic nor normal"], "no label"),
+    ],
+)  # fmt: skip
+def test_a_verdict_speaks_of_the_labels_and_splits_that_were_read(rows, said, unsaid):
+    text = audited(*rows)
+    assert [words for words in said if words not in text] == [] and unsaid not in text
+
+
+@pytest.mark.parametrize(
+    ("names", "groups"),
+    [
+        (["pt07_visit1", "pt07_visit2", "pt08_visit1", "pt08_visit2"], "2 groups, such as `pt07`"),
+        (["1_pco_3", "2_pco_3", "1_normal_4"], "2 groups, such as `pco_3`"),
+        (["scan_a_frame_0041", "scan_a_frame_0042", "b_frame_1"], "2 groups, such as `scan_a`"),
+        (["a", "b", "c"], ""),
+        (["pt1", "pt2", "pt3"], ""),  # nothing to join
+    ],
+)
+def test_names_that_look_like_patients_are_offered(names, groups):
+    rows = table(*[(f"{name}.png", 0, "", name) for name in names])
+    text = sentences_audit.suggestion(rows)
+    assert groups in text and bool(text) == bool(groups)
+    assert sentences_audit.suggestion(rows.assign(group="p")) == ""  # they were asked for
+
+
+def test_near_misses_are_the_pairs_that_look_most_alike(monkeypatch):
+    rng = np.random.default_rng(0)
+    measured = table(*[(f"{i}", 0, "", f"s{max(i, 1)}") for i in range(60)])
+    values = rng.normal(100, 20, (60, 256))
+    values[40] = 1.2 * values[7] + rng.normal(0, 4, 256)  # another picture much like it
+    monkeypatch.setattr(audit_page, "BLOCK", 16)
+    (near,) = audit_page.near_misses(measured.assign(thumbnail=list(values + rng.normal(0, 50, 256))))
+    assert (near["first"], near["second"]) == ("7", "40") and near["correlation"] > 0.9
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +163,51 @@ def audit(*arguments):
 
 
 def test_the_command_writes_a_whole_folder_and_exits_with_3_on_a_leak(folder, tmp_path):
-    done = audit(folder, "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    done = audit(folder, "--out", out)
     assert done.exit_code == 3 and "no model can be evaluated on it" in done.output
-    content = json.loads((tmp_path / "out" / "audit.json").read_text())
+    content = json.loads((out / "audit.json").read_text())
+    jsonschema.validate(content, json.loads((out / content["$schema"]).read_text()))
     assert content["leaks_or_conflicts"] and content["summary"][summary.SOURCES] == 16
-    assert len(content["shortcuts"]) == 14 and len(content["copies"]) == 16
-    sources = manifest.read(tmp_path / "out" / "sources.csv")
-    wanted = {"path", "label", "sha256", "pixel_sha256", "folder_split", "source", "inliers", "evidence"}
+    assert len(content["shortcuts"]) == 14 and [row["images"] for row in content["copies"]] == [2, 2]
+    assert [(row["path"], row["new"]) for row in content["findings"]] == [
+        ("test/normal/turned.png", True), ("test/pco/turned.png", True),
+    ]  # fmt: skip
+    sources = manifest.read(out / "sources.csv")
+    wanted = {"path", "class", "label", "sha256", "pixel_sha256", "folder_split", "source", "inliers", "evidence"}
     assert wanted <= set(sources.columns) and len(sources) == 18
-    sheet = np.asarray(Image.open(tmp_path / "out" / "local" / "contact_sheet.png").convert("L"))
-    assert sheet.shape[0] > 200 and sheet.std() > 30
-    assert not list((tmp_path / "out").rglob(".*"))
+    page = (out / "audit.html").read_text()
+    assert not re.search(r"https?://|<script|src=\"(?!data:)", page) and "no model can be evaluated on it" in page
+    shown = [base64.b64decode(coded) for coded in re.findall(r"data:image/jpeg;base64,([^\"]+)", page)]
+    assert len(shown) >= 18 and min(np.asarray(Image.open(io.BytesIO(coded))).std() for coded in shown) > 5
+    assert sorted(path.name for path in out.iterdir()) == [
+        "audit.html",
+        "audit.json",
+        "audit.schema.json",
+        "sources.csv",
+    ]
+
+    again = audit(folder, "--out", tmp_path / "again", "--baseline", out / "sources.csv")
+    assert again.exit_code == 0 and "2 findings, of which 0 are new since the baseline" in again.output
+
+
+def test_every_picture_in_both_classes_leaves_nothing_to_tell_apart(tmp_path):
+    image = Image.fromarray(simulator.simulate(4, 0).image)
+    for name in ("x", "y"):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        image.save(tmp_path / "set" / name / "a.png")
+    done = audit(tmp_path / "set", "--out", tmp_path / "out")
+    assert done.exit_code == 3 and "1 picture stands in two classes" in done.output and "AUC" not in done.output
+
+
+def test_names_are_text_on_the_page(tmp_path):
+    (tmp_path / "set" / "<b>&").mkdir(parents=True)
+    for seed in (4, 6, 8):
+        Image.fromarray(simulator.simulate(seed, 0).image).save(tmp_path / "set" / "<b>&" / f"<i>{seed}.png")
+    (tmp_path / "set" / "<u>.jpg").write_text("no image")
+    assert audit(tmp_path / "set", "--out", tmp_path / "out").exit_code == 0
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "&lt;b&gt;&amp;/&lt;i&gt;4.png" in page and "&lt;u&gt;.jpg" in page and not re.search("<[iu]>", page)
 
 
 @pytest.mark.slow
@@ -132,19 +228,35 @@ def test_images_without_classes_can_be_audited(tmp_path):
     done = audit(flat, "--out", tmp_path / "out")
     assert done.exit_code == 0 and "coin" not in done.output
     content = json.loads((tmp_path / "out" / "audit.json").read_text())
-    assert content["unreadable"] == [{"path": "broken.jpg", "status": "damaged"}] and content["shortcuts"] == []
+    assert [row["path"] for row in content["unreadable"]] == ["broken.jpg"] and content["shortcuts"] == []
+    assert content["summary"]["set apart: litter"] == 2 and "cannot be read: broken.jpg (" in done.output
     (tmp_path / "table.csv").write_text("image,label\n4.png,0\n")
-    assert len(manifest.scan(flat, tmp_path / "table.csv", every=True)) == 3  # litter is no image here, either
+    found = survey(flat, tmp_path / "table.csv")
+    assert found.status.value_counts().to_dict() == {"ok": 2, "litter": 2, "damaged": 1}
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "twice", "nested", "blocked", "a file", "inside"])
+@pytest.mark.parametrize(
+    "what", ["missing", "empty", "twice", "nested", "blocked", "a file", "inside", "baseline", "csv", "png"]
+)
 def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, what):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     folders = {"missing": [tmp_path / "none"], "empty": [tmp_path / "empty"], "twice": [folder, folder]}
     folders["nested"] = [folder, folder / "test"]
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    more = {"baseline": {"baseline": tmp_path / "none.csv"}, "csv": {"baseline": tmp_path / "other.csv"}}
+    more["png"] = {"baseline": next(folder.rglob("*.png"))}
     places = {"blocked": tmp_path / "file" / "out", "a file": tmp_path / "file", "inside": folder / "out"}
     with pytest.raises(StudyError) as caught:
-        cli.audit(folders.get(what, [folder]), places.get(what, tmp_path / "out"))
+        commands.audit(folders.get(what, [folder]), places.get(what, tmp_path / "out"), **more.get(what, {}))
     assert "\n" not in str(caught.value) and "permission" not in str(caught.value)
     assert not (tmp_path / "out").exists() and not (folder / "out").exists()
+
+
+def test_the_hook_and_the_workflow_name_options_that_exist():
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    steps = yaml.safe_load((ROOT / ".github" / "workflows" / "audit.yml").read_text())["jobs"]["audit"]["steps"]
+    (command,) = [step["run"] for step in steps if "pcos audit" in step.get("run", "")]
+    named = set(re.findall(r"--[a-z-]+", command + (ROOT / ".pre-commit-hooks.yaml").read_text()))
+    known = set(re.findall(r"--[a-z-]+", audit("--help").output))
+    assert hook["entry"] == "pcos audit" and named == {"--out", "--labels", "--baseline"} and named <= known

@@ -1,0 +1,178 @@
+"""Read from folder names which class and which split an image has, whatever the classes are.
+
+A class is the deepest folder that is no split, no mere container (``images``), no patient and no series. The words of
+PCOS only add the sign: polycystic = 1.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+
+import pandas as pd
+
+from pcos_utils.data.datasets import LABEL_OF_FOLDER
+
+SIGNS = LABEL_OF_FOLDER | {"polycystic": 1}
+NEGATIONS = ("non", "not", "no", "without", "un")
+FILLERS = {"ovary", "ovaries", "ovarian", "syndrome", "class", "case", "cases", "image", "images", "patients"}
+SPLITS = dict.fromkeys(("train", "training", "trainval"), "train")
+SPLITS |= dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val")
+SPLITS |= dict.fromkeys(("test", "testing", "tests", "holdout", "heldout", "eval", "evaluation"), "test")
+FOLDS = {"fold", "cv", "kfold"}
+SPLIT_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split", "frames"}
+UNLABELLED = {"unlabelled", "unlabeled", "unknown", "unsorted", "unclassified", "nolabel", "misc"}
+MASKS = {"mask", "masks", "segmentation", "segmentations", "groundtruth", "gt", "annotation", "annotations", "labels"}
+# Folders that say how images are kept or seen and not what they show.
+CONTAINERS = MASKS | SPLIT_FILLERS | {
+    "files", "scans", "original", "originals", "raw", "jpg", "jpeg", "png", "tif", "dicom", "us", "ultrasound", "bmode",
+    "left", "right", "sagittal", "transverse", "longitudinal", "augmented", "aug", "cropped", "crop", "resized",
+    "processed", "enhanced", "thumbs", "thumbnails",
+}  # fmt: skip
+SERIES = re.compile(
+    r"(?:pt|pat|patient|case|subject|subj|sub|study|series|ses|visit|exam|scan|video|clip|seq|sequence|id|p)\d+|\d{4,}"
+)
+MOST_NUMBERS = 50  # folders named by numbers are classes where they count up from 0 or 1 to at most this many
+LEAST_IMAGES = 2  # a class; more folders than half the images are patients or series
+MANY = 10  # classes from which that is asked
+
+
+def composed(text: str) -> str:
+    """Return the text in Unicode NFC, in which one letter is written in one way."""
+    return unicodedata.normalize("NFC", text)
+
+
+def fold(text: str) -> str:
+    """Return the text as names of folders and columns are compared: Unicode NFC, without regard to case."""
+    return composed(text).casefold().strip()
+
+
+def key(name: str) -> str:
+    """Return a class's name without separators and case, so that ``Non-PCOS`` and ``non_pcos`` are one."""
+    return re.sub(r"[\W_]+", "", fold(name)) or fold(name)
+
+
+@cache
+def sign(name: str) -> int | None:
+    """Return 1 where a class's name says polycystic, 0 where it says normal (as ``Non-PCOS`` does), else None."""
+    words = [token for token in tokens(name) if token not in FILLERS]
+    word = "".join(words[1:] if len(words) > 1 and words[0].isdecimal() else words)  # also "0_normal"
+    for start in ("", *NEGATIONS):
+        if word.startswith(start) and word[len(start) :] in SIGNS:
+            value = SIGNS[word[len(start) :]]
+            return 1 - value if start else value
+    return None
+
+
+@cache
+def split(name: str) -> str:
+    """Return the split that a folder's name or a cell says: ``train``, ``val``, ``test``, ``test 2``, ``fold 3``."""
+    words = [word for word in tokens(name) if word not in SPLIT_FILLERS | MASKS]
+    if words[:2] in (["hold", "out"], ["held", "out"]):
+        words[:2] = ["holdout"]
+    number = f" {int(words.pop())}" if len(words) == 2 and words[1].isdecimal() else ""
+    word = re.sub(r"(?:set|data|images|imgs)$", "", words[0]) if len(words) == 1 else ""
+    if word in FOLDS and number:
+        return f"fold{number}"
+    return SPLITS[word] + number if word in SPLITS else ""
+
+
+def signed(folders: Sequence[str]) -> int | None:
+    """Return the label, 0 or 1, of the deepest of an image's folders that has a sign; None below an unlabelled one."""
+    for name in reversed(folders):
+        if key(name) in UNLABELLED or sign(name) is not None:
+            return None if key(name) in UNLABELLED else sign(name)
+    return None
+
+
+def read(folders: list[tuple[str, ...]]) -> pd.DataFrame:
+    """Return columns ``class``, ``label`` and ``folder_split``, one row per image; "" where the folders say nothing.
+
+    ``folders``: the names of each image's folders, the outermost first. ``label`` is the class's sign. A split inside a
+    fold is named ``fold 1/train``.
+    """
+    both = _both({part for parts in folders for part in parts})
+    folders = [tuple(word for part in parts for word in both.get(part, (part,))) for parts in folders]
+    splits = [_split(parts) for parts in folders]
+    chains = [tuple(part for part in parts if not split(part) and _may_be_class(part)) for parts in folders]
+    numbers = {int(part) for chain in chains for part in chain if part.isdecimal()}
+    words = {key(next(reversed([part for part in chain if not part.isdecimal()]), "")) for chain in chains}
+    counted = numbers and sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
+    if not counted or min(numbers) > 1 or not 1 < len(numbers) <= MOST_NUMBERS or len(words) > 1:
+        chains = [tuple(part for part in chain if not part.isdecimal()) for chain in chains]
+    table = pd.DataFrame({"class": _rolled_up(_chosen(chains)), "folder_split": splits})
+    return with_labels(table)
+
+
+def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
+    """Return a table of ``class`` and ``folder_split`` with one spelling for each class, and with ``label``.
+
+    ``by_folder``: the classes are folders, which may turn out to be patients or series.
+    """
+    named = table["class"].map(key)
+    sizes = named[named != ""].value_counts()
+    if by_folder and len(sizes) > MANY and len(sizes) * LEAST_IMAGES > sizes.sum():
+        named = pd.Series("", index=named.index)
+    numbers = set(named) - {""} == {"0", "1"}
+    label = named.map(lambda name: int(name) if numbers and name else sign(name)).astype("Int64")
+    # "infected" in one split and "pco" in another are one class, where no split holds both.
+    for value in (0, 1):
+        same = label.eq(value).fillna(False)
+        if named[same].nunique() > 1 and named[same].groupby(table.folder_split[same]).nunique().max() == 1:
+            named[same] = named[same].iloc[0]
+    spelled = table["class"].groupby(named).first()
+    return table.assign(**{"class": named.map(spelled.where(spelled.index != "", "")), "label": label})
+
+
+def tokens(name: str) -> list[str]:
+    """Return the words and numbers in a name."""
+    return re.findall(r"[^\W\d_]+|\d+", fold(name))
+
+
+def _both(parts: set[str]) -> dict[str, tuple[str, ...]]:
+    """Return what stands in names of a split and a class, such as ``test_benign``, where these name several splits."""
+    found = {}
+    for part in parts:
+        words = [word for word in re.split(r"[-_ ]+", part) if word]
+        for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if len(words) > 1 else ():
+            if fold(word) in SPLITS and not split(part):
+                found[part] = (word, "_".join(rest))
+    return found if len({split(word) for word, _ in found.values()}) > 1 else {}
+
+
+def _may_be_class(part: str) -> bool:
+    return key(part) not in CONTAINERS and (part.isdecimal() or not SERIES.fullmatch(key(part)))
+
+
+def _split(parts: tuple[str, ...]) -> str:
+    found = [split(part) for part in parts if split(part)]
+    folds = [name for name in found if name.startswith("fold")]
+    return "/".join([*folds[:1], *[name for name in found if name not in folds][:1]])
+
+
+def _chosen(chains: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the folders down to the class of each image: the deepest with a sign, or else the deepest."""
+    marks = {chain[: i + 1] for chain in set(chains) for i, part in enumerate(chain) if sign(part) is not None}
+    outer = {mark[:depth] for mark in marks for depth in range(1, len(mark))}  # `PCOS` around `PCOS` and `Non-PCOS`
+    chosen = []
+    for chain in chains:
+        if chain and key(chain[-1]) in UNLABELLED:
+            chain = ()
+        depths = [i + 1 for i in range(len(chain)) if chain[: i + 1] in marks - outer]
+        chosen.append(chain[: depths[-1]] if depths else () if chain in outer & marks else chain)
+    return chosen
+
+
+def _rolled_up(chosen: list[tuple[str, ...]]) -> list[str]:
+    """Return the classes' names; of a folder and the folders in it, that side counts which holds more images."""
+    direct = Counter(chosen)
+    below = Counter()
+    for chain, count in direct.items():
+        below.update({chain[:depth]: count for depth in range(len(chain))})
+    name = {}
+    for chain in direct:
+        whole = [chain[:depth] for depth in range(1, len(chain)) if direct[chain[:depth]] >= below[chain[:depth]]]
+        upper = next((part for part in whole if direct[part]), chain)
+        name[chain] = "" if not chain or (upper == chain and below[chain] > direct[chain]) else upper[-1]
+    return [name[chain] for chain in chosen]

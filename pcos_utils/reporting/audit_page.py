@@ -1,0 +1,186 @@
+"""Build the page of an audit: one HTML file that needs no network, with the images to look at in it."""
+
+import base64
+import re
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from pcos_utils.audit.findings import KINDS
+from pcos_utils.audit.sources import places
+from pcos_utils.data import images
+from pcos_utils.reporting.sheets import NOTICE
+from pcos_utils.reporting.text import many, number
+
+FAMILIES, SHOWN = 60, 6  # families on the page, and images of each
+SINGLES = 96  # pictures without a copy
+ROWS, LONG = 300, 20  # rows shown of a table; a longer one than LONG is folded away
+NEAR = 12  # near misses
+ALIKE = 0.5  # least correlation of a near miss
+BLOCK = 1000  # pictures compared with all others at a time
+WIDTH, HEIGHT = 158, 105  # px, largest size of a picture on the page
+STYLE = """
+body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1080px;padding:24px;color:#1b1b1b;background:#fff}
+h1{font-size:24px;margin:0}h2{font-size:18px;margin:32px 0 6px;border-top:1px solid #ddd;padding-top:16px}
+p{margin:6px 0}.verdict{border-left:6px solid #0072b2;background:#f3f6f9;padding:10px 14px;font-weight:600}
+.bad{border-color:#d55e00}table{border-collapse:collapse;font-size:14px}td,th{padding:2px 14px 2px 0;text-align:left;
+vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.grid{display:grid;gap:10px;
+grid-template-columns:1fr 1fr}.wide{grid-column:1/-1}.family{padding:8px 10px;background:#f7f7f7;border-left:4px solid
+#bbb}
+.family.bad{border-color:#d55e00}.row{display:flex;flex-wrap:wrap;gap:10px}
+figure{margin:0;width:158px;font-size:12px}figcaption{overflow-wrap:anywhere;color:#444}
+img{display:block;background:#000}
+code{font-size:13px;overflow-wrap:anywhere}.note{color:#555;font-size:13px}
+"""
+
+
+def near_misses(measured: pd.DataFrame) -> list[dict]:
+    """Return the pairs of sources whose thumbnails correlate most, and that were not joined.
+
+    ``measured``: images with ``thumbnail`` of ``shortcuts.measure``. What all thumbnails share, such as the shape of
+    the sector, is taken off first. Each pair has ``first``, ``second`` (paths) and ``correlation``.
+    """
+    firsts = measured.drop_duplicates("source")
+    if len(firsts) < 3:
+        return []
+    values = np.stack(firsts.thumbnail.to_list()).astype(np.float32)
+    values -= values.mean(axis=0)
+    values -= values.mean(axis=1, keepdims=True)
+    values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
+    best = []
+    for start in range(0, len(values), BLOCK):
+        alike = values[start : start + BLOCK] @ values.T
+        alike[np.tri(*alike.shape, start, dtype=bool)] = -1  # each pair once
+        other = alike.argmax(axis=1)
+        best += [(float(row[at]), start + i, int(at)) for i, (row, at) in enumerate(zip(alike, other, strict=True))]
+    name = _names(firsts)
+    return [
+        {"first": name[left], "second": name[right], "correlation": round(value, 3)}
+        for value, left, right in sorted(best, reverse=True)[:NEAR]
+        if value >= ALIKE
+    ]
+
+
+def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -> str:
+    """Return the page as text. ``content``: of audit.json; ``where``: as in ``find_sources``."""
+    readable = sources[sources.status == "ok"]
+    readable = readable.assign(name=_names(readable), place=places(readable, where))
+    troubled = {row["source"] for row in content["findings"]}
+    families = sorted(content["copies"], key=lambda row: row["source"] not in troubled)[:FAMILIES]
+    shown = [_of_family(readable[readable.source == row["source"]]) for row in families]
+    alone = readable[~readable.source.duplicated(keep=False)]
+    alone = alone.groupby("class").head(max(1, SINGLES // max(1, alone["class"].nunique()))).head(SINGLES)
+    pairs = [[row["first"], row["second"]] for row in content["near_misses"]]
+    near = readable[readable.name.isin(sum(pairs, []))].set_index("name")
+    wanted = pd.concat([*shown, alone, near.reset_index()])[["name", "place"]].drop_duplicates("name")
+    with ThreadPoolExecutor(2) as pool:
+        pixels = dict(zip(wanted.name, pool.map(_picture, wanted.place), strict=True))
+    bad = " bad" if content["leaks_or_conflicts"] else ""
+    parts = [f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>']
+    parts += [f"<p>{_text(sentence)}</p>" for sentence in content["reading"]]
+    parts.append(f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>")
+    parts.append("<h2>Counts</h2>" + _table([], content["summary"].items()))
+    if content["classes"]:
+        splits = list(dict.fromkeys(split for row in content["classes"] for split in row["splits"]))
+        rows = [
+            [row["class"], row["images"], row["sources"], *(row["splits"].get(split, 0) for split in splits)]
+            for row in content["classes"]
+        ]
+        parts.append("<h2>Classes</h2>" + _table(["class", "images", "pictures", *splits], rows))
+    if content["findings"]:
+        rows = [[row["path"], KINDS[row["finding"]], row["here"], row["there"]] for row in content["findings"]]
+        parts.append(f"<h2>Findings ({len(rows):,})</h2>" + _table(["image", "finding", "here", "there"], rows))
+    if families:
+        parts.append(
+            f"<h2>Families: one picture, several images</h2>{_cut(content['copies'], FAMILIES)}<div class=grid>"
+        )
+        for row, images_ in zip(families, shown, strict=True):
+            title = f"<b>{escape(row['source'])}</b>: {many(row['images'], 'image')}"
+            title += "".join(
+                f" · {_standing(row[part])}" for part in ("classes", "splits") if set(row[part]) != {"none"}
+            )
+            kind = " bad" * (row["source"] in troubled) + " wide" * (len(images_) > 2)
+            parts.append(f'<div class="family{kind}"><p>{title}</p>{_row(images_, pixels)}</div>')
+        parts.append("</div>")
+    if pairs:
+        words = "The pairs of pictures that look most alike as thumbnails and were <b>not</b> joined. Look at them."
+        parts.append(f"<h2>Near misses</h2><p>{words}</p><div class=grid>")
+        for row, pair in zip(content["near_misses"], pairs, strict=True):
+            two = near.loc[pair].reset_index()
+            title = f"correlation {number(row['correlation'])}"
+            parts.append(f"<div class=family><p>{title}</p>{_row(two, pixels)}</div>")
+        parts.append("</div>")
+    if len(alone):
+        parts.append(f"<h2>Pictures without a copy</h2>{_row(alone, pixels)}")
+    if content["shortcuts"]:
+        rows = [
+            [
+                row["shortcut"],
+                row["split"],
+                *(number(np.nan if row[x] is None else row[x]) for x in ("value", "low", "high")),
+            ]
+            for row in content["shortcuts"]
+        ]
+        parts.append("<h2>Shortcuts</h2>" + _table(["shortcut", "split by", "AUC", "low", "high"], rows))
+    for title, key in (("Unreadable files", "unreadable"), ("Set apart, compared with nothing", "apart")):
+        if content[key]:
+            rows = [[row["path"], row["status"], row["reason"]] for row in content[key]]
+            parts.append(f"<h2>{title} ({len(rows):,})</h2>" + _table(["file", "status", "reason"], rows))
+    head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    return list(rows.dataset + "/" + rows.path if "dataset" in rows else rows.path)
+
+
+def _of_family(family: pd.DataFrame) -> pd.DataFrame:
+    """Return the images of a family to show: the first of each class and split, then the others."""
+    kinds = family.duplicated(["class", "folder_split"])
+    return family.loc[kinds.sort_values(kind="stable").index].head(SHOWN)
+
+
+def _picture(place: Path) -> str:
+    pixels = images.load(place)
+    scale = min(WIDTH / pixels.shape[1], HEIGHT / pixels.shape[0], 1)
+    size = tuple(max(1, round(side * scale)) for side in pixels.shape[1::-1])
+    small = cv2.resize(pixels[..., ::-1], size, interpolation=cv2.INTER_AREA)
+    coded = base64.b64encode(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 80])[1]).decode()
+    return f'<img src="data:image/jpeg;base64,{coded}" width={size[0]} height={size[1]} alt="">'
+
+
+def _row(rows: pd.DataFrame, pixels: dict[str, str]) -> str:
+    figures = []
+    for name, kind, split in rows[["name", "class", "folder_split"]].values:
+        words = " · ".join(escape(word) for word in (kind, split) if word)
+        figures.append(f"<figure>{pixels[name]}<figcaption><b>{words}</b> {escape(name)}</figcaption></figure>")
+    return f"<div class=row>{''.join(figures)}</div>"
+
+
+def _standing(counted: dict[str, int]) -> str:
+    return escape(", ".join(f"{name} {count:,}" for name, count in counted.items()))
+
+
+def _table(header: list[str], rows: Iterable) -> str:
+    rows = list(rows)
+    lines = ["".join(f"<th>{escape(cell)}</th>" for cell in header)]
+    for row in rows[:ROWS]:
+        cells = [f"<td class=n>{cell:,}" if isinstance(cell, int) else f"<td>{escape(str(cell))}" for cell in row]
+        lines.append("</td>".join(cells) + "</td>")
+    table = f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{_cut(rows, ROWS)}"
+    return table if len(rows) <= LONG else f"<details><summary>{len(rows):,} rows</summary>{table}</details>"
+
+
+def _cut(rows: list, most: int) -> str:
+    return f"<p class=note>{most} of {len(rows):,} are shown; audit.json has all.</p>" if len(rows) > most else ""
+
+
+def _text(sentence: str) -> str:
+    """Return a sentence with its marks of code and weight as HTML."""
+    text = re.sub(r"`([^`]*)`", r"<code>\1</code>", escape(sentence))
+    return re.sub(r"\*\*(.+?)\*\*", r"<b>\1</b>", text)

@@ -1,0 +1,147 @@
+"""Sentences of `pcos audit`, for any classes and splits. Every number comes from a table."""
+
+import re
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from pcos_utils.audit.summary import SOURCES
+from pcos_utils.data import survey
+from pcos_utils.data.splits import FEWEST_SOURCES
+from pcos_utils.reporting.text import listed, many
+
+SHOWN = 6  # classes, folders or pairs named in one sentence
+WORDS = {"mask": "mask", "plain": "plain picture", "thumbnail": "thumbnail"}
+# Names that often carry a patient or a clip. They are offered and decide nothing by themselves.
+SUGGESTED = (
+    r"(?i)(?:^|[/_-])((?:pt|pat|patient|subj|subject|case)[-_ ]?\d+)",
+    r"(?i)(?:^|/)(?:\d+_)?([a-z]+_\d+)\.\w+$",
+    r"(?i)^(.*?)[-_ ]?(?:frame|slice)[-_ ]?\d+\.\w+$",
+)
+LIKELY = 0.8  # share of the images whose names fit
+
+
+def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, between: pd.DataFrame) -> str:
+    """Return one sentence on what the images allow; it says of labels and splits only what was read.
+
+    ``count`` and ``pairs`` are of ``audit.findings``, ``between`` of ``audit.summary``.
+    """
+    images = sources[sources.status == "ok"]
+    parts = [f"{many(len(images), 'readable image shows', 'readable images show')} {many(count[SOURCES], 'picture')}"]
+    if plain := count["images too plain to compare"]:
+        parts.append(f"{plain:,} of them {'is' if plain == 1 else 'are'} too plain to compare and may be copies unseen")
+    apart = {word: count.get(f"set apart: {status}", 0) for status, word in WORDS.items()}
+    if any(apart.values()):
+        named = listed([many(number, word) for word, number in apart.items() if number])
+        parts.append(f"{named} {'is' if sum(apart.values()) == 1 else 'are'} set apart and compared with nothing")
+    parts += _splits(images, pairs) + _classes(images)
+    for row in between.itertuples():
+        shared = "no picture" if not row.shared_sources else many(row.shared_sources, "picture")
+        parts.append(f"{row.first} and {row.second} share {shared}")
+    return "; ".join(parts) + "."
+
+
+def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
+    parts = []
+    for row in pairs[pairs.copied > 0].head(SHOWN).itertuples():
+        if row.new:
+            parts.append(
+                f"{row.copied:,} of {many(row.images, f'`{row.here}` image')} {'shows' if row.copied == 1 else 'show'} "
+                f"a picture that `{row.there}` holds too, so a score on `{row.here}` is no score on new pictures"
+            )
+        else:
+            parts.append(
+                f"`{row.here}` ({many(row.images, 'image')}) holds no picture that `{row.there}` lacks, so no model "
+                "can be evaluated on it"
+            )
+    for row in pairs[pairs.group > 0].head(SHOWN).itertuples():
+        are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
+        parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
+    more = max(0, int((pairs.copied > 0).sum()) - SHOWN)
+    if more:
+        parts.append(f"{many(more, 'more pair')} of splits share pictures")
+    if len(pairs) and not (pairs.copied.any() or pairs.group.any()):
+        names = list(dict.fromkeys([*pairs.there, *pairs.here]))
+        parts.append(f"{listed([f'`{name}`' for name in names])} share no picture")
+    outside = images[images.folder_split == ""]
+    if len(pairs) and len(outside):
+        known = int(outside.source.isin(images.source[images.folder_split != ""]).sum())
+        belong = "belongs to no split" if len(outside) == 1 else "belong to no split"
+        parts.append(
+            f"{many(len(outside), 'image')} in {_folders(outside)} {belong}; {known:,} of them "
+            f"{'shows' if known == 1 else 'show'} a picture that a split holds"
+        )
+    return parts
+
+
+def _classes(images: pd.DataFrame) -> list[str]:
+    labelled, without = images[images["class"] != ""], images[images["class"] == ""]
+    parts = []
+    kinds = labelled.groupby("source")["class"].nunique()
+    if two := int((kinds > 1).sum()):
+        parts.append(f"{many(two, 'picture stands', 'pictures stand')} in two classes or more")
+    sizes = labelled.groupby("class").agg(images=("path", "size"), sources=("source", "nunique"))
+    if len(sizes) == 1:
+        parts.append(f"every label is `{sizes.index[0]}`, so nothing can be told apart")
+    elif len(sizes):
+        named = ", ".join(f"`{name}` {row.images:,}" for name, row in sizes.head(SHOWN).iterrows())
+        more = f" and {len(sizes) - SHOWN:,} more" if len(sizes) > SHOWN else ""
+        parts.append(f"labels were compared for {many(len(labelled), 'image')} of {len(sizes)} classes ({named}{more})")
+        few = sizes[sizes.sources < FEWEST_SOURCES]
+        if len(few):
+            named = listed([f"`{name}`" for name in few.index]) if len(few) <= SHOWN else f"{len(few)} of the classes"
+            parts.append(
+                f"with fewer than {FEWEST_SOURCES} pictures of {named} even a faultless score in such a class could "
+                "not be told from a coin"
+            )
+    neither = sorted(set(labelled["class"][labelled.label.isna()]))
+    if labelled.label.nunique() == 2 and neither:
+        say = "says" if len(neither) == 1 else "say"
+        parts.append(f"{listed([f'`{name}`' for name in neither])} {say} neither polycystic nor normal")
+    if len(without):
+        verb = "carries" if len(without) == 1 else "carry"
+        parts.append(f"{many(len(without), 'image')} in {_folders(without)} {verb} no label")
+    return parts
+
+
+def _folders(images: pd.DataFrame) -> str:
+    """Return where images lie, the folders with most of them first."""
+    names = images.path.map(lambda path: PurePosixPath(path).parent.as_posix()).value_counts().index
+    words = [f"`{name}`" if name != "." else "the folder itself" for name in names[:SHOWN]]
+    return listed(words + [f"{len(names) - SHOWN:,} more"] * (len(names) > SHOWN))
+
+
+def classes(found: pd.DataFrame) -> str:
+    """Return which source pictures are in several classes."""
+    rows = found[found.finding == "class"]
+    if rows.empty:
+        return "No source picture is in two classes."
+    each = rows.groupby("source", sort=False).here.value_counts()
+    sources = rows.source.unique()
+    named = "; ".join(
+        f"`{source}` ({', '.join(f'{count} in {name}' for name, count in each[source].items())})"
+        for source in sources[:SHOWN]
+    )
+    more = f"; and {len(sources) - SHOWN:,} more" if len(sources) > SHOWN else ""
+    are = "source picture is", "source pictures are"
+    return f"**{many(len(sources), *are)} in several classes**: {named}{more}."
+
+
+def suggestion(sources: pd.DataFrame) -> str:
+    """Return the option that would read patients or clips out of the file names, or "" where no names look like it."""
+    paths = sources[sources.status == "ok"].path
+    for pattern in SUGGESTED if "group" not in sources else ():
+        groups = survey.groups(paths, pattern)
+        groups = groups[groups != ""]
+        if len(groups) >= LIKELY * len(paths) and 1 < groups.nunique() < len(groups):
+            return (
+                f"File names look as if they carried a patient or a clip; nothing was read from them. With --group-by "
+                f"'{pattern}' {len(groups):,} images would be of {many(groups.nunique(), 'group')}, such as "
+                f"`{re.sub('`', '', groups.iloc[0])}`."
+            )
+    return ""
+
+
+def baseline(found: int, new: int) -> str:
+    """Return how many findings a baseline does not have."""
+    return f"{many(found, 'finding')}, of which {new:,} {'is' if new == 1 else 'are'} new since the baseline."

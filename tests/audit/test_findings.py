@@ -1,0 +1,150 @@
+"""Folders of any classes and splits: what is wrong is found, and what is right raises no finding."""
+
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pcos_utils.audit import find_sources
+from pcos_utils.audit.findings import counts, findings, pairs, unknown
+from pcos_utils.config import StudyError
+from pcos_utils.data.survey import APART, survey
+from pcos_utils.phantom import simulator
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Sixteen phantoms: the odd ones polycystic."""
+    return [Image.fromarray(simulator.simulate(2000 + seed, seed % 2).image) for seed in range(16)]
+
+
+@pytest.fixture
+def audited(tmp_path, pictures):
+    """Return a function that writes phantoms (number, or number and degrees) at paths, and audits the folder."""
+
+    def audit(files, folder=tmp_path / "set"):
+        for path, what in files.items():
+            number, degrees = what if isinstance(what, tuple) else (what, 0)
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            pictures[number].rotate(degrees).save(folder / path)
+        return find_sources(survey(folder), folder)
+
+    return audit
+
+
+def told(sources) -> list[tuple]:
+    """Return the pairs of splits with their numbers of images and of copies, and the number of double classes."""
+    table = pairs(sources)
+    found = [(row.there, row.here, row.images, row.copied) for row in table[table.copied > 0].itertuples()]
+    two = findings(sources).query("finding == 'class'").source.nunique()
+    return found + ([two] if two else [])
+
+
+def each(folder, numbers, degrees=0, kind="png"):
+    """Return phantoms under a folder."""
+    return {f"{folder}/{number}.{kind}": (number, degrees) for number in numbers}
+
+
+@pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        # a validation folder of copies, beside a good test folder
+        (each("train/pco", range(4)) | each("valid/pco", range(1, 4), 12, "jpg") | each("test/pco", [8, 9]),
+         [("train", "val", 3, 3)]),
+        # test images that copy validation images
+        (each("train/pco", [0, 1]) | each("val/pco", [2, 3, 4]) | each("test/pco", [2, 3, 5], 5),
+         [("val", "test", 3, 2)]),
+        (each("infected", [1, 3, 5]) | each("noninfected", [0, 2]) | each("noninfected", [1, 3], 4), [2]),
+        (each("benign", [1, 3]) | each("malignant", [5, 7]) | each("normal", [0, 2]) | each("malignant", [3], 8), [1]),
+        (each("PCOS/PCOS", [1, 3]) | each("PCOS/Non-PCOS", [0, 2]), []),
+        (each("pco/Training", [1, 3]) | each("pco/HoldOut", [3], 6), [("train", "test", 1, 1)]),
+        (each("fold1/a", [1, 3]) | each("fold2/a", [5]) | each("fold3/a", [3], 6), [("fold 1", "fold 3", 1, 1)]),
+        # the folds of a cross-validation share images by design
+        (each("fold1/train/a", [1, 3]) | each("fold1/test/a", [5]) | each("fold2/train/a", [5]), []),
+    ],
+)  # fmt: skip
+def test_leaks_and_double_classes_of_any_layout(audited, files, found):
+    assert told(audited(files)) == found
+
+
+def test_what_is_no_scan_is_no_evidence(audited, tmp_path):
+    folder = tmp_path / "set"
+    sources = audited(each("train/pco", [1, 3]) | each("test/normal", [0, 2]))
+    disc = Image.fromarray((np.hypot(*np.ogrid[-100:100, -150:150]) < 50).astype(np.uint8) * 255)
+    for place in ("train/pco/1", "test/normal/0"):
+        disc.save(folder / f"{place}_mask.png")
+        Image.new("L", (300, 200)).save(folder / f"{place}_black.png")
+    sources = find_sources(survey(folder), folder)
+    count = counts(sources, APART)
+    assert told(sources) == [] and count["readable images"] == count["files"] - 4 == 4
+    assert count["set apart: mask"] == count["set apart: plain"] == 2 and count["unreadable files"] == 0
+
+
+def test_pages_and_linked_folders_are_searched(audited, tmp_path, pictures):
+    folder = tmp_path / "set"
+    (folder / "test" / "pco").mkdir(parents=True)
+    pages = [pictures[number].rotate(3) for number in (1, 3, 5)]
+    pictures[9].save(folder / "test" / "pco" / "pages.tif", save_all=True, append_images=pages)
+    audited(each("pco", [1]), tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", folder / "val")
+    sources = audited(each("train/pco", [1, 3, 5]))
+    assert told(sources) == [("train", "val", 1, 1), ("train", "test", 4, 3), ("val", "test", 4, 1)]
+
+
+def table(*rows):
+    """Return an audited table from (path, class, split, source, patient) rows."""
+    columns = pd.DataFrame(rows, columns=["path", "class", "folder_split", "source", "group"])
+    return columns.assign(status="ok", sha256=columns.path, pixel_sha256=columns.path, evidence="first", label=pd.NA)
+
+
+ROWS = [("a1", "x", "train", "a", "p"), ("a2", "x", "test", "a", "p"), ("b", "x", "test", "b", "p"),
+        ("c", "y", "train", "c", ""), ("d", "y", "test", "d", "")]  # fmt: skip
+
+
+def test_patients_in_two_splits_are_told_beside_pictures():
+    found = findings(table(*ROWS))
+    assert found[["finding", "path"]].values.tolist() == [["split", "a2"], ["group", "a2"], ["group", "b"]]
+    assert pairs(table(*ROWS)).iloc[0].to_dict() == {
+        "there": "train", "here": "test", "images": 3, "copied": 1, "same_bytes": 0, "group": 2,
+        "crossing": 1, "new": 2,
+    }  # fmt: skip
+
+
+def test_a_baseline_knows_what_was_there():
+    before, after = table(*ROWS), table(*ROWS, ("a3", "y", "test", "a", ""))
+    assert unknown(findings(before), before).empty
+    new = unknown(findings(after), before)
+    assert new[["finding", "path"]].values.tolist() == [
+        ["split", "a3"],
+        ["class", "a1"],
+        ["class", "a2"],
+        ["class", "a3"],
+    ]
+    old = before.drop(columns=["class", "group"])  # as an earlier version wrote it
+    assert unknown(findings(old), old).empty and len(unknown(findings(before), old)) == 2  # the patient's
+
+
+def test_data_sets_are_held_against_each_other_and_each_against_its_own_splits():
+    joined = table(*ROWS[:2], ("a4", "z", "", "a", "")).assign(dataset=["one", "two", "two"])
+    found = findings(joined)
+    assert found[["finding", "path", "here", "there"]].values.tolist()[-2:] == [
+        ["folder", "two/a2", "two", "one"], ["folder", "two/a4", "two", "one"],
+    ]  # fmt: skip
+    assert found.path[found.finding == "class"].tolist() == ["two/a2", "two/a4"] and pairs(joined).empty
+    joined = table(("a", "x", "", "a", ""), ("b", "y", "", "b", ""), ("c", "y", "", "a", ""), ("d", "x", "", "d", ""))
+    found = findings(joined.assign(dataset=["one", "one", "two", "two"]))  # which use the same words
+    assert found.path[found.finding == "class"].tolist() == ["one/a", "two/c"]
+
+
+def test_a_list_of_paths_gives_groups_in_their_order(tmp_path, pictures):
+    paths = [tmp_path / f"{name}.png" for name in "cab"]
+    for path, number in zip(paths, (1, 3, 1), strict=True):
+        pictures[number].rotate(5 * (path.stem == "b")).save(path)
+    found = find_sources([*paths])
+    assert found.path.tolist() == [str(path) for path in paths]
+    assert found.source.tolist() == [str(paths[place]) for place in (0, 1, 0)]
+    paths[1].write_text("no image")
+    with pytest.raises(StudyError, match=r"a\.png has no source: not an image .*mend it or leave it out"):
+        find_sources(paths)
