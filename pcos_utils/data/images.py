@@ -1,12 +1,13 @@
 """Load images as 8-bit RGB, so that training, command line and web page see the same pixels.
 
-Deep grey, as in a 16-bit PNG, is scaled to 8 bits without saturation. A file that cannot be trusted is refused, with
-a reason that names it.
+Deep grey, as in a 16-bit PNG, is scaled to 8 bits by the depth that the file states. A file that cannot be trusted is
+refused, with a reason that names it.
 """
 
 import os
 import stat
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -43,7 +44,11 @@ TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
+TIFF = {"bits": 258, "colours": 262, "white": 281, "format": 339}  # tags; colours 0: white is zero, format 2: signed
+PAPERS = ((0, 0, 0, 255), (255, 255, 255, 255))  # black and white
+SEEN = 8  # grey levels between the darkest and the brightest pixel of a picture that is seen
+TINT = 16  # grey levels between the channels of a tinted picture's middling pixel, at least
+SHADE = 24  # grey levels within which pixels of one brightness have one colour
 
 # Pixels of the grey frame, 3:2 as in the Telkom images, so that stretched frames regain their shape.
 WIDTH, HEIGHT = 192, 128
@@ -63,8 +68,8 @@ class ImageError(Exception):
 def load(file: str | Path | BinaryIO, name: str | None = None) -> np.ndarray:
     """Load an image as 8-bit RGB, shape (height, width, 3), turned upright by its EXIF tag. Raises ImageError.
 
-    An animation gives its first frame. Values above 8 bits are scaled by the smallest depth of 8, 10, 12, 14 or 16
-    bits that holds the brightest pixel, so that a 12-bit frame in a 16-bit file is neither white nor black.
+    An animation gives its first frame. Values above 8 bits are scaled by ``scaled``. White-is-zero is inverted, a
+    tint is taken off, and a picture drawn in the alpha channel alone is seen as on white paper.
     """
     return decode(file, name)[0]
 
@@ -93,7 +98,8 @@ def decode(file: str | Path | BinaryIO, name: str | None = None) -> tuple[np.nda
             image.load()
             # ImageOps.exif_transpose also rewrites the tags, and fails on a sound picture with a damaged tag.
             turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
-            return _to_rgb(image if turn is None else image.transpose(turn)), facts
+            tags = getattr(image, "tag_v2", {})  # of a TIFF
+            return _to_rgb(image if turn is None else image.transpose(turn), tags), facts
     except (Image.DecompressionBombError, MemoryError) as error:
         limits = f"the limits are {MAX_PIXELS:,} pixels and {MAX_SIDE:,} to a side"
         raise ImageError("too large", name, f"{_brief(error).split(' exceeds')[0]}; {limits}") from None
@@ -133,30 +139,57 @@ def _brief(error: Exception) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:120]
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith(("I", "F")):
-        grey = _to_8_bit(np.array(image, dtype=np.float64), fractions=image.mode == "F")
+def _to_rgb(image: Image.Image, tags: Mapping[int, object]) -> np.ndarray:
+    stated = {name: np.ravel(tags.get(number, 0))[0] for name, number in TIFF.items()}
+    signed = stated["format"] == 2
+    if image.mode.startswith(("I", "F")) or (signed and image.mode == "L"):
+        values = np.array(image)
+        values = (values.view(np.int8) if image.mode == "L" else values).astype(np.float64)
+        depth = 0 if image.mode == "F" else int(stated["bits"]) or 16
+        grey = scaled(values, depth, white=float(stated["white"]), signed=signed)
+        # Pillow itself inverts white-is-zero in 8 bits, and only there.
+        grey = 255 - grey if tags and stated["colours"] == 0 and image.mode != "L" else grey
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
+        image = image.convert("RGBA")
         # Scanners export on black, so a transparent margin read as white would be a bright border.
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+        black, white = (Image.alpha_composite(Image.new("RGBA", image.size, level), image) for level in PAPERS)
+        image = white if np.ptp(black.convert("L")) < SEEN <= np.ptp(white.convert("L")) else black
+    return untinted(np.array(image.convert("RGB"), dtype=np.uint8))
 
 
-def _to_8_bit(values: np.ndarray, *, fractions: bool) -> np.ndarray:
-    """Scale values to uint8, in place because each copy of 50 million pixels costs 400 MB."""
+def scaled(values: np.ndarray, depth: int, *, white: float = 0, signed: bool = False) -> np.ndarray:
+    """Return grey values of ``depth`` bits as uint8; 0 bits stand for fractions. Overwrites ``values``, float64.
+
+    ``white`` is the value of white, if the file states it; ``signed`` values begin at -2^(depth - 1). A file whose
+    pixels would nearly all be black uses a part of its depth, 8 or 12 bits. The limits between these lie far from
+    where a bright frame ends, so that neither a single pixel nor a little more gain changes the scale.
+    """
     np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    np.maximum(values, 0, out=values)
-    brightest = values.max(initial=0)
-    if fractions and brightest <= 1:
-        ceiling = 1.0  # floating-point images in [0, 1]
-    else:
-        ceiling = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if brightest < 2**bits), brightest)
-    values /= ceiling
-    values *= 255
-    return np.round(values, out=values).astype(np.uint8)
+    low, high = np.quantile(values.ravel()[:: max(1, values.size // 1_000_000)], [0.001, 0.999])
+    if signed and low < 0:
+        values += 2.0 ** (depth - 1)
+        white = 2.0**depth - 1
+    elif signed:
+        depth -= 1
+    stated = white or 2.0**depth - 1 or high
+    parts = () if white else (255.0, 4095.0) if depth else (1.0, 255.0, 4095.0, 65535.0)
+    values *= 255 / next((part for part in parts if high < 2 * part), stated)
+    return np.round(np.clip(values, 0, 255, out=values), out=values).astype(np.uint8)
+
+
+def untinted(pixels: np.ndarray) -> np.ndarray:
+    """Return an RGB image without its tint if all its colours are shades of one, as in sepia or blue; else itself."""
+    few = pixels[:: max(1, pixels.shape[0] // 200), :: max(1, pixels.shape[1] // 200)].reshape(-1, 3).astype(int)
+    few = few[few.max(axis=1) > 40]
+    if not len(few) or np.median(np.ptp(few, axis=1)) <= TINT:
+        return pixels
+    # In a tinted picture the brightness of a pixel decides its colour.
+    alike = np.array_split(few[np.argsort(few.max(axis=1), kind="stable")], 16)
+    off = np.concatenate([np.abs(part - np.median(part, axis=0)).max(axis=1) for part in alike if len(part)])
+    return np.repeat(pixels.max(axis=2, keepdims=True), 3, axis=2) if (off < SHADE).mean() > 0.95 else pixels
 
 
 def resize(pixels: np.ndarray, side: int) -> np.ndarray:
