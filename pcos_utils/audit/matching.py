@@ -1,4 +1,4 @@
-"""Recognise two copies of one picture by SIFT keypoints that fit one affine map and by fine detail that then agrees.
+"""Recognise two copies of one picture by SIFT keypoints that fit one map and by fine detail that then agrees.
 
 SIFT and its matching follow Lowe 2004 (doi:10.1023/B:VISI.0000029664.99615.94), and the square root of the
 descriptors follows Arandjelovic and Zisserman 2012. Keypoints alone would join two frames that share anatomy, a
@@ -12,9 +12,11 @@ import numpy as np
 
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
+GLANCE_AREA, GLANCE_KEYPOINTS = 8_000, 90  # the same for a first look, which most copies need no more than
 SMALL_AREA, FEW_KEYPOINTS = 25_000, 150  # the same for a stretched picture
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
+TRIALS = 1000  # random maps at most
 LEAST_INLIERS = 8  # three points fix an affine map; unrelated frames reached 6 inliers in trials
 FINE = (1.0, 2.5)  # px, standard deviations of the band that holds speckle and not anatomy
 WINDOW = 15  # px, side of the windows in which detail is correlated
@@ -25,10 +27,30 @@ LEAST_OVERLAP = 0.04  # share of the picture's area
 FLAT = 1.0  # grey levels squared; a window of less variance has nothing to compare
 BLANK = 0.15  # largest share of a window without detail; above it, background beside words, rulers or an edge shows
 STROKE = 70  # grey levels from the local median beyond which a pixel is a drawn line or letter, not an echo
-STRETCH = (0.3, 3.3, 2.5)  # least and greatest scale of a plausible map, and greatest ratio of its two scales
+STRETCH = (0.2, 5.0, 2.5)  # least and greatest scale of a plausible map, and greatest ratio of its two scales
+TILT = 0.35  # greatest change of scale from one side of a picture to the other, in perspective
 
-# A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated.
+# A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated. In an
+# inverted patch each gradient, and so the keypoint's own direction, turns by 180 degrees: rows and columns reversed.
 MIRROR = np.arange(128).reshape(4, 4, 8)[::-1][:, :, [0, 7, 6, 5, 4, 3, 2, 1]].ravel()
+INVERT = np.arange(128).reshape(4, 4, 8)[::-1, ::-1].ravel()
+
+
+class View(NamedTuple):
+    """How a copy may look; its descriptors are those of its source in another ``order``."""
+
+    mirrored: bool = False
+    inverted: bool = False  # black for white
+
+    @property
+    def order(self) -> np.ndarray | slice:
+        """Return the order of the 128 numbers of a descriptor in this view of it."""
+        order = MIRROR if self.mirrored else np.arange(128)
+        return order[INVERT] if self.inverted else order
+
+
+AS_IT_IS = View()
+UPRIGHT, INVERTED = (AS_IT_IS, View(True)), (View(False, True), View(True, True))
 
 
 class Sketch(NamedTuple):
@@ -46,16 +68,39 @@ class Link(NamedTuple):
     inliers: int
     agreement: float  # share of the overlap's windows in which fine detail agrees
     coverage: float  # share of the second picture's detail that agrees with the first
-    matrix: np.ndarray  # (2, 3), from the first picture's pixels to the second's
+    matrix: np.ndarray  # (3, 3), from the first picture's pixels to the second's
+    view: View = AS_IT_IS  # of the first picture in the second
 
 
 def sketch(pixels: np.ndarray) -> Sketch:
     """Sketch an 8-bit image, grey (h, w) or RGB (h, w, 3); a plain image has no keypoints, which is not an error."""
+    return detailed(_blank(pixels))
+
+
+def glance(pixels: np.ndarray) -> Sketch:
+    """Sketch an image with a few keypoints of a smaller picture; ``detailed`` finds the others."""
+    picture = _blank(pixels)
+    shape = np.array(picture.grey.shape[::-1], np.float32)
+    size = np.maximum(16, np.round(shape * (GLANCE_AREA / picture.grey.size) ** 0.5)).astype(int)
+    points, descriptors = _detect(
+        cv2.resize(picture.grey, size.tolist(), interpolation=cv2.INTER_AREA), GLANCE_KEYPOINTS
+    )
+    points = ((points + 0.5) * (shape / size) - 0.5).astype(np.float32)  # the middle of the first pixel lies at 0
+    return picture._replace(points=points, descriptors=descriptors)
+
+
+def detailed(picture: Sketch) -> Sketch:
+    """Return the sketch of a picture with as many keypoints as are kept."""
+    points, descriptors = _detect(picture.grey, KEYPOINTS)
+    return picture._replace(points=points, descriptors=descriptors)
+
+
+def _blank(pixels: np.ndarray) -> Sketch:
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     scale = (AREA / grey.size) ** 0.5
     size = [max(16, round(side * scale)) for side in grey.shape[::-1]]
     grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return Sketch(grey, *_detect(grey, KEYPOINTS), scale)
+    return Sketch(grey, np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), scale)
 
 
 def stretched(picture: Sketch, factor: float) -> np.ndarray:
@@ -85,35 +130,43 @@ def root(descriptors: np.ndarray) -> np.ndarray:
     return np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1))
 
 
-def compare(first: Sketch, second: Sketch, mirrored: bool = False) -> Link | None:
-    """Return the link between two pictures, or None if nothing shows that they are one."""
-    pairs = _matches(first.descriptors[:, MIRROR] if mirrored else first.descriptors, second.descriptors)
+def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
+    """Return the link between two pictures, or None if nothing shows that the second is the first in this ``view``."""
+    pairs = _matches(first.descriptors[:, view.order], second.descriptors)
     if len(pairs) < LEAST_INLIERS:
         return None
-    matrix, inlier = cv2.estimateAffine2D(
-        first.points[pairs[:, 0]], second.points[pairs[:, 1]], ransacReprojThreshold=REPROJECTION, confidence=0.999
+    here, there = first.points[pairs[:, 0]], second.points[pairs[:, 1]]
+    affine, inlier = cv2.estimateAffine2D(
+        here, there, ransacReprojThreshold=REPROJECTION, maxIters=TRIALS, confidence=0.999
     )
-    if matrix is None or inlier.sum() < LEAST_INLIERS or not _believable(matrix, mirrored):
+    if affine is None or inlier.sum() < LEAST_INLIERS or not _believable(affine, view.mirrored):
         return None
-    agreement, coverage = agree(first, second, matrix)
+    matrix = np.vstack([affine, [0, 0, 1]])
+    agreement, coverage = agree(first, second, matrix, view.inverted)
+    if agreement < LEAST_AGREEMENT and inlier.sum() > 1.5 * LEAST_INLIERS:
+        # Screens are photographed at an angle: a part fits an affine map, and the whole fits a perspective.
+        matrix, inlier = cv2.findHomography(here, there, cv2.RANSAC, REPROJECTION, maxIters=TRIALS)
+        if matrix is not None and inlier.sum() > 2 * LEAST_INLIERS and _tilt(matrix, first.grey.shape) < TILT:
+            agreement, coverage = agree(first, second, matrix, view.inverted)
     if agreement < LEAST_AGREEMENT:
         return None
-    return Link(int(inlier.sum()), agreement, coverage, matrix)
+    return Link(int(inlier.sum()), agreement, coverage, matrix, view)
 
 
-def agree(first: Sketch, second: Sketch, matrix: np.ndarray) -> tuple[float, float]:
+def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = False) -> tuple[float, float]:
     """Return the shares of the overlap's windows and of the second picture's detail in which fine detail agrees.
 
-    ``matrix`` (2, 3) maps the first picture's pixels to the second's. Both shares are 0 if the overlap is too small.
+    ``matrix`` (3, 3) maps the first picture's pixels to the second's. Both shares are 0 if the overlap is too small.
     """
     height, width = second.grey.shape
     # A picture that was enlarged to the common size has no detail finer than its original pixels.
     coarser = float(np.clip(max(first.enlarged, second.enlarged), 1, 3))
     window = round(WINDOW * coarser)
-    moved = cv2.warpAffine(first.grey, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    inside = cv2.warpAffine(np.ones_like(first.grey), matrix, (width, height))
+    moved = _warp(first.grey, matrix, (width, height))
+    inside = _warp(np.ones_like(first.grey), matrix, (width, height))
     inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
     a, b = _fine(moved, coarser), _fine(second.grey, coarser)
+    a = -a if inverted else a
 
     def mean(values):
         """Return the mean over the window around each pixel."""
@@ -128,6 +181,20 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray) -> tuple[float, flo
         return 0.0, 0.0
     same = shared & (together > SAME * np.sqrt(np.maximum(spread_a * spread_b, 1e-6)))
     return float(same.sum() / shared.sum()), float(same.sum() / detailed.sum())
+
+
+def _warp(grey: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if np.array_equal(matrix[2], [0, 0, 1]):
+        return cv2.warpAffine(grey, matrix[:2], size, flags=cv2.INTER_LINEAR)
+    return cv2.warpPerspective(grey, matrix, size, flags=cv2.INTER_LINEAR)
+
+
+def _tilt(matrix: np.ndarray, shape: tuple[int, int]) -> float:
+    """Return by how much a perspective map's depth differs between the corners of a picture, relative to its mean."""
+    height, width = shape
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
+    depth = corners @ matrix[2]
+    return float(np.ptp(depth) / depth.mean()) if depth.min() > 0 else np.inf
 
 
 def _tissue(grey: np.ndarray, fine: np.ndarray, window: int) -> np.ndarray:

@@ -47,6 +47,7 @@ TRANSPOSE = {
 TIFF = {"bits": 258, "colours": 262, "white": 281, "format": 339}  # tags; colours 0: white is zero, format 2: signed
 PAPERS = ((0, 0, 0, 255), (255, 255, 255, 255))  # black and white
 SEEN = 8  # grey levels between the darkest and the brightest pixel of a picture that is seen
+DARK = 40  # grey levels; a darker pixel has no colour to judge
 TINT = 16  # grey levels between the channels of a tinted picture's middling pixel, at least
 SHADE = 24  # grey levels within which pixels of one brightness have one colour
 
@@ -157,7 +158,7 @@ def _to_rgb(image: Image.Image, tags: Mapping[int, object]) -> np.ndarray:
         # Scanners export on black, so a transparent margin read as white would be a bright border.
         black, white = (Image.alpha_composite(Image.new("RGBA", image.size, level), image) for level in PAPERS)
         image = white if np.ptp(black.convert("L")) < SEEN <= np.ptp(white.convert("L")) else black
-    return untinted(np.array(image.convert("RGB"), dtype=np.uint8))
+    return untinted(np.array(image if image.mode == "RGB" else image.convert("RGB")))
 
 
 def scaled(values: np.ndarray, depth: int, *, white: float = 0, signed: bool = False) -> np.ndarray:
@@ -182,12 +183,15 @@ def scaled(values: np.ndarray, depth: int, *, white: float = 0, signed: bool = F
 
 def untinted(pixels: np.ndarray) -> np.ndarray:
     """Return an RGB image without its tint if all its colours are shades of one, as in sepia or blue; else itself."""
-    few = pixels[:: max(1, pixels.shape[0] // 200), :: max(1, pixels.shape[1] // 200)].reshape(-1, 3).astype(int)
-    few = few[few.max(axis=1) > 40]
-    if not len(few) or np.median(np.ptp(few, axis=1)) <= TINT:
+    few = pixels[:: max(1, pixels.shape[0] // 64), :: max(1, pixels.shape[1] // 64)].reshape(-1, 3)
+    red, green, blue = few.T
+    bright = np.maximum(np.maximum(red, green), blue)
+    tint = (bright - np.minimum(np.minimum(red, green), blue))[bright > DARK]
+    if not len(tint) or np.median(tint) <= TINT:
         return pixels
     # In a tinted picture the brightness of a pixel decides its colour.
-    alike = np.array_split(few[np.argsort(few.max(axis=1), kind="stable")], 16)
+    order = np.argsort(bright, kind="stable")[-len(tint) :]
+    alike = np.array_split(few[order].astype(int), 16)
     off = np.concatenate([np.abs(part - np.median(part, axis=0)).max(axis=1) for part in alike if len(part)])
     return np.repeat(pixels.max(axis=2, keepdims=True), 3, axis=2) if (off < SHADE).mean() > 0.95 else pixels
 
