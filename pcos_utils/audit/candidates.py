@@ -18,21 +18,23 @@ TABLES = 8  # chances for a descriptor to meet a similar one
 BITS = 32  # planes behind a key, one bit each
 PARTS = 24  # principal components that the planes cut; the others are mostly noise
 CROWD = 64  # most pictures behind a key that counts; a key with more stands for screen layout or plain edges
-LEAST_VOTES = 1.0  # about one key that no other picture has
+LEAST_VOTES = 2.0  # about two keys that no other picture has
 
 
 class Index:
     """The pictures known so far, by number, to be searched with the descriptors of a new one."""
 
     def __init__(self):
-        # Keys in ascending order, and the picture behind each; a block has more than twice the keys of the next.
+        # Keys in ascending order, and the picture behind each; a block has more than four times the keys of the next.
         self._blocks: list[tuple[np.ndarray, np.ndarray]] = []
+        self._end = 1  # above the greatest number of a picture
 
     def add(self, number: int, descriptors: np.ndarray) -> None:
         """Add a picture with its descriptors, uint8 (n, 128)."""
+        self._end = max(self._end, number + 1)
         keys = _keys(descriptors)
         pictures = np.full(len(keys), number, np.int32)
-        while self._blocks and len(self._blocks[-1][0]) <= 2 * len(keys):
+        while self._blocks and len(self._blocks[-1][0]) <= 4 * len(keys):
             earlier = self._blocks.pop()
             keys, pictures = np.concatenate([earlier[0], keys]), np.concatenate([earlier[1], pictures])
         order = np.argsort(keys, kind="stable")
@@ -45,14 +47,20 @@ class Index:
 
         ``descriptors`` is uint8 (n, 128). Each key has one vote, which the pictures behind it share.
         """
-        ranked = []
-        for view in views:
-            numbers, votes = self._votes(_keys(descriptors[:, view.order]))
-            ranked += [(int(n), view, float(v)) for n, v in zip(numbers, votes, strict=True) if v >= LEAST_VOTES]
+        keys = [_keys(descriptors[:, view.order]) for view in views]
+        size = self._end
+        numbers, votes = self._votes(
+            np.concatenate(keys), np.repeat(np.arange(len(views)), list(map(len, keys))) * size
+        )
+        ranked = [
+            (number % size, views[number // size], vote)
+            for number, vote in zip(numbers.tolist(), votes.tolist(), strict=True)
+            if vote >= LEAST_VOTES
+        ]
         return nsmallest(most, ranked, key=lambda candidate: (-candidate[2], candidate[:2]))
 
-    def _votes(self, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the numbers of the pictures behind the keys, each once, and their votes."""
+    def _votes(self, keys: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the pictures behind the keys plus each key's offset, each once, and their votes."""
         behind, pictures = [np.zeros(0, int)], [np.zeros(0, np.int32)]
         for known, numbers in self._blocks:
             start = np.minimum(np.searchsorted(known, keys), len(known) - 1)
@@ -63,8 +71,9 @@ class Index:
             pictures.append(numbers[place])
         behind, pictures = np.concatenate(behind), np.concatenate(pictures)
         crowd = np.bincount(behind, minlength=1)[behind]
-        numbers, which = np.unique(pictures[crowd <= CROWD], return_inverse=True)
-        return numbers, np.bincount(which, 1 / crowd[crowd <= CROWD], minlength=len(numbers))
+        told = crowd <= CROWD
+        numbers, which = np.unique(pictures[told] + offset[behind[told]], return_inverse=True)
+        return numbers, np.bincount(which, 1 / crowd[told], minlength=len(numbers))
 
 
 def _keys(descriptors: np.ndarray) -> np.ndarray:
@@ -72,7 +81,8 @@ def _keys(descriptors: np.ndarray) -> np.ndarray:
     centre, planes = _planes()
     sides = ((root(descriptors) - centre) @ planes > 0).reshape(len(descriptors), TABLES, BITS)
     packed = np.packbits(sides, axis=2).view(np.uint32)[..., 0].astype(np.int64)
-    return np.sort(np.unique(packed + (np.arange(TABLES, dtype=np.int64) << BITS)))
+    keys = np.sort(packed + (np.arange(TABLES, dtype=np.int64) << BITS), axis=None)
+    return keys[np.diff(keys, prepend=-1) > 0]
 
 
 @cache

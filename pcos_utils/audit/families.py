@@ -20,7 +20,7 @@ from pcos_utils.audit.matching import INVERTED, UPRIGHT, Link, Sketch, View
 CANDIDATES = 8  # most pictures that a new one is compared with
 GLANCES = 3  # the same at a first look
 FAINT = 0.1  # share of a confirmed relative's votes; candidates with fewer votes are not compared
-KNOWN = 0.6  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
+KNOWN = 0.5  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
 STRETCHES = (1.5, 1 / 1.5)  # for a second look-up of a picture that found no relative
 WORKERS = 2  # threads that read and sketch ahead
 FEW = 300  # pictures; in a smaller folder every picture is sketched in full at once, since time matters little
@@ -111,7 +111,7 @@ class _Gathering:
                 links.append((other, link))
                 reached.add(self.root(other))
                 enough = max(enough, FAINT * votes)
-            elif most == CANDIDATES:
+            elif most > GLANCES:
                 self.unlike.add(pair)
         return links
 
@@ -119,7 +119,8 @@ class _Gathering:
         """Look up exemplars again, now that later relatives are known, and inverted; the lonely ones also stretched."""
         for number, picture in self.exemplars.items():
             self.connect(number, picture.descriptors, UPRIGHT)
-            self.connect(number, picture.descriptors, INVERTED)
+            if self.root(number) == number:
+                self.connect(number, picture.descriptors, INVERTED)
 
         def stretch(number: int) -> list[np.ndarray]:
             """Return the descriptors of an exemplar stretched each way."""

@@ -12,8 +12,8 @@ import numpy as np
 
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
-GLANCE_AREA, GLANCE_KEYPOINTS = 8_000, 90  # the same for a first look, which most copies need no more than
-SMALL_AREA, FEW_KEYPOINTS = 25_000, 150  # the same for a stretched picture
+GLANCE_AREA, GLANCE_KEYPOINTS = 7_000, 80  # the same for a first look, which most copies need no more than
+SMALL_AREA, FEW_KEYPOINTS = 15_000, 120  # the same for a stretched picture
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
 TRIALS = 1000  # random maps at most
