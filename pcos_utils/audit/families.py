@@ -21,6 +21,7 @@ CANDIDATES = 8  # most pictures that a new one is compared with
 GLANCES = 3  # the same at a first look
 FAINT = 0.1  # share of a confirmed relative's votes; candidates with fewer votes are not compared
 KNOWN = 0.5  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
+PART = 2.0  # a picture that has so many times fewer pixels a side than another may be a part of it
 STRETCHES = (1.5, 1 / 1.5)  # for a second look-up of a picture that found no relative
 WORKERS = 2  # threads that read and sketch ahead
 FEW = 300  # pictures; in a smaller folder every picture is sketched in full at once, since time matters little
@@ -106,7 +107,10 @@ class _Gathering:
             pair = (min(number, other), max(number, other), view)
             if votes < enough or self.root(other) in reached or pair in self.unlike:
                 continue
-            link = matching.compare(self.exemplars[other], picture, view)
+            known = self.exemplars[other]
+            if most > GLANCES and picture.enlarged > PART * known.enlarged:
+                known = matching.detailed(known, matching.DENSE_KEYPOINTS)
+            link = matching.compare(known, picture, view)
             if link:
                 links.append((other, link))
                 reached.add(self.root(other))

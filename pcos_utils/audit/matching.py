@@ -12,6 +12,7 @@ import numpy as np
 
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
+DENSE_KEYPOINTS = 900  # where a picture may be a small part of another: the part has its share of them
 GLANCE_AREA, GLANCE_KEYPOINTS = 7_000, 80  # the same for a first look, which most copies need no more than
 SMALL_AREA, FEW_KEYPOINTS = 15_000, 120  # the same for a stretched picture
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
@@ -24,6 +25,7 @@ SAME = 0.8  # least correlation of a window that agrees
 # Share of the overlap's windows. Copies reached .6 and more, one screen layout .3, other speckle of one anatomy .2.
 LEAST_AGREEMENT = 0.45
 LEAST_OVERLAP = 0.04  # share of the picture's area
+LEAST_SHRUNK = 0.2  # share of the area; a picture that another shows smaller than that is a part of it
 FLAT = 1.0  # grey levels squared; a window of less variance has nothing to compare
 BLANK = 0.15  # largest share of a window without detail; above it, background beside words, rulers or an edge shows
 STROKE = 70  # grey levels from the local median beyond which a pixel is a drawn line or letter, not an echo
@@ -89,9 +91,9 @@ def glance(pixels: np.ndarray) -> Sketch:
     return picture._replace(points=points, descriptors=descriptors)
 
 
-def detailed(picture: Sketch) -> Sketch:
-    """Return the sketch of a picture with as many keypoints as are kept."""
-    points, descriptors = _detect(picture.grey, KEYPOINTS)
+def detailed(picture: Sketch, most: int = KEYPOINTS) -> Sketch:
+    """Return the sketch of a picture with its ``most`` strongest keypoints."""
+    points, descriptors = _detect(picture.grey, most)
     return picture._replace(points=points, descriptors=descriptors)
 
 
@@ -158,6 +160,10 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
 
     ``matrix`` (3, 3) maps the first picture's pixels to the second's. Both shares are 0 if the overlap is too small.
     """
+    shrunk = abs(np.linalg.det(matrix[:2, :2]))
+    if shrunk < LEAST_SHRUNK:  # the first is a small part of the second, so it is looked at in its own size
+        agreement, part = agree(second, first, np.linalg.inv(matrix), inverted)
+        return agreement, part * shrunk
     height, width = second.grey.shape
     # A picture that was enlarged to the common size has no detail finer than its original pixels.
     coarser = float(np.clip(max(first.enlarged, second.enlarged), 1, 3))
