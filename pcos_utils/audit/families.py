@@ -34,6 +34,9 @@ class Families(NamedTuple):
     inliers: np.ndarray  # (n,) keypoints shared with the picture through which it joined; 0 for a family's first
     plain: np.ndarray  # (n,) bool, whether it has too few keypoints to be compared
     refused: list[tuple[int, int, int]]  # (picture, family, family): families that it matched but that stay apart
+    unsure: (
+        np.ndarray
+    )  # (n,) bool, whether it matched a picture, but with too little speckle to tell a copy from a twin
 
 
 def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:
@@ -54,7 +57,7 @@ def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[It
     family = [gathering.root(number) for number in range(count)]
     apart = {(number, *sorted((family[left], family[right]))) for number, left, right in gathering.refused}
     refused = sorted(join for join in apart if join[1] != join[2])
-    return Families(np.array(family, int), gathering.inliers, gathering.plain, refused)
+    return Families(np.array(family, int), gathering.inliers, gathering.plain, refused, gathering.unsure)
 
 
 class _Gathering:
@@ -63,6 +66,7 @@ class _Gathering:
         self.size = [1] * count
         self.inliers = np.zeros(count, int)
         self.plain = np.zeros(count, bool)
+        self.unsure = np.zeros(count, bool)
         self.exemplars: dict[int, Sketch] = {}
         self.joined_by: dict[int, tuple[int, Link]] = {}  # exemplar -> the exemplar and link through which it joined
         self.index = Index()
@@ -111,12 +115,13 @@ class _Gathering:
             if most > GLANCES and picture.enlarged > PART * known.enlarged:
                 known = matching.detailed(known, matching.DENSE_KEYPOINTS)
             link = matching.compare(known, picture, view)
-            if link:
+            if link and link.sure:
                 links.append((other, link))
                 reached.add(self.root(other))
                 enough = max(enough, FAINT * votes)
             elif most > GLANCES:
                 self.unlike.add(pair)
+                self.unsure[[number, other]] |= link is not None
         return links
 
     def look_again(self, pool: ThreadPoolExecutor) -> None:

@@ -20,6 +20,9 @@ REPROJECTION = 3.0  # px by which an inlier may miss the map
 TRIALS = 1000  # random maps at most
 LEAST_INLIERS = 8  # three points fix an affine map; unrelated frames reached 6 inliers in trials
 FINE = (1.0, 2.5)  # px, standard deviations of the band that holds speckle and not anatomy
+ROUGH = (1.15, 3.0)  # px at half size, between the bands of speckle and of anatomy
+# Least ratio of their spreads. Blurred copies reached .42 and more, twins that agreed after smoothing .37 and less.
+SPECKLED = 0.37
 WINDOW = 15  # px, side of the windows in which detail is correlated
 SAME = 0.8  # least correlation of a window that agrees
 # Share of the overlap's windows. Copies reached .6 and more, one screen layout .3, other speckle of one anatomy .2.
@@ -30,7 +33,7 @@ FLAT = 1.0  # grey levels squared; a window of less variance has nothing to comp
 BLANK = 0.15  # largest share of a window without detail; above it, background beside words, rulers or an edge shows
 STROKE = 70  # grey levels from the local median beyond which a pixel is a drawn line or letter, not an echo
 STRETCH = (0.2, 5.0, 2.5)  # least and greatest scale of a plausible map, and greatest ratio of its two scales
-TILT = 0.35  # greatest change of scale from one side of a picture to the other, in perspective
+TILT = 0.5  # greatest change of scale from one side of a picture to the other, in perspective
 
 # A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated. In an
 # inverted patch each gradient, and so the keypoint's own direction, turns by 180 degrees: rows and columns reversed.
@@ -72,6 +75,7 @@ class Link(NamedTuple):
     coverage: float  # share of the second picture's detail that agrees with the first
     matrix: np.ndarray  # (3, 3), from the first picture's pixels to the second's
     view: View = AS_IT_IS  # of the first picture in the second
+    sure: bool = True  # False: a picture is so smooth that another scan of the same ovary would agree as well
 
 
 def sketch(pixels: np.ndarray) -> Sketch:
@@ -152,7 +156,17 @@ def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None
             agreement, coverage = agree(first, second, matrix, view.inverted)
     if agreement < LEAST_AGREEMENT:
         return None
-    return Link(int(inlier.sum()), agreement, coverage, matrix, view)
+    sure = speckled(first) and speckled(second)
+    return Link(int(inlier.sum()), agreement, coverage, matrix, view, sure)
+
+
+def speckled(picture: Sketch) -> bool:
+    """Return whether a picture has speckle, which tells one scan from another of the same ovary."""
+    coarser = float(np.clip(picture.enlarged, 1, 3))
+    grey = cv2.resize(picture.grey, None, fx=1 / coarser, fy=1 / coarser, interpolation=cv2.INTER_AREA)
+    half = cv2.pyrDown(grey).astype(np.float32)
+    middle, large = (cv2.GaussianBlur(half, (0, 0), sigma) for sigma in ROUGH)
+    return bool((half - middle).std() > SPECKLED * (middle - large).std())
 
 
 def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = False) -> tuple[float, float]:
