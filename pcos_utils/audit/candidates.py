@@ -12,7 +12,7 @@ from heapq import nsmallest
 import cv2
 import numpy as np
 
-from pcos_utils.audit.matching import UPRIGHT, View, root, sketch
+from pcos_utils.audit.sketches import UPRIGHT, View, root, sketch
 
 TABLES = 8  # chances for a descriptor to meet a similar one
 BITS = 32  # planes behind a key, one bit each

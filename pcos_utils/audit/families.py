@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pcos_utils.audit import matching
+from pcos_utils.audit import matching, sketches
 from pcos_utils.audit.candidates import Index
-from pcos_utils.audit.matching import INVERTED, UPRIGHT, Link, Sketch, View
+from pcos_utils.audit.matching import Link
+from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
 CANDIDATES = 8  # most pictures that a new one is compared with
 GLANCES = 3  # the same at a first look
@@ -42,14 +43,14 @@ class Families(NamedTuple):
 def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:
     """Gather ``count`` pictures into families; ``read(i)`` returns the pixels of picture i, 8-bit, grey or RGB."""
     gathering = _Gathering(count)
-    look = matching.glance if count > FEW else matching.sketch
+    look = sketches.glance if count > FEW else sketches.sketch
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         # Only the pool runs in parallel, because threads inside each small product would wait for one another.
         with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
-            sketches = _ahead(pool, lambda number: look(read(number)), range(count))
-            for number, picture in enumerate(progress(sketches)):
+            looks = _ahead(pool, lambda number: look(read(number)), range(count))
+            for number, picture in enumerate(progress(looks)):
                 gathering.place(number, picture)
             gathering.look_again(pool)
     finally:
@@ -76,10 +77,10 @@ class _Gathering:
     def place(self, number: int, picture: Sketch) -> None:
         """Put a picture into its family, and make it an exemplar if it shows something new."""
         links = []
-        if len(picture.points) <= matching.GLANCE_KEYPOINTS:
+        if len(picture.points) <= sketches.GLANCE_KEYPOINTS:
             links = self.links(number, picture, picture.descriptors, most=GLANCES)
             if not links or links[0][1].coverage < KNOWN:
-                picture, links = matching.detailed(picture), []
+                picture, links = sketches.detailed(picture), []
         if len(picture.points) < matching.LEAST_INLIERS:
             self.plain[number] = True
             return
@@ -113,7 +114,7 @@ class _Gathering:
                 continue
             known = self.exemplars[other]
             if most > GLANCES and picture.enlarged > PART * known.enlarged:
-                known = matching.detailed(known, matching.DENSE_KEYPOINTS)
+                known = sketches.detailed(known, sketches.DENSE_KEYPOINTS)
             link = matching.compare(known, picture, view)
             if link and link.sure:
                 links.append((other, link))
@@ -133,7 +134,7 @@ class _Gathering:
 
         def stretch(number: int) -> list[np.ndarray]:
             """Return the descriptors of an exemplar stretched each way."""
-            return [matching.stretched(self.exemplars[number], factor) for factor in STRETCHES]
+            return [sketches.stretched(self.exemplars[number], factor) for factor in STRETCHES]
 
         alone = [number for number in self.exemplars if self.size[self.root(number)] == 1]
         for number, looks in zip(alone, _ahead(pool, stretch, alone), strict=True):

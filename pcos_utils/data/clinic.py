@@ -15,7 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from pcos_utils.data.images import MAX_PIXELS, ImageError, opened, scaled, untinted
+from pcos_utils.data.images import MAX_PIXELS, ImageError, opened
+from pcos_utils.data.levels import scaled, untinted
 
 CLIPS = {".avi", ".mp4", ".mov", ".m4v", ".mkv", ".wmv", ".mpg", ".mpeg"}
 EVERY = 5  # frames of a clip or cine from one that is read to the next
@@ -41,11 +42,20 @@ def is_clinic(path: Path) -> bool:
 def frames(path: Path, name: str | None = None, every: int = EVERY) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (frame name, image) of every n-th frame, images as from ``images.load``. Raises ImageError.
 
-    The frame name is empty in a file of one frame, and otherwise ``#`` with the frame's number, from 1.
+    The frame name is empty in a file of one frame, and otherwise the frame's number, from 1, as ``load`` takes it.
     """
     name = name or path.name
     read = _clip if path.suffix.lower() in CLIPS else _dicom
     return read(path, name, every)
+
+
+def load(path: Path, number: int = 1, name: str | None = None) -> np.ndarray:
+    """Load the frame of this number, from 1, as 8-bit RGB, shape (height, width, 3). Raises ImageError."""
+    name = name or path.name
+    read = _clip if path.suffix.lower() in CLIPS else _dicom
+    for _, picture in read(path, name, MOST, number - 1):
+        return picture
+    raise ImageError("damaged", name, f"it has no frame {number}")
 
 
 def groups(path: Path) -> dict[str, str]:
@@ -83,7 +93,7 @@ def _header(path: Path, name: str, *, pixels: bool = True):
         raise ImageError("damaged", name, f"its DICOM header cannot be read: {type(error).__name__}") from None
 
 
-def _dicom(path: Path, name: str, every: int) -> Iterator[tuple[str, np.ndarray]]:
+def _dicom(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[str, np.ndarray]]:
     header = _header(path, name)
     try:
         count, size = int(header.get("NumberOfFrames") or 1), int(header.Rows) * int(header.Columns)
@@ -95,7 +105,7 @@ def _dicom(path: Path, name: str, every: int) -> Iterator[tuple[str, np.ndarray]
         raise ImageError("too large", name, f"{count} frames of {size:,} pixels; limits: {MOST:,} of {MAX_PIXELS:,}")
     from pydicom.pixels import apply_color_lut, pixel_array
 
-    for number in range(0, count, every):
+    for number in range(first, count, every):
         try:
             values = pixel_array(header, index=number)  # YBR comes as RGB
             if header.PhotometricInterpretation == "PALETTE COLOR":
@@ -104,7 +114,7 @@ def _dicom(path: Path, name: str, every: int) -> Iterator[tuple[str, np.ndarray]
         except Exception as error:
             reason = f"frame {number + 1} cannot be decoded: {type(error).__name__}"
             raise ImageError("damaged", name, reason) from None
-        yield (f"#{number + 1}" if count > 1 else ""), picture
+        yield str(number + 1) if count > 1 else "", picture
 
 
 def _rgb(values: np.ndarray, header) -> np.ndarray:
@@ -134,17 +144,17 @@ def _crop(pixels: np.ndarray, header) -> np.ndarray:
     return np.ascontiguousarray(largest) if largest.size else pixels
 
 
-def _clip(path: Path, name: str, every: int) -> Iterator[tuple[str, np.ndarray]]:
+def _clip(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[str, np.ndarray]]:
     opened(path, name).close()  # refuses what is no ordinary file
     clip = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         number = 0
         while number < MOST and clip.grab():
-            if number % every == 0:
+            if number >= first and (number - first) % every == 0:
                 read, picture = clip.retrieve()
                 if not read:
                     raise ImageError("damaged", name, f"frame {number + 1} cannot be decoded")
-                yield f"#{number + 1}", untinted(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+                yield str(number + 1), untinted(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
             number += 1
         if not number:
             raise ImageError("damaged", name, "no frame of the clip can be decoded")

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pcos_utils.audit import candidates, families, matching
+from pcos_utils.audit import candidates, families, matching, sketches
 from pcos_utils.phantom import simulator
 from studies import audit_planted, planted
 
@@ -115,19 +115,19 @@ def test_an_error_in_reading_comes_out():
 
 
 def test_the_index_names_the_right_picture_first():
-    sketches = [matching.sketch(simulator.simulate(seed, seed % 2).image) for seed in range(8)]
+    pictures = [sketches.sketch(simulator.simulate(seed, seed % 2).image) for seed in range(8)]
     known = candidates.Index()
-    for number, sketch in enumerate(sketches):
+    for number, sketch in enumerate(pictures):
         known.add(number, sketch.descriptors)
-    for number, sketch in enumerate(sketches):
-        assert known.candidates(sketch.descriptors, 1)[0][:2] == (number, matching.View())
-        mirrored = matching.sketch(np.ascontiguousarray(sketch.grey[:, ::-1]))
-        assert known.candidates(mirrored.descriptors, 1)[0][:2] == (number, matching.View(mirrored=True))
+    for number, sketch in enumerate(pictures):
+        assert known.candidates(sketch.descriptors, 1)[0][:2] == (number, sketches.View())
+        mirrored = sketches.sketch(np.ascontiguousarray(sketch.grey[:, ::-1]))
+        assert known.candidates(mirrored.descriptors, 1)[0][:2] == (number, sketches.View(mirrored=True))
     assert known.candidates(np.zeros((0, 128), np.uint8), 5) == []
 
 
 def test_a_crowded_key_says_nothing(monkeypatch):
-    descriptors = matching.sketch(simulator.simulate(1, 1).image).descriptors
+    descriptors = sketches.sketch(simulator.simulate(1, 1).image).descriptors
     known = candidates.Index()
     for number in range(5):
         known.add(number, descriptors)
