@@ -14,7 +14,15 @@ from pcos_utils.files import need_writable, write_text
 from pcos_utils.serving.model import Served
 
 # What answering and the page need; nothing of it imports torch.
-CODE = ("__init__.py", "config.py", "data/images.py", "follicles/counting.py", "serving/model.py", "serving/maps.py")
+CODE = (
+    "__init__.py",
+    "config.py",
+    "data/images.py",
+    "data/levels.py",
+    "follicles/counting.py",
+    "serving/model.py",
+    "serving/maps.py",
+)
 CODE += ("serving/scan_check.py", "serving/uploads.py", "serving/page.py", "serving/page.css", "serving/app.py")
 DIRECT = ("gradio", "onnxruntime", "numpy", "pandas", "scipy", "pillow", "opencv-python-headless", "pydantic")
 START = '''"""The page of this Space. Research only, not a diagnostic device."""
