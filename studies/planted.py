@@ -98,6 +98,48 @@ KINDS: dict[str, Callable[[Pixels, Rng], Pixels]] = {
     "border": border,
     "caption": caption,
 }
+
+
+def perspective(pixels: Pixels, rng: Rng) -> Pixels:
+    """Move each corner inwards by up to 15 % of the sides, as where a screen is photographed at an angle."""
+    height, width = pixels.shape
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * rng.uniform(0, 0.15, (4, 2)) * [width, height]
+    matrix = cv2.getPerspectiveTransform(corners, (corners + inwards).astype(np.float32))
+    return cv2.warpPerspective(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR)
+
+
+def crop(pixels: Pixels, rng: Rng, share: float) -> Pixels:
+    """Cut out a ``share`` of the picture's area, which shows tissue, at its own proportions."""
+    sides = np.round(np.array(pixels.shape) * share**0.5).astype(int)
+    for _ in range(100):
+        top, left = (rng.integers(0, room + 1) for room in np.array(pixels.shape) - sides)
+        part = pixels[top : top + sides[0], left : left + sides[1]]
+        if part.std() > 15:
+            break
+    return np.ascontiguousarray(part)
+
+
+def screen(pixels: Pixels, rng: Rng) -> Pixels:
+    """Paste the picture into a scanner's screen of four times its area, beside a menu, words and a bar."""
+    height, width = pixels.shape
+    page = np.full((2 * height, 2 * width), 24, np.uint8)
+    page[:, : width // 4] = 60
+    for row in range(12, 2 * height, 24):
+        cv2.putText(page, f"PRESET {row}", (6, row), cv2.FONT_HERSHEY_SIMPLEX, 0.35, 220, 1)
+    page[-20:] = np.linspace(0, 255, 2 * width, dtype=np.uint8)
+    top, left = int(rng.integers(10, height - 30)), int(rng.integers(width // 4 + 10, width - 10))
+    page[top : top + height, left : left + width] = pixels
+    return page
+
+
+FURTHER: dict[str, Callable[[Pixels, Rng], Pixels]] = {
+    "inverted": lambda pixels, rng: 255 - pixels,
+    "perspective to 15 %": perspective,
+    "crop of a quarter": partial(crop, share=1 / 4),
+    "crop of a sixteenth": partial(crop, share=1 / 16),
+    "pasted into a screen": screen,
+}
 GEOMETRIC = ("zoom .7 to 1.4", "rotation to 45 degrees", "quarter turn", "mirror", "aspect")
 TONAL = ("brightness", "contrast", "gamma")
 STORED = ("JPEG quality 30", "resize", "blur", "noise", "border", "caption")

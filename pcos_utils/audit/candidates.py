@@ -5,55 +5,84 @@ descriptors lie on the same side of most planes, so they often share a key, and 
 is a candidate. The cost of a query depends on the new picture's keypoints and hardly on the number of known pictures.
 """
 
-from collections import defaultdict
+from collections.abc import Sequence
 from functools import cache
 from heapq import nsmallest
 
 import cv2
 import numpy as np
 
-from pcos_utils.audit.matching import MIRROR, root, sketch
+from pcos_utils.audit.sketches import UPRIGHT, View, root, sketch
 
 TABLES = 8  # chances for a descriptor to meet a similar one
 BITS = 32  # planes behind a key, one bit each
 PARTS = 24  # principal components that the planes cut; the others are mostly noise
 CROWD = 64  # most pictures behind a key that counts; a key with more stands for screen layout or plain edges
-LEAST_VOTES = 1.0  # about one key that no other picture has
+LEAST_VOTES = 2.0  # about two keys that no other picture has
 
 
 class Index:
     """The pictures known so far, by number, to be searched with the descriptors of a new one."""
 
     def __init__(self):
-        self._pictures = defaultdict(list)  # key -> numbers of pictures
+        # Keys in ascending order, and the picture behind each; a block has more than four times the keys of the next.
+        self._blocks: list[tuple[np.ndarray, np.ndarray]] = []
+        self._end = 1  # above the greatest number of a picture
 
     def add(self, number: int, descriptors: np.ndarray) -> None:
         """Add a picture with its descriptors, uint8 (n, 128)."""
-        for key in _keys(descriptors):
-            self._pictures[key].append(number)
+        self._end = max(self._end, number + 1)
+        keys = _keys(descriptors)
+        pictures = np.full(len(keys), number, np.int32)
+        while self._blocks and len(self._blocks[-1][0]) <= 4 * len(keys):
+            earlier = self._blocks.pop()
+            keys, pictures = np.concatenate([earlier[0], keys]), np.concatenate([earlier[1], pictures])
+        order = np.argsort(keys, kind="stable")
+        self._blocks.append((keys[order], pictures[order]))
 
-    def candidates(self, descriptors: np.ndarray, most: int) -> list[tuple[int, bool, float]]:
-        """Return at most ``most`` candidates (picture, mirrored, votes), the likeliest first.
+    def candidates(
+        self, descriptors: np.ndarray, most: int, views: Sequence[View] = UPRIGHT
+    ) -> list[tuple[int, View, float]]:
+        """Return at most ``most`` candidates (picture, view, votes), the likeliest first.
 
         ``descriptors`` is uint8 (n, 128). Each key has one vote, which the pictures behind it share.
         """
-        votes = defaultdict(float)
-        for mirrored in (False, True):
-            for key in _keys(descriptors[:, MIRROR] if mirrored else descriptors):
-                behind = self._pictures.get(key, ())
-                if len(behind) <= CROWD:
-                    for number in behind:
-                        votes[number, mirrored] += 1 / len(behind)
-        ranked = nsmallest(most, votes.items(), key=lambda vote: (-vote[1], vote[0]))
-        return [(*candidate, total) for candidate, total in ranked if total >= LEAST_VOTES]
+        keys = [_keys(descriptors[:, view.order]) for view in views]
+        size = self._end
+        numbers, votes = self._votes(
+            np.concatenate(keys), np.repeat(np.arange(len(views)), list(map(len, keys))) * size
+        )
+        ranked = [
+            (number % size, views[number // size], vote)
+            for number, vote in zip(numbers.tolist(), votes.tolist(), strict=True)
+            if vote >= LEAST_VOTES
+        ]
+        return nsmallest(most, ranked, key=lambda candidate: (-candidate[2], candidate[:2]))
+
+    def _votes(self, keys: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers of the pictures behind the keys plus each key's offset, each once, and their votes."""
+        behind, pictures = [np.zeros(0, int)], [np.zeros(0, np.int32)]
+        for known, numbers in self._blocks:
+            start = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+            hit = np.flatnonzero(known[start] == keys)
+            start, size = start[hit], np.searchsorted(known, keys[hit], "right") - start[hit]
+            place = np.repeat(start - np.cumsum(size) + size, size) + np.arange(size.sum())
+            behind.append(np.repeat(hit, size))
+            pictures.append(numbers[place])
+        behind, pictures = np.concatenate(behind), np.concatenate(pictures)
+        crowd = np.bincount(behind, minlength=1)[behind]
+        told = crowd <= CROWD
+        numbers, which = np.unique(pictures[told] + offset[behind[told]], return_inverse=True)
+        return numbers, np.bincount(which, 1 / crowd[told], minlength=len(numbers))
 
 
-def _keys(descriptors: np.ndarray) -> list[int]:
-    """Return the distinct keys of a picture; each key contains the number of its table."""
+def _keys(descriptors: np.ndarray) -> np.ndarray:
+    """Return the distinct keys of a picture in ascending order; each key contains the number of its table."""
     centre, planes = _planes()
     sides = ((root(descriptors) - centre) @ planes > 0).reshape(len(descriptors), TABLES, BITS)
     packed = np.packbits(sides, axis=2).view(np.uint32)[..., 0].astype(np.int64)
-    return np.unique(packed + (np.arange(TABLES, dtype=np.int64) << BITS)).tolist()
+    keys = np.sort(packed + (np.arange(TABLES, dtype=np.int64) << BITS), axis=None)
+    return keys[np.diff(keys, prepend=-1) > 0]
 
 
 @cache

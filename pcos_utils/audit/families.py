@@ -4,7 +4,7 @@ Only *exemplars* are kept: the first image of a family, and each later image tha
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -13,15 +13,19 @@ import cv2
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pcos_utils.audit import matching
+from pcos_utils.audit import matching, sketches
 from pcos_utils.audit.candidates import Index
-from pcos_utils.audit.matching import Link, Sketch
+from pcos_utils.audit.matching import Link
+from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
 CANDIDATES = 8  # most pictures that a new one is compared with
+GLANCES = 3  # the same at a first look
 FAINT = 0.1  # share of a confirmed relative's votes; candidates with fewer votes are not compared
-KNOWN = 0.6  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
+KNOWN = 0.5  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
+PART = 2.0  # a picture that has so many times fewer pixels a side than another may be a part of it
 STRETCHES = (1.5, 1 / 1.5)  # for a second look-up of a picture that found no relative
 WORKERS = 2  # threads that read and sketch ahead
+FEW = 300  # pictures; in a smaller folder every picture is sketched in full at once, since time matters little
 
 
 class Families(NamedTuple):
@@ -31,18 +35,22 @@ class Families(NamedTuple):
     inliers: np.ndarray  # (n,) keypoints shared with the picture through which it joined; 0 for a family's first
     plain: np.ndarray  # (n,) bool, whether it has too few keypoints to be compared
     refused: list[tuple[int, int, int]]  # (picture, family, family): families that it matched but that stay apart
+    unsure: (
+        np.ndarray
+    )  # (n,) bool, whether it matched a picture, but with too little speckle to tell a copy from a twin
 
 
 def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:
     """Gather ``count`` pictures into families; ``read(i)`` returns the pixels of picture i, 8-bit, grey or RGB."""
     gathering = _Gathering(count)
+    look = sketches.glance if count > FEW else sketches.sketch
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         # Only the pool runs in parallel, because threads inside each small product would wait for one another.
         with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
-            sketches = _ahead(pool, lambda number: matching.sketch(read(number)), range(count))
-            for number, picture in enumerate(progress(sketches)):
+            looks = _ahead(pool, lambda number: look(read(number)), range(count))
+            for number, picture in enumerate(progress(looks)):
                 gathering.place(number, picture)
             gathering.look_again(pool)
     finally:
@@ -50,7 +58,7 @@ def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[It
     family = [gathering.root(number) for number in range(count)]
     apart = {(number, *sorted((family[left], family[right]))) for number, left, right in gathering.refused}
     refused = sorted(join for join in apart if join[1] != join[2])
-    return Families(np.array(family, int), gathering.inliers, gathering.plain, refused)
+    return Families(np.array(family, int), gathering.inliers, gathering.plain, refused, gathering.unsure)
 
 
 class _Gathering:
@@ -59,17 +67,24 @@ class _Gathering:
         self.size = [1] * count
         self.inliers = np.zeros(count, int)
         self.plain = np.zeros(count, bool)
+        self.unsure = np.zeros(count, bool)
         self.exemplars: dict[int, Sketch] = {}
         self.joined_by: dict[int, tuple[int, Link]] = {}  # exemplar -> the exemplar and link through which it joined
         self.index = Index()
+        self.unlike: set[tuple[int, int, View]] = set()  # pairs that were compared in full, in vain
         self.refused: list[tuple[int, int, int]] = []  # (picture, exemplar, exemplar) of two families that it matched
 
     def place(self, number: int, picture: Sketch) -> None:
         """Put a picture into its family, and make it an exemplar if it shows something new."""
+        links = []
+        if len(picture.points) <= sketches.GLANCE_KEYPOINTS:
+            links = self.links(number, picture, picture.descriptors, most=GLANCES)
+            if not links or links[0][1].coverage < KNOWN:
+                picture, links = sketches.detailed(picture), []
         if len(picture.points) < matching.LEAST_INLIERS:
             self.plain[number] = True
             return
-        links = self.links(number, picture, picture.descriptors)
+        links = links or self.links(number, picture, picture.descriptors)
         if links:
             links.sort(key=lambda link: -link[1].inliers)
             self.inliers[number] = links[0][1].inliers
@@ -82,41 +97,57 @@ class _Gathering:
             if links:
                 self.joined_by[number] = links[0]
 
-    def links(self, number: int, picture: Sketch, descriptors: np.ndarray) -> list[tuple[int, Link]]:
+    def links(
+        self,
+        number: int,
+        picture: Sketch,
+        descriptors: np.ndarray,
+        views: Sequence[View] = UPRIGHT,
+        most: int = CANDIDATES,
+    ) -> list[tuple[int, Link]]:
         """Return (exemplar, link) for each other family that shows the same tissue; ``descriptors`` are looked up."""
         links, enough = [], 0.0
         reached = {self.root(number)}
-        for other, mirrored, votes in self.index.candidates(descriptors, CANDIDATES):
-            if votes < enough or self.root(other) in reached:
+        for other, view, votes in self.index.candidates(descriptors, most, views):
+            pair = (min(number, other), max(number, other), view)
+            if votes < enough or self.root(other) in reached or pair in self.unlike:
                 continue
-            link = matching.compare(self.exemplars[other], picture, mirrored)
-            if link:
+            known = self.exemplars[other]
+            if most > GLANCES and picture.enlarged > PART * known.enlarged:
+                known = sketches.detailed(known, sketches.DENSE_KEYPOINTS)
+            link = matching.compare(known, picture, view)
+            if link and link.sure:
                 links.append((other, link))
                 reached.add(self.root(other))
                 enough = max(enough, FAINT * votes)
+            elif most > GLANCES:
+                self.unlike.add(pair)
+                self.unsure[[number, other]] |= link is not None
         return links
 
     def look_again(self, pool: ThreadPoolExecutor) -> None:
-        """Look up exemplars again, now that later relatives are known, and those without a relative also stretched."""
+        """Look up exemplars again, now that later relatives are known, and inverted; the lonely ones also stretched."""
         for number, picture in self.exemplars.items():
-            self.connect(number, picture.descriptors)
+            self.connect(number, picture.descriptors, UPRIGHT)
+            if self.root(number) == number:
+                self.connect(number, picture.descriptors, INVERTED)
 
         def stretch(number: int) -> list[np.ndarray]:
             """Return the descriptors of an exemplar stretched each way."""
-            return [matching.stretched(self.exemplars[number], factor) for factor in STRETCHES]
+            return [sketches.stretched(self.exemplars[number], factor) for factor in STRETCHES]
 
         alone = [number for number in self.exemplars if self.size[self.root(number)] == 1]
         for number, looks in zip(alone, _ahead(pool, stretch, alone), strict=True):
             for descriptors in looks:
                 self.connect(number, descriptors)
 
-    def connect(self, number: int, descriptors: np.ndarray) -> None:
+    def connect(self, number: int, descriptors: np.ndarray, views: Sequence[View] = UPRIGHT) -> None:
         """Join an exemplar's family with each that it matches, through ``bridge`` if either exemplar joined another."""
-        for other, link in self.links(number, self.exemplars[number], descriptors):
+        for other, link in self.links(number, self.exemplars[number], descriptors, views):
             if number in self.joined_by:
                 self.bridge(number, self.joined_by[number], (other, link))
             elif other in self.joined_by:
-                back = link._replace(matrix=cv2.invertAffineTransform(link.matrix))
+                back = link._replace(matrix=np.linalg.inv(link.matrix))
                 self.bridge(other, self.joined_by[other], (number, back))
             else:
                 self.union(number, other)
@@ -134,8 +165,9 @@ class _Gathering:
         pair = {self.root(left), self.root(right)}
         if len(pair) == 1:
             return
-        between = cv2.invertAffineTransform(to_right.matrix) @ np.vstack([to_left.matrix, [0, 0, 1]])
-        agreement, _ = matching.agree(self.exemplars[left], self.exemplars[right], between)
+        between = np.linalg.inv(to_right.matrix) @ to_left.matrix
+        inverted = to_left.view.inverted != to_right.view.inverted
+        agreement, _ = matching.agree(self.exemplars[left], self.exemplars[right], between / between[2, 2], inverted)
         self.refused.append((number, left, right))
         # Families may merge between two witnesses, so they are compared by the roots of their exemplars.
         witnesses = {witness for witness, a, b in self.refused if {self.root(a), self.root(b)} == pair}

@@ -1,4 +1,4 @@
-"""Recognise two copies of one picture by SIFT keypoints that fit one affine map and by fine detail that then agrees.
+"""Recognise two copies of one picture by SIFT keypoints that fit one map and by fine detail that then agrees.
 
 SIFT and its matching follow Lowe 2004 (doi:10.1023/B:VISI.0000029664.99615.94), and the square root of the
 descriptors follows Arandjelovic and Zisserman 2012. Keypoints alone would join two frames that share anatomy, a
@@ -10,11 +10,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
-KEYPOINTS = 300  # of a picture at most; the strongest are kept
-SMALL_AREA, FEW_KEYPOINTS = 25_000, 150  # the same for a stretched picture
+from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, root, speckled
+
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
+TRIALS = 1000  # random maps at most
 LEAST_INLIERS = 8  # three points fix an affine map; unrelated frames reached 6 inliers in trials
 FINE = (1.0, 2.5)  # px, standard deviations of the band that holds speckle and not anatomy
 WINDOW = 15  # px, side of the windows in which detail is correlated
@@ -22,22 +22,12 @@ SAME = 0.8  # least correlation of a window that agrees
 # Share of the overlap's windows. Copies reached .6 and more, one screen layout .3, other speckle of one anatomy .2.
 LEAST_AGREEMENT = 0.45
 LEAST_OVERLAP = 0.04  # share of the picture's area
+LEAST_SHRUNK = 0.2  # share of the area; a picture that another shows smaller than that is a part of it
 FLAT = 1.0  # grey levels squared; a window of less variance has nothing to compare
 BLANK = 0.15  # largest share of a window without detail; above it, background beside words, rulers or an edge shows
 STROKE = 70  # grey levels from the local median beyond which a pixel is a drawn line or letter, not an echo
-STRETCH = (0.3, 3.3, 2.5)  # least and greatest scale of a plausible map, and greatest ratio of its two scales
-
-# A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated.
-MIRROR = np.arange(128).reshape(4, 4, 8)[::-1][:, :, [0, 7, 6, 5, 4, 3, 2, 1]].ravel()
-
-
-class Sketch(NamedTuple):
-    """The parts of a picture that are compared."""
-
-    grey: np.ndarray  # uint8, about AREA pixels
-    points: np.ndarray  # float32 (n, 2), x and y in ``grey``
-    descriptors: np.ndarray  # uint8 (n, 128)
-    enlarged: float  # pixels of ``grey`` per pixel of the file, along a side
+STRETCH = (0.2, 5.0, 2.5)  # least and greatest scale of a plausible map, and greatest ratio of its two scales
+TILT = 0.5  # greatest change of scale from one side of a picture to the other, in perspective
 
 
 class Link(NamedTuple):
@@ -46,74 +36,53 @@ class Link(NamedTuple):
     inliers: int
     agreement: float  # share of the overlap's windows in which fine detail agrees
     coverage: float  # share of the second picture's detail that agrees with the first
-    matrix: np.ndarray  # (2, 3), from the first picture's pixels to the second's
+    matrix: np.ndarray  # (3, 3), from the first picture's pixels to the second's
+    view: View = AS_IT_IS  # of the first picture in the second
+    sure: bool = True  # False: a picture is so smooth that another scan of the same ovary would agree as well
 
 
-def sketch(pixels: np.ndarray) -> Sketch:
-    """Sketch an 8-bit image, grey (h, w) or RGB (h, w, 3); a plain image has no keypoints, which is not an error."""
-    grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    scale = (AREA / grey.size) ** 0.5
-    size = [max(16, round(side * scale)) for side in grey.shape[::-1]]
-    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return Sketch(grey, *_detect(grey, KEYPOINTS), scale)
-
-
-def stretched(picture: Sketch, factor: float) -> np.ndarray:
-    """Return the descriptors, uint8 (n, 128), of the picture made ``factor`` times wider relative to its height.
-
-    Keypoints survive rotation and zoom but not stretching, so a stretched copy is looked up with these descriptors.
-    They are fewer and come from a smaller picture, which is enough to look a picture up.
-    """
-    height, width = picture.grey.shape
-    scale = (SMALL_AREA / picture.grey.size) ** 0.5
-    size = [max(16, round(width * scale * factor**0.5)), max(16, round(height * scale / factor**0.5))]
-    grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA)
-    return _detect(grey, FEW_KEYPOINTS)[1]
-
-
-def _detect(grey: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
-    # Threads cannot safely share a detector, and a new one costs little.
-    detector = cv2.SIFT_create(most, contrastThreshold=0.015, enable_precise_upscale=True)
-    keypoints, descriptors = detector.detectAndCompute(grey, None)
-    points = np.array([keypoint.pt for keypoint in keypoints[:most]], np.float32).reshape(-1, 2)
-    return points, np.zeros((0, 128), np.uint8) if descriptors is None else descriptors[:most].astype(np.uint8)
-
-
-def root(descriptors: np.ndarray) -> np.ndarray:
-    """Return RootSIFT descriptors, float32 (n, 128), of unit length."""
-    values = descriptors.astype(np.float32)
-    return np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1))
-
-
-def compare(first: Sketch, second: Sketch, mirrored: bool = False) -> Link | None:
-    """Return the link between two pictures, or None if nothing shows that they are one."""
-    pairs = _matches(first.descriptors[:, MIRROR] if mirrored else first.descriptors, second.descriptors)
+def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
+    """Return the link between two pictures, or None if nothing shows that the second is the first in this ``view``."""
+    pairs = _matches(first.descriptors[:, view.order], second.descriptors)
     if len(pairs) < LEAST_INLIERS:
         return None
-    matrix, inlier = cv2.estimateAffine2D(
-        first.points[pairs[:, 0]], second.points[pairs[:, 1]], ransacReprojThreshold=REPROJECTION, confidence=0.999
+    here, there = first.points[pairs[:, 0]], second.points[pairs[:, 1]]
+    affine, inlier = cv2.estimateAffine2D(
+        here, there, ransacReprojThreshold=REPROJECTION, maxIters=TRIALS, confidence=0.999
     )
-    if matrix is None or inlier.sum() < LEAST_INLIERS or not _believable(matrix, mirrored):
+    if affine is None or inlier.sum() < LEAST_INLIERS or not _believable(affine, view.mirrored):
         return None
-    agreement, coverage = agree(first, second, matrix)
+    matrix = np.vstack([affine, [0, 0, 1]])
+    agreement, coverage = agree(first, second, matrix, view.inverted)
+    if agreement < LEAST_AGREEMENT and inlier.sum() > 1.5 * LEAST_INLIERS:
+        # Screens are photographed at an angle: a part fits an affine map, and the whole fits a perspective.
+        matrix, inlier = cv2.findHomography(here, there, cv2.RANSAC, REPROJECTION, maxIters=TRIALS)
+        if matrix is not None and inlier.sum() > 2 * LEAST_INLIERS and _tilt(matrix, first.grey.shape) < TILT:
+            agreement, coverage = agree(first, second, matrix, view.inverted)
     if agreement < LEAST_AGREEMENT:
         return None
-    return Link(int(inlier.sum()), agreement, coverage, matrix)
+    sure = speckled(first) and speckled(second)
+    return Link(int(inlier.sum()), agreement, coverage, matrix, view, sure)
 
 
-def agree(first: Sketch, second: Sketch, matrix: np.ndarray) -> tuple[float, float]:
+def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = False) -> tuple[float, float]:
     """Return the shares of the overlap's windows and of the second picture's detail in which fine detail agrees.
 
-    ``matrix`` (2, 3) maps the first picture's pixels to the second's. Both shares are 0 if the overlap is too small.
+    ``matrix`` (3, 3) maps the first picture's pixels to the second's. Both shares are 0 if the overlap is too small.
     """
+    shrunk = abs(np.linalg.det(matrix[:2, :2]))
+    if shrunk < LEAST_SHRUNK:  # the first is a small part of the second, so it is looked at in its own size
+        agreement, part = agree(second, first, np.linalg.inv(matrix), inverted)
+        return agreement, part * shrunk
     height, width = second.grey.shape
     # A picture that was enlarged to the common size has no detail finer than its original pixels.
     coarser = float(np.clip(max(first.enlarged, second.enlarged), 1, 3))
     window = round(WINDOW * coarser)
-    moved = cv2.warpAffine(first.grey, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    inside = cv2.warpAffine(np.ones_like(first.grey), matrix, (width, height))
+    moved = _warp(first.grey, matrix, (width, height))
+    inside = _warp(np.ones_like(first.grey), matrix, (width, height))
     inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
     a, b = _fine(moved, coarser), _fine(second.grey, coarser)
+    a = -a if inverted else a
 
     def mean(values):
         """Return the mean over the window around each pixel."""
@@ -128,6 +97,20 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray) -> tuple[float, flo
         return 0.0, 0.0
     same = shared & (together > SAME * np.sqrt(np.maximum(spread_a * spread_b, 1e-6)))
     return float(same.sum() / shared.sum()), float(same.sum() / detailed.sum())
+
+
+def _warp(grey: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if np.array_equal(matrix[2], [0, 0, 1]):
+        return cv2.warpAffine(grey, matrix[:2], size, flags=cv2.INTER_LINEAR)
+    return cv2.warpPerspective(grey, matrix, size, flags=cv2.INTER_LINEAR)
+
+
+def _tilt(matrix: np.ndarray, shape: tuple[int, int]) -> float:
+    """Return by how much a perspective map's depth differs between the corners of a picture, relative to its mean."""
+    height, width = shape
+    corners = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]])
+    depth = corners @ matrix[2]
+    return float(np.ptp(depth) / depth.mean()) if depth.min() > 0 else np.inf
 
 
 def _tissue(grey: np.ndarray, fine: np.ndarray, window: int) -> np.ndarray:

@@ -28,7 +28,8 @@ def find_sources(
 
     ``source`` is the path of the first image of the family. ``inliers`` is the number of keypoints shared with the
     picture through which the image joined it. ``evidence`` says how it joined: "first", "same pixels" or "keypoints".
-    It is "too plain" for a picture with nothing to compare, and "bridge" for one that matches two families which stay
+    It is "too plain" for a picture with nothing to compare, "cannot tell" for one that is so smooth that a copy and
+    another scan of the same ovary look alike, and "bridge" for one that matches two families which stay
     apart. A manifest of several data sets has a column ``dataset``; ``folder`` then maps each data set to its folder,
     and a source is named ``dataset/path``. Raises StudyError where a listed file is no image that can be read.
     """
@@ -43,6 +44,7 @@ def find_sources(
     gathered = families.gather(lambda number: load(files[number]), len(files), progress)
     evidence = np.where(gathered.inliers > 0, "keypoints", "first").astype(object)
     evidence[gathered.plain] = "too plain"
+    evidence[gathered.unsure & (gathered.inliers == 0)] = "cannot tell"
     evidence[[number for number, _, _ in gathered.refused]] = "bridge"
     picture = pd.factorize(readable.pixel_sha256)[0]  # images with the same pixels are one picture
     columns = pd.DataFrame({"source": name.to_numpy()[distinct][gathered.family[picture]]}, index=readable.index)

@@ -1,14 +1,14 @@
 """Load images as 8-bit RGB, so that training, command line and web page see the same pixels.
 
-Deep grey, as in a 16-bit PNG, is scaled to 8 bits without saturation. A file that cannot be trusted is refused, with
-a reason that names it.
+Deep grey, as in a 16-bit PNG, is scaled to 8 bits by the depth that the file states. A file that cannot be trusted is
+refused, with a reason that names it.
 """
 
 import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pcos_utils.data import jpeg
+from pcos_utils.data.levels import scaled, untinted
 
 # The formats that ultrasound scanners and their archives export. Pillow knows thirty more, and one of them (EPS)
 # starts another program on the file, so foreign data must not reach those.
@@ -48,7 +49,9 @@ TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
+TIFF = {"bits": 258, "colours": 262, "white": 281, "format": 339}  # tags; colours 0: white is zero, format 2: signed
+PAPERS = ((0, 0, 0, 255), (255, 255, 255, 255))  # black and white
+SEEN = 8  # grey levels between the darkest and the brightest pixel of a picture that is seen
 
 # Pixels of the grey frame, 3:2 as in the Telkom images, so that stretched frames regain their shape.
 WIDTH, HEIGHT = 192, 128
@@ -68,9 +71,9 @@ class ImageError(Exception):
 def load(file: str | Path | BinaryIO, name: str | None = None) -> np.ndarray:
     """Load an image as 8-bit RGB, shape (height, width, 3), turned upright by its EXIF tag. Raises ImageError.
 
-    An animation gives its first frame, and ``file.tif#3`` the third of a file. Values above 8 bits are scaled by the
-    smallest depth of 8, 10, 12, 14 or 16 bits that holds the brightest pixel, so that a 12-bit frame in a 16-bit file
-    is neither white nor black.
+    An animation gives its first frame, and ``file.tif#3`` the third of a file. Values above 8 bits are scaled by
+    ``scaled``. White-is-zero is inverted, a tint is taken off, and a picture drawn in the alpha channel alone is seen
+    as on white paper.
     """
     return decode(file, name)[0]
 
@@ -134,7 +137,8 @@ def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0)
             image.load()
             # ImageOps.exif_transpose also rewrites the tags, and fails on a sound picture with a damaged tag.
             turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
-            return _to_rgb(image if turn is None else image.transpose(turn)), facts
+            tags = getattr(image, "tag_v2", {})  # of a TIFF
+            return _to_rgb(image if turn is None else image.transpose(turn), tags), facts
     except (Image.DecompressionBombError, MemoryError) as error:
         limits = f"the limits are {MAX_PIXELS:,} pixels and {MAX_SIDE:,} to a side"
         raise ImageError("too large", name, f"{_brief(error).split(' exceeds')[0]}; {limits}") from None
@@ -174,35 +178,25 @@ def _brief(error: Exception) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:120]
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith(("I", "F")):
-        grey = _to_8_bit(np.array(image, dtype=np.float64), fractions=image.mode == "F")
+def _to_rgb(image: Image.Image, tags: Mapping[int, object]) -> np.ndarray:
+    stated = {name: np.ravel(tags.get(number, 0))[0] for name, number in TIFF.items()}
+    signed = stated["format"] == 2
+    if image.mode.startswith(("I", "F")) or (signed and image.mode == "L"):
+        values = np.array(image)
+        values = (values.view(np.int8) if image.mode == "L" else values).astype(np.float64)
+        depth = 0 if image.mode == "F" else int(stated["bits"]) or 16
+        grey = scaled(values, depth, white=float(stated["white"]), signed=signed)
+        # Pillow itself inverts white-is-zero in 8 bits, and only there.
+        grey = 255 - grey if tags and stated["colours"] == 0 and image.mode != "L" else grey
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        # Scanners export on black, so a transparent margin read as white would be a bright border.
         image = image.convert("RGBA")
-        darkest, brightest = zip(*image.getextrema()[:3], strict=True)
-        ground = 0
-        if darkest == brightest and max(darkest) < 128:  # one dark ink: the picture is in the alpha channel
-            ground = 255
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (ground, ground, ground, 255)), image)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
-
-
-def _to_8_bit(values: np.ndarray, *, fractions: bool) -> np.ndarray:
-    """Scale values to uint8, in place because each copy of 50 million pixels costs 400 MB."""
-    np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-    np.maximum(values, 0, out=values)
-    brightest = values.max(initial=0)
-    if fractions and brightest <= 1:
-        ceiling = 1.0  # floating-point images in [0, 1]
-    else:
-        ceiling = next((2.0**bits - 1 for bits in (8, 10, 12, 14, 16) if brightest < 2**bits), brightest)
-    values /= ceiling
-    values *= 255
-    return np.round(values, out=values).astype(np.uint8)
+        # Scanners export on black, so a transparent margin read as white would be a bright border.
+        black, white = (Image.alpha_composite(Image.new("RGBA", image.size, level), image) for level in PAPERS)
+        image = white if np.ptp(black.convert("L")) < SEEN <= np.ptp(white.convert("L")) else black
+    return untinted(np.array(image if image.mode == "RGB" else image.convert("RGB")))
 
 
 def resize(pixels: np.ndarray, side: int) -> np.ndarray:

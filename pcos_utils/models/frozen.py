@@ -29,7 +29,11 @@ from pcos_utils.models.recipes import Recipe
 from pcos_utils.phantom import simulator
 
 # The modules whose code decides the features.
-CODE = ("data/images.py", *(f"models/{name}.py" for name in ("architectures", "devices", "frozen", "training")))
+CODE = (
+    "data/images.py",
+    "data/levels.py",
+    *(f"models/{name}.py" for name in ("architectures", "devices", "frozen", "training")),
+)
 BATCH = 64
 STAND_INS = range(2_000_000_000, 2_000_000_032)  # phantom seeds, far from all others
 

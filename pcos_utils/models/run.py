@@ -33,7 +33,7 @@ NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 TURN = ("seed", "repeat", "fold", "inner")  # what tells the runs of one arm apart
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow")
 # The modules whose code decides a run's numbers.
-CODE = ("data/images.py", "data/pixels.py", "data/splits.py", *(f"models/{name}.py" for name in (
+CODE = ("data/images.py", "data/levels.py", "data/pixels.py", "data/splits.py", *(f"models/{name}.py" for name in (
         "architectures", "checkpoints", "devices", "frozen", "inputs", "run", "training", "weights")))  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Families of known truth are found again; nothing is chained, and order and threads change nothing."""
 
+import cv2
 import numpy as np
 import pytest
 
-from pcos_utils.audit import candidates, families, matching
+from pcos_utils.audit import candidates, families, matching, sketches
 from pcos_utils.phantom import simulator
 from studies import audit_planted, planted
 
@@ -64,6 +65,29 @@ def test_one_montage_does_not_join_two_established_families_and_two_do():
     assert set(again.family.tolist()) == {0} and again.refused == []
 
 
+@pytest.mark.parametrize("few", [300, 0])
+def test_hard_copies_join_whichever_way_pictures_are_looked_at(monkeypatch, few):
+    monkeypatch.setattr(families, "FEW", few)
+    rng = np.random.default_rng(1)
+    sources = [simulator.simulate(seed, seed % 2).image for seed in range(3)]
+    # A sixteenth may show too little; the study tells how often it is found.
+    kinds = [make for kind, make in planted.FURTHER.items() if "sixteenth" not in kind]
+    kinds += [planted.KINDS["mirror"], planted.KINDS["zoom .7 to 1.4"]]
+    copies = [make(picture, rng) for picture in sources for make in kinds]
+    gathered = gather(*sources, *copies)
+    assert gathered.family.tolist() == [0, 1, 2, *np.repeat([0, 1, 2], len(kinds)).tolist()]
+    assert not gathered.unsure.any()
+    turned = gather(*copies[::-1], *sources)
+    assert len(set(turned.family.tolist())) == 3
+
+
+def test_smooth_twins_stay_apart_and_are_said_to_be_unsure():
+    twins = [simulator.simulate(50_000_005, 1, speckle).image for speckle in (None, 1)]
+    smooth = [cv2.GaussianBlur(picture, (0, 0), 5) for picture in twins]
+    gathered = gather(*smooth, simulator.simulate(2, 0).image)
+    assert gathered.family.tolist() == [0, 1, 2] and gathered.unsure.tolist() == [True, True, False]
+
+
 def test_plain_pictures_stay_apart_and_are_marked():
     gathered = gather(*(np.full((100, 150), level, np.uint8) for level in (0, 80)))
     assert gathered.plain.all() and gathered.family.tolist() == [0, 1]
@@ -74,9 +98,9 @@ def test_a_picture_without_a_relative_is_looked_up_again_stretched(monkeypatch):
     wide = planted.warp(whole, planted.about_centre(whole, 0, 1.35, 0.75), np.random.default_rng(0), "constant")
     search = candidates.Index.candidates
 
-    def only_stretched(self, descriptors, most):
-        """As if no keypoint of the copy itself had been recognised; stretched looks have at most 150."""
-        return search(self, descriptors, most) if len(descriptors) <= 150 else []
+    def only_stretched(self, descriptors, most, views):
+        """As if no keypoint of the copy itself had been recognised; stretched looks have at most 120."""
+        return search(self, descriptors, most, views) if len(descriptors) <= 120 else []
 
     monkeypatch.setattr(candidates.Index, "candidates", only_stretched)
     assert gather(whole, wide, simulator.simulate(4, 0).image).family.tolist() == [0, 0, 2]
@@ -91,19 +115,19 @@ def test_an_error_in_reading_comes_out():
 
 
 def test_the_index_names_the_right_picture_first():
-    sketches = [matching.sketch(simulator.simulate(seed, seed % 2).image) for seed in range(8)]
+    pictures = [sketches.sketch(simulator.simulate(seed, seed % 2).image) for seed in range(8)]
     known = candidates.Index()
-    for number, sketch in enumerate(sketches):
+    for number, sketch in enumerate(pictures):
         known.add(number, sketch.descriptors)
-    for number, sketch in enumerate(sketches):
-        assert known.candidates(sketch.descriptors, 1)[0][:2] == (number, False)
-        mirrored = matching.sketch(np.ascontiguousarray(sketch.grey[:, ::-1]))
-        assert known.candidates(mirrored.descriptors, 1)[0][:2] == (number, True)
+    for number, sketch in enumerate(pictures):
+        assert known.candidates(sketch.descriptors, 1)[0][:2] == (number, sketches.View())
+        mirrored = sketches.sketch(np.ascontiguousarray(sketch.grey[:, ::-1]))
+        assert known.candidates(mirrored.descriptors, 1)[0][:2] == (number, sketches.View(mirrored=True))
     assert known.candidates(np.zeros((0, 128), np.uint8), 5) == []
 
 
 def test_a_crowded_key_says_nothing(monkeypatch):
-    descriptors = matching.sketch(simulator.simulate(1, 1).image).descriptors
+    descriptors = sketches.sketch(simulator.simulate(1, 1).image).descriptors
     known = candidates.Index()
     for number in range(5):
         known.add(number, descriptors)

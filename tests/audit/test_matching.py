@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pcos_utils.audit import matching
+from pcos_utils.audit import matching, sketches
 from pcos_utils.phantom import simulator
 from studies import audit_planted, planted
 
@@ -19,8 +19,8 @@ def pictures():
 
 def link(first, second):
     """Return the link between two pictures, mirrored or not."""
-    sketches = matching.sketch(first), matching.sketch(second)
-    return matching.compare(*sketches) or matching.compare(*sketches, mirrored=True)
+    pair = sketches.sketch(first), sketches.sketch(second)
+    return matching.compare(*pair) or matching.compare(*pair, sketches.View(mirrored=True))
 
 
 @pytest.mark.parametrize("kind", planted.KINDS)
@@ -36,19 +36,54 @@ def test_a_copy_is_linked_to_its_source_and_to_no_other(pictures, kind):
 def test_the_map_is_the_one_that_made_the_copy(pictures):
     wanted = planted.about_centre(pictures[0], 20, 1.1, 0.9)
     copy = planted.warp(pictures[0], wanted, np.random.default_rng(0), "constant")
-    joined = matching.compare(matching.sketch(pictures[0]), matching.sketch(copy))
-    assert np.abs(joined.matrix[:, :2] - wanted[:, :2]).max() < 0.01 and np.linalg.det(joined.matrix[:, :2]) > 0
+    joined = matching.compare(sketches.sketch(pictures[0]), sketches.sketch(copy))
+    assert np.abs(joined.matrix[:2, :2] - wanted[:, :2]).max() < 0.01 and np.linalg.det(joined.matrix[:2, :2]) > 0
 
 
 def test_a_mirrored_descriptor_is_a_permutation(pictures):
-    picture = matching.sketch(pictures[0]).grey
-    plain, flipped = (matching.sketch(p) for p in (picture, np.ascontiguousarray(picture[:, ::-1])))
+    picture = sketches.sketch(pictures[0]).grey
+    plain, flipped = (sketches.sketch(p) for p in (picture, np.ascontiguousarray(picture[:, ::-1])))
     there = flipped.points * [-1, 1] + [picture.shape[1] - 1, 0]
     distance = np.linalg.norm(plain.points[:, None] - there[None], axis=2)
     near = np.flatnonzero(distance.min(axis=1) < 0.5)
-    mirrored = matching.root(plain.descriptors[near][:, matching.MIRROR])
-    direct = matching.root(flipped.descriptors[distance.argmin(axis=1)[near]])
+    mirrored = sketches.root(plain.descriptors[near][:, sketches.MIRROR])
+    direct = sketches.root(flipped.descriptors[distance.argmin(axis=1)[near]])
     assert len(near) > 150 and np.median((mirrored * direct).sum(axis=1)) > 0.99
+
+
+@pytest.mark.parametrize("kind", planted.FURTHER)
+def test_inversion_perspective_small_crops_and_screens_are_seen_through(pictures, kind):
+    rng = np.random.default_rng(3)
+    for number, picture in enumerate(pictures):
+        copy = sketches.sketch(planted.FURTHER[kind](picture, rng))
+        source, other = (
+            sketches.detailed(sketches.sketch(pixels), sketches.DENSE_KEYPOINTS)
+            for pixels in (picture, pictures[number - 1])
+        )
+        views = sketches.UPRIGHT + sketches.INVERTED
+        links = [link for link in (matching.compare(source, copy, view) for view in views) if link]
+        assert [link.view.inverted for link in links] == [kind == "inverted"] and links[0].sure
+        back = matching.compare(copy, source, links[0].view)
+        assert back and back.agreement >= 0.45
+        assert not any(matching.compare(other, copy, view) for view in views)
+
+
+def test_an_inverted_descriptor_is_a_permutation(pictures):
+    picture = sketches.sketch(pictures[0]).grey
+    plain, inverted = sketches.sketch(picture), sketches.sketch(255 - picture)
+    distance = np.linalg.norm(plain.points[:, None] - inverted.points[None], axis=2)
+    near = np.flatnonzero(distance.min(axis=1) < 0.5)
+    turned = sketches.root(plain.descriptors[near][:, sketches.INVERT])
+    direct = sketches.root(inverted.descriptors[distance.argmin(axis=1)[near]])
+    assert len(near) > 150 and np.median((turned * direct).sum(axis=1)) > 0.99
+
+
+@pytest.mark.parametrize("sigma", [5, 6, 8])
+def test_twins_without_speckle_are_not_told_from_copies(sigma):
+    for seed in (5, 9, 23, 42):
+        pair = (simulator.simulate(50_000_000 + seed, seed % 2, speckle).image for speckle in (None, 1))
+        joined = link(*(cv2.GaussianBlur(picture, (0, 0), sigma) for picture in pair))
+        assert joined is None or not joined.sure
 
 
 @pytest.mark.parametrize("seed", [5, 9, 23, 42, 54, 108, 117, 159, 270])
@@ -56,7 +91,7 @@ def test_one_anatomy_with_other_speckle_is_another_source(seed):
     first, twin = (simulator.simulate(50_000_000 + seed, seed % 2, speckle).image for speckle in (None, 1))
     assert link(first, twin) is None
     # Not for want of keypoints that fit: those of these twins do, and the speckle decides.
-    assert len(matching._matches(matching.sketch(first).descriptors, matching.sketch(twin).descriptors)) > 30
+    assert len(matching._matches(sketches.sketch(first).descriptors, sketches.sketch(twin).descriptors)) > 30
 
 
 @pytest.mark.slow
@@ -68,10 +103,10 @@ def test_one_layout_or_caption_is_no_link():
 
 
 def test_plain_and_tiny_pictures_have_little_to_compare():
-    flat = matching.sketch(np.full((200, 300), 90, np.uint8))
-    tiny = matching.sketch(np.zeros((1, 1, 3), np.uint8))
+    flat = sketches.sketch(np.full((200, 300), 90, np.uint8))
+    tiny = sketches.sketch(np.zeros((1, 1, 3), np.uint8))
     assert len(flat.points) == len(tiny.points) == 0 and flat.descriptors.shape == (0, 128)
-    assert matching.compare(flat, tiny) is None and len(matching.stretched(tiny, 1.5)) == 0
+    assert matching.compare(flat, tiny) is None and len(sketches.stretched(tiny, 1.5)) == 0
 
 
 def test_a_thumbnail_still_finds_its_source(pictures):

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from pcos_utils.data import images
+from pcos_utils.phantom import simulator
 
 VALUES = np.tile(np.arange(256, dtype=np.uint8), (20, 1))
 RAMP = Image.fromarray(VALUES)
@@ -60,10 +61,82 @@ def test_one_bit_and_cmyk():
     assert np.abs(cmyk[..., 0].astype(int) - VALUES).max() <= 1
 
 
-@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+def tiff(values: np.ndarray, *, white_is_zero=False, white: int = 0) -> bytes:
+    """Return a TIFF file of integer values; ``white``: the value that the file states for white."""
+    bits, form = values.dtype.itemsize * 8, 2 if values.dtype.kind == "i" else 1
+    tags = [(256, 4, values.shape[1]), (257, 4, values.shape[0]), (258, 3, bits), (259, 3, 1)]
+    tags += [(262, 3, 0 if white_is_zero else 1), (273, 4, 8), (277, 3, 1), (278, 4, values.shape[0])]
+    tags += [(279, 4, values.nbytes), *([(281, 3, white)] if white else []), (339, 3, form)]
+    entries = b"".join(struct.pack("<HHII", number, kind, 1, value) for number, kind, value in tags)
+    head = b"II*\0" + struct.pack("<I", 8 + values.nbytes)
+    return (
+        head
+        + values.astype(values.dtype.newbyteorder("<")).tobytes()
+        + struct.pack("<H", len(tags))
+        + entries
+        + bytes(4)
+    )
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
 def test_deep_grey_neither_saturates_nor_vanishes(bits):
     deep = np.round(VALUES / 255 * (2**bits - 1)).astype(np.uint16)
     assert np.array_equal(load(encoded(Image.fromarray(deep), "PNG"))[..., 0], VALUES)
+
+
+def test_the_stated_depth_scales_deep_grey_and_neither_one_pixel_nor_a_little_gain():
+    deep = VALUES.astype(np.uint16) * 64
+    spot = deep.copy()
+    spot[0, 0] = 16_384
+    means = [load(encoded(Image.fromarray(picture), "PNG")).mean() for picture in (deep, spot)]
+    assert means[0] == pytest.approx(VALUES.mean() * 64 * 255 / 65_535, rel=0.02)
+    assert means[1] == pytest.approx(means[0], rel=0.02)
+    for factor in (16.0, 64.0, 256.0):
+        plain, more = (np.minimum(VALUES * factor * gain, 65_535).astype(np.uint16) for gain in (1, 1.01))
+        plain, more = (load(encoded(Image.fromarray(picture), "PNG")).mean() for picture in (plain, more))
+        assert more == pytest.approx(plain, rel=0.02)
+
+
+def test_a_tiff_states_white_as_zero_its_sign_and_its_white():
+    deep = np.round(VALUES / 255 * 65_535)
+    assert np.array_equal(load(tiff(deep.astype(np.uint16)))[..., 0], VALUES)
+    assert np.array_equal(load(tiff((65_535 - deep).astype(np.uint16), white_is_zero=True))[..., 0], VALUES)
+    assert np.array_equal(load(tiff(255 - VALUES, white_is_zero=True))[..., 0], VALUES)
+    assert np.array_equal(load(tiff((deep - 32_768).astype(np.int16)))[..., 0], VALUES)
+    assert np.array_equal(load(tiff((VALUES.astype(int) - 128).astype(np.int8)))[..., 0], VALUES)
+    # A sign that is not used costs one bit.
+    assert np.abs(load(tiff((deep / 2).astype(np.int16)))[..., 0].astype(int) - VALUES).max() <= 1
+    ten = np.round(VALUES / 255 * 1023).astype(np.uint16)
+    assert np.array_equal(load(tiff(ten, white=1023))[..., 0], VALUES)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("white", ["#ffdcb4", "#b4c8ff", "#99ccff"])
+def test_one_tint_is_taken_off(kind, white):
+    scan = simulator.simulate(3, 1).image
+    tinted = ImageOps.colorize(Image.fromarray(scan), "black", white)
+    pixels = load(encoded(tinted, kind))
+    assert (np.ptp(pixels, axis=2) == 0).all()
+    assert np.abs(pixels[..., 0].astype(int) - scan).mean() < 4
+
+
+def test_grey_and_several_colours_stay_as_they_are():
+    scan = np.repeat(simulator.simulate(3, 1).image[..., None], 3, axis=2)
+    marked = scan.copy()
+    marked[20:40, 10:90] = (250, 220, 40)  # a yellow caption
+    flow = scan.copy()
+    flow[60:120, 60:140, 0] |= 200
+    flow[60:120, 140:220, 2] |= 200
+    for picture in (scan, marked, flow, np.random.default_rng(0).integers(0, 256, scan.shape, np.uint8)):
+        assert np.array_equal(load(encoded(Image.fromarray(picture), "PNG")), picture)
+
+
+def test_a_picture_drawn_in_the_alpha_channel_is_seen():
+    ink = np.zeros((20, 256, 4), np.uint8)
+    ink[..., 3] = 255 - VALUES
+    assert np.array_equal(load(encoded(Image.fromarray(ink), "PNG"))[..., 0], VALUES)
+    ink[..., :3] = 255
+    assert np.array_equal(load(encoded(Image.fromarray(ink), "PNG"))[..., 0], 255 - VALUES)
 
 
 def test_fractions_are_scaled_and_what_is_no_brightness_is_black():

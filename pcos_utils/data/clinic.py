@@ -1,0 +1,162 @@
+"""Read what clinics export, DICOM files and cine clips, as frames of 8-bit RGB.
+
+Only pixels, and digests that group the frames of one patient or clip, leave this module. Names, dates and numbers from
+a file's header are never returned, written or shown. DICOM needs the extra ``clinic``.
+"""
+
+import hashlib
+import logging
+import secrets
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from pcos_utils.data.images import MAX_PIXELS, ImageError, opened
+from pcos_utils.data.levels import scaled, untinted
+
+CLIPS = {".avi", ".mp4", ".mov", ".m4v", ".mkv", ".wmv", ".mpg", ".mpeg"}
+EVERY = 5  # frames of a clip or cine from one that is read to the next
+MOST = 10_000  # frames of a file
+TISSUE = 1  # the region data type of two-dimensional tissue, DICOM PS3.3 C.8.5.5.1.4
+# Warnings and messages of pydicom may quote a header.
+warnings.filterwarnings("ignore", module=r"pydicom\.")
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+INSTALL = 'a DICOM file; pip install "pcos-utils[clinic]" reads it'
+
+
+def is_clinic(path: Path) -> bool:
+    """Return whether a file is a DICOM file, by its bytes 128 to 132 and not by its name, or a clip by its suffix."""
+    if path.suffix.lower() in CLIPS:
+        return True
+    try:
+        with opened(path, path.name) as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except (ImageError, OSError):
+        return False
+
+
+def frames(path: Path, name: str | None = None, every: int = EVERY) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (frame name, image) of every n-th frame, images as from ``images.load``. Raises ImageError.
+
+    The frame name is empty in a file of one frame, and otherwise the frame's number, from 1, as ``load`` takes it.
+    """
+    name = name or path.name
+    read = _clip if path.suffix.lower() in CLIPS else _dicom
+    return read(path, name, every)
+
+
+def load(path: Path, number: int = 1, name: str | None = None) -> np.ndarray:
+    """Load the frame of this number, from 1, as 8-bit RGB, shape (height, width, 3). Raises ImageError."""
+    name = name or path.name
+    read = _clip if path.suffix.lower() in CLIPS else _dicom
+    for _, picture in read(path, name, MOST, number - 1):
+        return picture
+    raise ImageError("damaged", name, f"it has no frame {number}")
+
+
+def groups(path: Path) -> dict[str, str]:
+    """Return digests of the ``patient`` and the ``clip`` of a DICOM file, 16 hexadecimal digits or "" if it names none.
+
+    They are salted anew in each run: equal within a run, and no list of known numbers can be tried on them.
+    """
+    header = _header(path, path.name, pixels=False)
+    named = {"patient": ("PatientID", "IssuerOfPatientID"), "clip": ("SOPInstanceUID",)}
+    texts = {group: "|".join(str(header.get(tag, "")) for tag in tags).strip("|") for group, tags in named.items()}
+    return {group: _digest(text) if text else "" for group, text in texts.items()}
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), key=_salt(), digest_size=8).hexdigest()
+
+
+@cache
+def _salt() -> bytes:
+    return secrets.token_bytes(32)
+
+
+def _header(path: Path, name: str, *, pixels: bool = True):
+    """Return a DICOM file's data set, with or without its pixels."""
+    try:
+        import pydicom
+    except ImportError:
+        raise ImageError("not an image", name, INSTALL) from None
+    try:
+        with opened(path, name) as stream:
+            return pydicom.dcmread(stream, stop_before_pixels=not pixels)
+    except (ImageError, FileNotFoundError):
+        raise
+    except Exception as error:  # the message may quote a header, so only the error's kind is told
+        raise ImageError("damaged", name, f"its DICOM header cannot be read: {type(error).__name__}") from None
+
+
+def _dicom(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    header = _header(path, name)
+    try:
+        count, size = int(header.get("NumberOfFrames") or 1), int(header.Rows) * int(header.Columns)
+    except (AttributeError, TypeError, ValueError):
+        raise ImageError("not an image", name, "a DICOM file without a picture's size") from None
+    if "PixelData" not in header:
+        raise ImageError("not an image", name, "a DICOM file without pixels")
+    if size > MAX_PIXELS or count > MOST:
+        raise ImageError("too large", name, f"{count} frames of {size:,} pixels; limits: {MOST:,} of {MAX_PIXELS:,}")
+    from pydicom.pixels import apply_color_lut, pixel_array
+
+    for number in range(first, count, every):
+        try:
+            values = pixel_array(header, index=number)  # YBR comes as RGB
+            if header.PhotometricInterpretation == "PALETTE COLOR":
+                values = apply_color_lut(values, header)
+            picture = _crop(_rgb(values, header), header)
+        except Exception as error:
+            reason = f"frame {number + 1} cannot be decoded: {type(error).__name__}"
+            raise ImageError("damaged", name, reason) from None
+        yield str(number + 1) if count > 1 else "", picture
+
+
+def _rgb(values: np.ndarray, header) -> np.ndarray:
+    if values.ndim == 3:
+        deep = 16 if header.PhotometricInterpretation == "PALETTE COLOR" else int(header.BitsStored)
+        values = (values >> (deep - 8)).astype(np.uint8) if values.dtype.itemsize > 1 else values
+        return untinted(np.ascontiguousarray(values))
+    bits, signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
+    grey = scaled(values.astype(np.float64), bits, white=2.0 ** (bits - signed) - 1, signed=signed)
+    grey = 255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey
+    return np.repeat(grey[..., None], 3, axis=2)
+
+
+def _crop(pixels: np.ndarray, header) -> np.ndarray:
+    """Return the largest region of tissue that the header names, or the whole frame.
+
+    Outside the regions scanners write the patient's name into the picture.
+    """
+    boxes = []
+    for region in header.get("SequenceOfUltrasoundRegions") or ():
+        corners = [region.get(f"RegionLocation{corner}") for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
+        if region.get("RegionDataType", TISSUE) == TISSUE and None not in corners:
+            left, top, right, bottom = map(int, corners)
+            part = pixels[max(0, top) : max(0, bottom + 1), max(0, left) : max(0, right + 1)]
+            boxes.append(part)
+    largest = max(boxes, key=lambda part: part.size, default=pixels)
+    return np.ascontiguousarray(largest) if largest.size else pixels
+
+
+def _clip(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    opened(path, name).close()  # refuses what is no ordinary file
+    clip = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        number = 0
+        while number < MOST and clip.grab():
+            if number >= first and (number - first) % every == 0:
+                read, picture = clip.retrieve()
+                if not read:
+                    raise ImageError("damaged", name, f"frame {number + 1} cannot be decoded")
+                yield str(number + 1), untinted(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            number += 1
+        if not number:
+            raise ImageError("damaged", name, "no frame of the clip can be decoded")
+    finally:
+        clip.release()

@@ -1,0 +1,169 @@
+"""DICOM files and clips give their grey values, and nothing that names a patient."""
+
+import io
+import logging
+import sys
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless, generate_uid
+
+from pcos_utils.data import clinic, images
+from pcos_utils.phantom import simulator
+
+SECRETS = ("Doe^Jane", "MRN-4711", "19800229")
+
+
+@pytest.fixture(scope="module")
+def cine() -> np.ndarray:
+    """Twelve frames of one phantom, each a little brighter, uint8 (12, height, width)."""
+    scan = simulator.simulate(4, 0).image.astype(int)
+    return np.array([np.clip(scan + 3 * number, 0, 255) for number in range(12)], np.uint8)
+
+
+def dicom(path, pixels: np.ndarray, colours="MONOCHROME2", *, rle=False, jpeg=None, **tags):
+    """Write frames (n, height, width[, 3]) as a DICOM file of a named patient, and return its path."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.3.1"
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    file = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
+    file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    file.PatientName, file.PatientID, file.PatientBirthDate = SECRETS
+    file.Rows, file.Columns = pixels.shape[1:3]
+    file.NumberOfFrames = len(pixels)
+    bits = pixels.dtype.itemsize * 8
+    file.BitsAllocated, file.BitsStored, file.HighBit = bits, bits, bits - 1
+    file.PixelRepresentation = int(pixels.dtype.kind == "i")
+    file.SamplesPerPixel = pixels.shape[3] if pixels.ndim == 4 else 1
+    if pixels.ndim == 4:
+        file.PlanarConfiguration = 0
+    file.PhotometricInterpretation = colours
+    file.PixelData = pixels.tobytes()
+    for name, value in tags.items():
+        setattr(file, name, value)
+    if rle:
+        file.compress(RLELossless, pixels, generate_instance_uid=False)
+    if jpeg:
+        meta.TransferSyntaxUID = JPEGBaseline8Bit
+        file.PixelData = encapsulate(jpeg)
+        file["PixelData"].is_undefined_length = True
+    file.save_as(path, enforce_file_format=True)
+    return path
+
+
+def read(path, every=1):
+    """Return the names and the grey values of a file's frames."""
+    names, pictures = zip(*clinic.frames(path, every=every), strict=True)
+    assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in pictures)
+    return names, np.array(pictures)[..., 0]
+
+
+@pytest.mark.parametrize("rle", [False, True])
+def test_a_cine_of_twelve_frames_gives_its_grey_values(tmp_path, cine, rle):
+    path = dicom(tmp_path / "IM000001", cine, rle=rle)
+    names, grey = read(path)
+    assert clinic.is_clinic(path) and names == tuple(map(str, range(1, 13)))
+    assert np.array_equal(grey, cine)
+    names, grey = read(path, every=5)
+    assert names == ("1", "6", "11") and np.array_equal(grey, cine[::5])
+    assert np.array_equal(clinic.load(path, 6)[..., 0], cine[5])
+    with pytest.raises(images.ImageError, match="IM000001: damaged .*no frame 13"):
+        clinic.load(path, 13)
+
+
+def test_one_frame_white_as_zero_deep_and_signed(tmp_path, cine):
+    one = cine[:1]
+    assert read(dicom(tmp_path / "a", one))[0] == ("",)
+    assert np.array_equal(read(dicom(tmp_path / "b", 255 - one, "MONOCHROME1"))[1], one)
+    deep = np.round(one / 255 * 4095).astype(np.uint16)
+    assert np.array_equal(read(dicom(tmp_path / "c", deep, BitsStored=12, HighBit=11))[1], one)
+    assert np.array_equal(read(dicom(tmp_path / "d", (one * 257.0 - 32_768).astype(np.int16)))[1], one)
+    # The stated depth counts, however dark the frame is.
+    dark = read(dicom(tmp_path / "e", deep // 16, BitsStored=12, HighBit=11))[1]
+    assert dark.mean() == pytest.approx(one.mean() / 16, abs=0.6)
+
+
+def test_colours_jpeg_and_palette(tmp_path, cine):
+    coloured = np.repeat(cine[:2, ..., None], 3, axis=3)
+    assert np.array_equal(read(dicom(tmp_path / "rgb", coloured, "RGB"))[1], cine[:2])
+    ybr = coloured.copy()
+    ybr[..., 1:] = 128
+    assert np.abs(read(dicom(tmp_path / "ybr", ybr, "YBR_FULL"))[1].astype(int) - cine[:2]).max() <= 1
+    coded = []
+    for frame in coloured:
+        stream = io.BytesIO()
+        Image.fromarray(frame).save(stream, "JPEG", quality=95)
+        coded.append(stream.getvalue())
+    grey = read(dicom(tmp_path / "jpeg", coloured, "YBR_FULL_422", jpeg=coded))[1]
+    assert np.abs(grey.astype(int) - cine[:2]).mean() < 3
+    ramp = (np.arange(256, dtype=np.uint16)[::-1] * 257).tobytes()
+    tables = {f"{name}PaletteColorLookupTableData": ramp for name in ("Red", "Green", "Blue")}
+    tables |= {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 16] for name in ("Red", "Green", "Blue")}
+    assert np.array_equal(read(dicom(tmp_path / "palette", 255 - cine[:1], "PALETTE COLOR", **tables))[1], cine[:1])
+
+
+def test_the_region_of_tissue_is_cut_out(tmp_path, cine):
+    regions = []
+    for kind, box in ((1, (20, 10, 219, 129)), (3, (0, 0, 250, 180))):
+        region = Dataset()
+        region.RegionDataType = kind
+        for name, value in zip(("MinX0", "MinY0", "MaxX1", "MaxY1"), box, strict=True):
+            setattr(region, f"RegionLocation{name}", value)
+        regions.append(region)
+    grey = read(dicom(tmp_path / "screen", cine[:1], SequenceOfUltrasoundRegions=regions))[1]
+    assert np.array_equal(grey, cine[:1, 10:130, 20:220])
+
+
+def test_nothing_of_the_header_is_told(tmp_path, cine, capfd, caplog):
+    caplog.set_level(logging.DEBUG)
+    path = dicom(tmp_path / "IM1", cine[:2])
+    other = dicom(tmp_path / "IM2", cine[2:4])
+    told = [clinic.groups(path), clinic.groups(other), list(clinic.frames(path, every=1))]
+    assert told[0]["patient"] == told[1]["patient"] != "" and told[0]["clip"] != told[1]["clip"]
+    assert told[0] == clinic.groups(path) and len(told[0]["patient"]) == 16
+    content = path.read_bytes()
+    for damaged in (content[:400], content[:-50_000], content.replace(b"MONOCHROME2 ", b"MONOCHROME9 ")):
+        path.write_bytes(damaged)
+        with pytest.raises(images.ImageError) as caught:
+            list(clinic.frames(path, every=1))
+        told.append(str(caught.value))
+    texts = " ".join([repr(told), caplog.text, *capfd.readouterr()])
+    uid = str(pydicom.dcmread(other).SOPInstanceUID)
+    assert not [secret for secret in (*SECRETS, uid, "Doe", "4711") if secret in texts]
+
+
+def test_the_salt_changes_from_run_to_run(tmp_path, cine):
+    path = dicom(tmp_path / "IM1", cine[:1])
+    first = clinic.groups(path)
+    clinic._salt.cache_clear()
+    assert not set(first.values()) & set(clinic.groups(path).values())
+
+
+def test_without_the_extra_one_sentence_says_what_to_install(tmp_path, cine, monkeypatch):
+    path = dicom(tmp_path / "IM1", cine[:1])
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(images.ImageError, match=r'IM1: .*pip install "pcos-utils\[clinic\]"'):
+        list(clinic.frames(path))
+
+
+@pytest.mark.parametrize("code", ["FFV1", "MJPG"])
+def test_a_clip_gives_every_nth_frame(tmp_path, cine, code):
+    path = tmp_path / "sweep.avi"
+    height, width = cine.shape[1:]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 10, (width, height))
+    for frame in cine:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    names, grey = read(path, every=5)
+    assert clinic.is_clinic(path) and names == ("1", "6", "11")
+    assert np.abs(grey.astype(int) - cine[::5]).mean() < 2.5
+    assert np.array_equal(clinic.load(path, 11)[..., 0], grey[2])
+    path.write_bytes(b"RIFF no clip")
+    with pytest.raises(images.ImageError, match=r"sweep\.avi: damaged"):
+        list(clinic.frames(path))
