@@ -13,8 +13,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-# The repository, or the current folder where the package is installed without one.
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[1]  # the repository, or the current folder where there is none
 ROOT = ROOT if (ROOT / "notebooks").is_dir() else Path.cwd()
 CLASS_NAMES = {0: "normal", 1: "polycystic"}
 MODELS = ("densenet201", "densenet121d", "iustnet")  # the networks of the published study
@@ -110,10 +109,6 @@ class Study(BaseModel):
         """Return the settings that decide a network's results; where images and starting weights lie is left out."""
         return self.model_dump(exclude=GIVEN)
 
-    def recorded(self) -> dict:
-        """Return what the record of a run says of its study."""
-        return {"study": self.settings, "given": self.model_dump(include=GIVEN)}
-
     @property
     def folder(self) -> Path | None:
         """Return the folder of images that the user named, or None for registered data."""
@@ -206,7 +201,9 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
 
     ``models``: names, also as one string with commas. Raises StudyError with one sentence.
     """
-    _need_own_code()
+    for folder in (Path.cwd(), Path.cwd().parent):
+        if (other := folder / "pcos_utils" / "config.py").is_file() and not other.samefile(__file__):
+            raise StudyError(f"The code of {ROOT} runs in {folder}, which has its own; run 'make setup' there first.")
     if preset not in PRESETS:
         raise StudyError(f"PRESET={preset} is unknown; use one of: {', '.join(PRESETS)}.")
     settings = PRESETS[preset] | {name: value for name, value in settings.items() if value is not None}
@@ -240,14 +237,6 @@ def from_root(name: str) -> Path:
         return ROOT / Path(name).expanduser()
     except RuntimeError:
         raise StudyError(f"{name}: that home folder is not known here; give the path without '~'.") from None
-
-
-def _need_own_code() -> None:
-    """Raise StudyError where the current folder belongs to another checkout than the code that runs."""
-    for folder in (Path.cwd(), Path.cwd().parent):
-        other = folder / "pcos_utils" / "config.py"
-        if other.is_file() and not other.samefile(__file__):
-            raise StudyError(f"The code of {ROOT} runs in {folder}, which has its own; run 'make setup' there first.")
 
 
 def _sentence(problem: dict) -> str:

@@ -13,6 +13,7 @@ FLOORS = {
     "config": 0,
     "options": 0,
     "progress": 0,
+    "clean": 0,
     "files": 1,
     "phantom": 2,
     "data": 2,

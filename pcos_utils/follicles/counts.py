@@ -44,7 +44,7 @@ def run(study: Study) -> pd.DataFrame:
             counted = network.measure_all(network.load(path), grey)
             parts.append(used[["path", "source", "label"]].assign(network=path.parent.name).join(counted))
         write_csv(folder / "counts.csv", pd.concat(parts, ignore_index=True))
-        return study.recorded() | {"taught": kept.taught(files), "sources_sha256": sha256(sources)}
+        return {"study": study.settings} | {"taught": kept.taught(files), "sources_sha256": sha256(sources)}
 
     cached(folder, settings, make)
     return pd.read_csv(folder / "counts.csv")

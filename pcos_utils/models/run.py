@@ -102,7 +102,8 @@ def execute(job: Job, table: pd.DataFrame, bar) -> dict:
         """Train, and return what run.json says besides the settings."""
         with _enough_memory(job):
             facts = _train(job, roles, bar, checkpoint)
-        return facts | {"crossings": crossings, "plan_sha256": files.sha256(job.study.plan_path)} | job.study.recorded()
+        plan = files.sha256(job.study.plan_path)
+        return facts | {"crossings": crossings, "plan_sha256": plan, "study": job.study.settings}
 
     busy = "another process is at this run; waiting for it to end"
     record, trained = cached(job.folder, settings, make, waiting=lambda: job.say(busy))

@@ -66,6 +66,7 @@ def audit(
 
 def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: Csv = False) -> None:
     """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device."""
+    from pcos_utils.data.manifest import litter
     from pcos_utils.serving.model import FIELDS, Served
     from pcos_utils.serving.page import spreadsheet_cell
 
@@ -74,8 +75,11 @@ def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: 
     for path in images:
         if not path.exists():
             raise StudyError(f"{path} does not exist; name images, or folders of them.")
-    listed = [sorted(files_below(path)) if path.is_dir() else [path] for path in images]
-    files = [path for paths in listed for path in paths if not path.name.startswith(".") or path in images]
+    files = []
+    for path in images:
+        below = sorted(files_below(path)) if path.is_dir() else []
+        below = [each for each in below if not litter(each.relative_to(path).as_posix())]
+        files += below if path.is_dir() else [path]
     if not files:
         raise StudyError("There is no image to answer; name files, or a folder that holds some.")
     served = Served(served_folder(model))

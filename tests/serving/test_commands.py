@@ -38,6 +38,15 @@ def mutated(number: int, whole: dict[str, bytes], rng: np.random.Generator) -> b
     return bytes(content) + (b"<script>alert(1)</script>" if number % 5 == 0 else b"")
 
 
+def test_litter_is_skipped_and_no_cell_is_a_formula(served, home, pcos):
+    for name in (".ipynb_checkpoints/a.png", ".DS_Store", "Thumbs.db", "__MACOSX/a.png", "=1+1.png"):
+        (home / "frames" / name).parent.mkdir(parents=True, exist_ok=True)
+        (home / "frames" / name).write_bytes(png(frame()))
+    (home / "=2.png").write_bytes(png(frame()))
+    code, out, _ = pcos("predict", "frames", "=2.png", "--model", served, "--csv")
+    assert code == 0 and [line.split(",")[0] for line in out.splitlines()] == ["image", "frames/=1+1.png", "'=2.png"]
+
+
 @pytest.mark.parametrize("files", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_mutated_images_are_answered_or_refused_in_time(served, tmp_path, pcos, files):
     grey, colour = Image.fromarray(frame()), Image.fromarray(frame()).convert("RGB")
