@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
@@ -70,69 +70,81 @@ def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -
     """Return the page as text. ``content``: of audit.json; ``where``: as in ``find_sources``."""
     readable = sources[sources.status == "ok"]
     readable = readable.assign(name=_names(readable), place=places(readable, where))
+    bad = " bad" if content["leaks_or_conflicts"] else ""
+    parts = [
+        f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>',
+        *(f"<p>{_text(sentence)}</p>" for sentence in content["reading"]),
+        f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>",
+        _section("Counts", _table([], content["summary"].items())),
+        *_tables(content),
+        *_pictures(content, readable),
+        *_lists(content),
+    ]
+    head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+
+
+def _tables(content: dict) -> Iterator[str]:
+    if content["classes"]:
+        splits = list(dict.fromkeys(split for row in content["classes"] for split in row["splits"]))
+        rows = [
+            (*list(row.values())[:3], *(row["splits"].get(split, 0) for split in splits)) for row in content["classes"]
+        ]
+        yield _section("Classes", _table(["class", "images", "pictures", *splits], rows))
+    if content["findings"]:
+        rows = [(row["path"], KINDS[row["finding"]], row["here"], row["there"]) for row in content["findings"]]
+        yield _section(f"Findings ({len(rows):,})", _table(["image", "finding", "here", "there"], rows))
+
+
+def _pictures(content: dict, readable: pd.DataFrame) -> Iterator[str]:
+    """Yield families, near misses and pictures without a copy. ``readable``: with ``name`` and ``place``."""
     troubled = {row["source"] for row in content["findings"]}
     families = sorted(content["copies"], key=lambda row: row["source"] not in troubled)[:FAMILIES]
     shown = [_of_family(readable[readable.source == row["source"]]) for row in families]
     alone = readable[~readable.source.duplicated(keep=False)]
     alone = alone.groupby("class").head(max(1, SINGLES // max(1, alone["class"].nunique()))).head(SINGLES)
-    pairs = [[row["first"], row["second"]] for row in content["near_misses"]]
-    near = readable[readable.name.isin(sum(pairs, []))].set_index("name")
-    wanted = pd.concat([*shown, alone, near.reset_index()])[["name", "place"]].drop_duplicates("name")
+    named = readable.set_index("name", drop=False)
+    near = [named.loc[[row["first"], row["second"]]] for row in content["near_misses"]]
+    wanted = pd.concat([*shown, alone, *near]).drop_duplicates("name")
     with ThreadPoolExecutor(2) as pool:
         pixels = dict(zip(wanted.name, pool.map(_picture, wanted.place), strict=True))
-    bad = " bad" if content["leaks_or_conflicts"] else ""
-    parts = [f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>']
-    parts += [f"<p>{_text(sentence)}</p>" for sentence in content["reading"]]
-    parts.append(f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>")
-    parts.append("<h2>Counts</h2>" + _table([], content["summary"].items()))
-    if content["classes"]:
-        splits = list(dict.fromkeys(split for row in content["classes"] for split in row["splits"]))
-        rows = [
-            [row["class"], row["images"], row["sources"], *(row["splits"].get(split, 0) for split in splits)]
-            for row in content["classes"]
-        ]
-        parts.append("<h2>Classes</h2>" + _table(["class", "images", "pictures", *splits], rows))
-    if content["findings"]:
-        rows = [[row["path"], KINDS[row["finding"]], row["here"], row["there"]] for row in content["findings"]]
-        parts.append(f"<h2>Findings ({len(rows):,})</h2>" + _table(["image", "finding", "here", "there"], rows))
-    if families:
-        parts.append(
-            f"<h2>Families: one picture, several images</h2>{_cut(content['copies'], FAMILIES)}<div class=grid>"
+    boxes = []
+    for row, images_ in zip(families, shown, strict=True):
+        standing = [_standing(row[part]) for part in ("classes", "splits") if set(row[part]) != {"none"}]
+        title = " · ".join([f"<b>{escape(row['source'])}</b>: {many(row['images'], 'image')}", *standing])
+        kind = " bad" * (row["source"] in troubled) + " wide" * (len(images_) > 2)
+        boxes.append(f'<div class="family{kind}"><p>{title}</p>{_row(images_, pixels)}</div>')
+    if boxes:
+        cut = _cut(content["copies"], FAMILIES)
+        yield _section("Families: one picture, several images", f"{cut}<div class=grid>{''.join(boxes)}</div>")
+    boxes = [
+        f"<div class=family><p>correlation {number(row['correlation'])}</p>{_row(pair, pixels)}</div>"
+        for row, pair in zip(content["near_misses"], near, strict=True)
+    ]
+    if boxes:
+        words = (
+            "<p>The pairs of pictures that look most alike as thumbnails and were <b>not</b> joined. Look at them.</p>"
         )
-        for row, images_ in zip(families, shown, strict=True):
-            title = f"<b>{escape(row['source'])}</b>: {many(row['images'], 'image')}"
-            title += "".join(
-                f" · {_standing(row[part])}" for part in ("classes", "splits") if set(row[part]) != {"none"}
-            )
-            kind = " bad" * (row["source"] in troubled) + " wide" * (len(images_) > 2)
-            parts.append(f'<div class="family{kind}"><p>{title}</p>{_row(images_, pixels)}</div>')
-        parts.append("</div>")
-    if pairs:
-        words = "The pairs of pictures that look most alike as thumbnails and were <b>not</b> joined. Look at them."
-        parts.append(f"<h2>Near misses</h2><p>{words}</p><div class=grid>")
-        for row, pair in zip(content["near_misses"], pairs, strict=True):
-            two = near.loc[pair].reset_index()
-            title = f"correlation {number(row['correlation'])}"
-            parts.append(f"<div class=family><p>{title}</p>{_row(two, pixels)}</div>")
-        parts.append("</div>")
+        yield _section("Near misses", f"{words}<div class=grid>{''.join(boxes)}</div>")
     if len(alone):
-        parts.append(f"<h2>Pictures without a copy</h2>{_row(alone, pixels)}")
-    if content["shortcuts"]:
-        rows = [
-            [
-                row["shortcut"],
-                row["split"],
-                *(number(np.nan if row[x] is None else row[x]) for x in ("value", "low", "high")),
-            ]
-            for row in content["shortcuts"]
-        ]
-        parts.append("<h2>Shortcuts</h2>" + _table(["shortcut", "split by", "AUC", "low", "high"], rows))
-    for title, key in (("Unreadable files", "unreadable"), ("Set apart, compared with nothing", "apart")):
-        if content[key]:
-            rows = [[row["path"], row["status"], row["reason"]] for row in content[key]]
-            parts.append(f"<h2>{title} ({len(rows):,})</h2>" + _table(["file", "status", "reason"], rows))
-    head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
-    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
+        yield _section("Pictures without a copy", _row(alone, pixels))
+
+
+def _lists(content: dict) -> Iterator[str]:
+    rows = []
+    for row in content["shortcuts"]:
+        values = [number(np.nan if row[end] is None else row[end]) for end in ("value", "low", "high")]
+        rows.append((row["shortcut"], row["split"], *values))
+    if rows:
+        yield _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], rows))
+    for title, part in (("Unreadable files", "unreadable"), ("Set apart, compared with nothing", "apart")):
+        rows = [(row["path"], row["status"], row["reason"]) for row in content[part]]
+        if rows:
+            yield _section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows))
+
+
+def _section(title: str, body: str) -> str:
+    return f"<h2>{title}</h2>{body}"
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
