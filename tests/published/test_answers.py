@@ -187,10 +187,9 @@ def test_only_tensors_are_matched_by_name_and_wrong_names_and_kinds_are_refused(
 def test_the_command_converts_and_refuses_in_one_line(tmp_path):
     torch.save(FITTING["blocks"](), tmp_path / "sound.pth")
     (tmp_path / "evil.pth").write_bytes(hostile.calls(tmp_path / "canary")["os.system"][0])
-    sound, evil = (
-        pcos("convert", tmp_path / f"{stem}.pth", "--model", "iustnet", "--out", tmp_path / f"{stem}.safetensors")
-        for stem in ("sound", "evil")
-    )
+    paths = [tmp_path / "sound.pth", tmp_path / "evil.pth"]
+    commands = (["convert", path, "--model", "iustnet", "--out", path.with_suffix(".safetensors")] for path in paths)
+    sound, evil = (pcos(*command) for command in commands)
     assert sound.returncode == 0 and TURNED in sound.stdout
     assert evil.returncode == 2 and "'posix.system'" in evil.stderr and evil.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth", "sound.pth", "sound.safetensors"]
