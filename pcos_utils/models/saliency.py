@@ -12,7 +12,7 @@ from captum.attr import LayerAttribution, LayerGradCam
 from torch import nn
 
 from pcos_utils.config import Study
-from pcos_utils.data.images import load, resize
+from pcos_utils.data.images import stack
 from pcos_utils.files import read_record
 from pcos_utils.models import architectures, frozen
 
@@ -28,7 +28,7 @@ def grad_cam(model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndar
     polycystic, 0 = normal. A map of zeros means that nothing spoke for the class.
     """
     network.eval().to(memory_format=torch.channels_last)  # half the time on a CPU
-    signs = torch.tensor(np.where(np.asarray(labels) == 1, 1.0, -1.0), dtype=torch.float32)
+    signs = torch.tensor(np.where(labels == 1, 1.0, -1.0), dtype=torch.float32)
     explainer = LayerGradCam(lambda x, sign: network(x).squeeze(1) * sign, network.get_submodule(LAYERS[model]))
     maps = []
     for rows in torch.arange(len(pixels)).split(BATCH):
@@ -47,7 +47,6 @@ def called(model: str, study: Study, folder: Path, chosen: pd.DataFrame) -> tupl
 
     ``chosen``: of ``tables.surest``, test sources of the run in ``folder``.
     """
-    side = read_record(folder)["recipe"]["side"]
-    pixels = np.stack([resize(load(study.image_dir / name), side) for name in chosen.image])
+    pixels = stack([study.image_dir / name for name in chosen.image], read_record(folder)["recipe"]["side"])
     network = frozen.trained(model, study, folder)
     return pixels, grad_cam(model, network, pixels, chosen.called.to_numpy(int))

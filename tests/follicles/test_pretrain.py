@@ -73,10 +73,8 @@ def test_kept_weights_are_half_as_large_and_answer_alike(trained, tmp_path):
     half_size = pretrain.keep(folder, tmp_path / "kept.safetensors")
     assert half_size.stat().st_size < 0.6 * (folder / "weights.safetensors").stat().st_size < 2.5e6
     frames = np.stack([simulator.simulate(seed, seed % 2).image[:128, :192] for seed in range(3)])
-    full, half = (
-        follicle_network.predict_maps(follicle_network.load(path), frames)
-        for path in (folder / "weights.safetensors", half_size)
-    )
+    networks = map(follicle_network.load, (folder / "weights.safetensors", half_size))
+    full, half = (follicle_network.predict_maps(network, frames) for network in networks)
     assert np.abs(full - half).max() < 0.02 and full.std() > 0
     with safe_open(half_size, "np") as stored:
         assert stored.metadata()["count_mae"] == str(record["count_mae"])

@@ -29,16 +29,17 @@ def test_workers_change_no_byte_and_a_second_call_makes_nothing(small, tmp_path)
     assert fewer == one[:2] and [path.stat().st_mtime_ns for path in fewer] == before[:2]
 
 
-def test_a_torn_or_stale_shard_is_made_again(small, tmp_path, monkeypatch):
+def test_a_torn_or_stale_shard_is_made_again_and_an_impossible_size_refused(small, tmp_path, monkeypatch):
     (path,) = training_set.shards(tmp_path, 2, processes=1)
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
     training_set.shards(tmp_path, 2, processes=1)
     assert path.read_bytes() == whole
+    with pytest.raises(ValueError, match="per_class"):
+        training_set.shards(tmp_path, 0)
     monkeypatch.setattr(simulator, "VERSION", "0")
-    assert training_set._settings_in(path) != training_set._settings(
-        training_set.FIRST_SEED, training_set.FIRST_SEED + 4, Effects()
-    )
+    start = training_set.FIRST_SEED
+    assert training_set._settings_in(path) != training_set._settings(start, start + 4, Effects())
 
 
 def test_a_shard_holds_the_phantoms_of_its_seeds(small, tmp_path):
@@ -57,8 +58,3 @@ def test_a_shard_holds_the_phantoms_of_its_seeds(small, tmp_path):
         assert (cores[cores > 0] == follicles[cores > 0]).all()
         count, parts = cv2.connectedComponents((cores > 0).astype(np.uint8))
         assert all(len(np.unique(cores[parts == part])) == 1 for part in range(1, count))
-
-
-def test_impossible_sizes_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="per_class"):
-        training_set.shards(tmp_path, 0)

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from pcos_utils.config import ROOT, StudyError
-from pcos_utils.data.images import load, resize
+from pcos_utils.data.images import stack
 from pcos_utils.files import sha256
 from pcos_utils.models import architectures, weights
 from pcos_utils.published import answers
@@ -187,10 +187,9 @@ def test_only_tensors_are_matched_by_name_and_wrong_names_and_kinds_are_refused(
 def test_the_command_converts_and_refuses_in_one_line(tmp_path):
     torch.save(FITTING["blocks"](), tmp_path / "sound.pth")
     (tmp_path / "evil.pth").write_bytes(hostile.calls(tmp_path / "canary")["os.system"][0])
-    sound, evil = (
-        pcos("convert", tmp_path / f"{stem}.pth", "--model", "iustnet", "--out", tmp_path / f"{stem}.safetensors")
-        for stem in ("sound", "evil")
-    )
+    paths = [tmp_path / "sound.pth", tmp_path / "evil.pth"]
+    commands = (["convert", path, "--model", "iustnet", "--out", path.with_suffix(".safetensors")] for path in paths)
+    sound, evil = (pcos(*command) for command in commands)
     assert sound.returncode == 0 and TURNED in sound.stdout
     assert evil.returncode == 2 and "'posix.system'" in evil.stderr and evil.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth", "sound.pth", "sound.safetensors"]
@@ -218,7 +217,7 @@ def test_one_command_gives_probabilities_and_metrics(published, small, tmp_path)
     assert list(found) == ["model", "image", "source", "label", "folder_split", "logit", "probability"]
     found = found[found.label != ""].astype({"label": int})
     assert len(found) == len(table) == 24 and set(found.model) == {"iustnet"}
-    pixels = np.stack([resize(load(folder / path), 224) for path in found.image])
+    pixels = stack([folder / path for path in found.image], 224)
     with torch.inference_mode():
         theirs = published[1](torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255).squeeze(1).numpy()
     # Their probability is of "notinfected".
