@@ -14,13 +14,14 @@ from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, root, speckled
 
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
-TRIALS = 1000  # random maps at most
+TRIALS = 500  # random maps at most
 LEAST_INLIERS = 8  # three points fix an affine map; unrelated frames reached 6 inliers in trials
 FINE = (1.0, 2.5)  # px, standard deviations of the band that holds speckle and not anatomy
 WINDOW = 15  # px, side of the windows in which detail is correlated
 SAME = 0.8  # least correlation of a window that agrees
 # Share of the overlap's windows. Copies reached .6 and more, one screen layout .3, other speckle of one anatomy .2.
 LEAST_AGREEMENT = 0.45
+LEAST_OF_EITHER = 0.25  # the same, of the windows in which either picture has detail
 LEAST_OVERLAP = 0.04  # share of the picture's area
 LEAST_SHRUNK = 0.2  # share of the area; a picture that another shows smaller than that is a part of it
 FLAT = 1.0  # grey levels squared; a window of less variance has nothing to compare
@@ -92,10 +93,13 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
     together = mean(a * b) - mean(a) * mean(b)
     # Marks that a scanner draws on every screen say nothing about the tissue.
     detailed = (spread_b > FLAT) & _tissue(second.grey, b, window)
-    shared = inside & detailed & (spread_a > FLAT) & _tissue(moved, a, window)
-    if shared.sum() < LEAST_OVERLAP * shared.size:
-        return 0.0, 0.0
+    also = (spread_a > FLAT) & _tissue(moved, a, window)
+    shared = inside & detailed & also
     same = shared & (together > SAME * np.sqrt(np.maximum(spread_a * spread_b, 1e-6)))
+    # Two screens with one menu have their pictures in different places: tissue lies on empty background.
+    either = inside & (detailed | also)
+    if shared.sum() < LEAST_OVERLAP * shared.size or same.sum() < LEAST_OF_EITHER * either.sum():
+        return 0.0, 0.0
     return float(same.sum() / shared.sum()), float(same.sum() / detailed.sum())
 
 

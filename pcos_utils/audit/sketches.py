@@ -8,7 +8,7 @@ import numpy as np
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
 DENSE_KEYPOINTS = 900  # where a picture may be a small part of another: the part has its share of them
-GLANCE_AREA, GLANCE_KEYPOINTS = 7_000, 80  # the same for a first look, which most copies need no more than
+GLANCE_AREA, GLANCE_KEYPOINTS = 7_000, 70  # the same for a first look, which most copies need no more than
 SMALL_AREA, FEW_KEYPOINTS = 15_000, 120  # the same for a stretched picture
 ROUGH = (1.15, 3.0)  # px at half size, between the bands of speckle and of anatomy
 # Least ratio of their spreads. Blurred copies reached .42 and more, twins that agreed after smoothing .37 and less.

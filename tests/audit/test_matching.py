@@ -102,6 +102,14 @@ def test_one_layout_or_caption_is_no_link():
         assert not any(link(*pair) for pair in combinations([make(pixels) for pixels in others], 2))
 
 
+def test_one_screen_with_pictures_pasted_in_different_places_is_no_link():
+    rng = np.random.default_rng(1)
+    screens = [
+        planted.screen(simulator.simulate(50_000_000 + seed, seed % 2).image, rng) for seed in (10, 20, 33, 40, 52)
+    ]
+    assert not any(link(*pair) for pair in combinations(screens, 2))
+
+
 def test_plain_and_tiny_pictures_have_little_to_compare():
     flat = sketches.sketch(np.full((200, 300), 90, np.uint8))
     tiny = sketches.sketch(np.zeros((1, 1, 3), np.uint8))
