@@ -1,6 +1,7 @@
 """A finished study becomes a served model: a folder that needs onnxruntime, but not torch or the repository."""
 
 import io
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -94,7 +95,9 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
 def to_onnx(module: nn.Module, shape: tuple, path: Path, name: str) -> float:
     """Write a module as ONNX, with one input of a ``shape`` in uint8, and return how far it differs from torch."""
     pixels, content = np.random.default_rng(0).integers(0, 256, (TRIED, *shape), dtype=np.uint8), io.BytesIO()
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        # A network's check of its input's side becomes a constant here, and every frame is brought to that side.
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
         torch.onnx.export(
             module.eval(), (torch.from_numpy(pixels[:2]),), content, input_names=[name], output_names=["answer"],
             dynamic_axes={name: {0: "n"}, "answer": {0: "n"}}, opset_version=18, dynamo=False,
