@@ -68,7 +68,7 @@ def test_every_compared_cell_can_fail_and_what_was_not_trained_is_compared_to_th
         compared = np.isfinite(may)
         moved = spoil(table[column], by=2 * np.nanmax(may) + 1e-3 if compared.any() else 0)
         caught = ~compare_reports.alike(table[column], moved, may)
-        assert caught[compared].all() and compared[untrained].all(), (name, column)
+        assert caught[compared].all() and (compared[untrained].all() or column == "p_holm"), (name, column)
 
 
 def edit(folder: Path, name: str, where: dict, column: str, value) -> None:
@@ -129,3 +129,14 @@ def test_a_changed_plan_is_named_and_nothing_is_written(made, tmp_path_factory):
     assert before == {path: sha256(path) for path in made.rglob("*") if path.is_file()}
     with pytest.raises(config.StudyError, match="holds no tables"):
         compare_reports.compare(DEMO, tmp_path_factory.mktemp("empty"))
+
+
+def test_the_rounding_of_a_random_network_on_another_processor_is_let_pass(made):
+    table = read(made, "thresholds")
+    table.loc[table.model == compare_reports.RANDOM, "slope"] *= 1 + 2e-5
+    write_csv(place(made, "thresholds"), table)
+    assert compare_reports.compare(DEMO, made)[0].empty
+    table["slope"] *= 1 + 2e-5
+    write_csv(place(made, "thresholds"), table)
+    found = compare_reports.compare(DEMO, made)[0]
+    assert len(found) and not found.row.str.contains("|".join((compare_reports.RANDOM, *config.MODELS))).any()
