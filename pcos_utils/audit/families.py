@@ -19,7 +19,7 @@ from pcos_utils.audit.matching import Link
 from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
 CANDIDATES = 6  # most pictures that a new one is compared with
-GLANCES = 3  # the same at a first look
+GLANCES = 2  # the same at a first look
 FAINT = 0.1  # share of a confirmed relative's votes; candidates with fewer votes are not compared
 KNOWN = 0.5  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
 PART = 2.0  # a picture that has so many times fewer pixels a side than another may be a part of it
