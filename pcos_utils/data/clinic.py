@@ -39,6 +39,16 @@ def is_clinic(path: Path) -> bool:
         return False
 
 
+def count(path: Path) -> int:
+    """Return how many frames a DICOM file names, 1 if it cannot be read, and 2 for a clip, which is not counted."""
+    if path.suffix.lower() in CLIPS:
+        return 2
+    try:
+        return int(_header(path, path.name, pixels=False).get("NumberOfFrames") or 1)
+    except (ImageError, TypeError, ValueError):  # told when the file is decoded
+        return 1
+
+
 def frames(path: Path, name: str | None = None, every: int = EVERY) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (frame name, image) of every n-th frame, images as from ``images.load``. Raises ImageError.
 

@@ -10,6 +10,7 @@ import stat
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import BinaryIO
 
 import cv2
@@ -79,7 +80,9 @@ def load(file: str | Path | BinaryIO, name: str | None = None) -> np.ndarray:
 
 
 def count(path: Path) -> int:
-    """Return how many frames a file holds, at least 1."""
+    """Return how many frames a file holds, at least 1; of a clip, more than 1."""
+    if clinic := _clinic(path):
+        return clinic.count(path)
     try:
         with opened(path, str(path)) as stream, Image.open(stream, formats=FORMATS) as image:
             return getattr(image, "n_frames", 1)
@@ -91,14 +94,24 @@ def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the frames of a file: the name of each ("" where there is one, else its number from 1) and its pixels.
 
     The frame ``3`` of ``file.tif`` is loaded again as ``file.tif#3``. Raises ImageError where one cannot be read, and
-    after MAX_FRAMES.
+    after MAX_FRAMES. Of DICOM files and clips every fifth frame is read.
     """
+    if clinic := _clinic(path):
+        yield from clinic.frames(path)
+        return
     total = count(path)
     for number in range(total):
         if number == MAX_FRAMES:
             raise ImageError("too large", str(path), f"{total:,} frames; the first {MAX_FRAMES} are read")
         with opened(path, str(path)) as stream:
             yield str(number + 1) if total > 1 else "", decode(stream, str(path), number)[0]
+
+
+def _clinic(path: Path) -> ModuleType | None:
+    """Return the module that reads the file if it is a DICOM file or a clip."""
+    from pcos_utils.data import clinic  # imported late, because it uses this module; a Space does without it
+
+    return clinic if clinic.is_clinic(path) else None
 
 
 def _frame(path: Path) -> tuple[Path, int]:
@@ -112,6 +125,10 @@ def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0)
     name = name or getattr(file, "name", None) or str(file)
     if isinstance(file, (str, Path)):
         path, frame = _frame(Path(file))
+        if clinic := _clinic(path):
+            pixels = clinic.load(path, frame + 1, name)
+            kind = "clip" if path.suffix.lower() in clinic.CLIPS else "DICOM"
+            return pixels, {"width": pixels.shape[1], "height": pixels.shape[0], "mode": "RGB", "format": kind}
         with opened(path, name) as stream:
             return decode(stream, name, frame)
     try:

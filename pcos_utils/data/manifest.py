@@ -184,7 +184,7 @@ def _rows(path: Path, relative: str, look: Callable | None) -> list[dict]:
         with opened(path, relative) as stream:
             row["bytes"] = os.fstat(stream.fileno()).st_size
             row["sha256"] = hashlib.file_digest(stream, "sha256").hexdigest()
-            pixels, facts = decode(stream, relative)
+        pixels, facts = decode(path, relative)
     except ImageError as error:
         return [row | {"status": error.status, "reason": error.reason}]
     except OSError as error:

@@ -12,8 +12,10 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless, generate_uid
+from typer.testing import CliRunner
 
-from pcos_utils.data import clinic, images
+from pcos_utils import cli
+from pcos_utils.data import clinic, images, manifest
 from pcos_utils.phantom import simulator
 
 SECRETS = ("Doe^Jane", "MRN-4711", "19800229")
@@ -167,3 +169,19 @@ def test_a_clip_gives_every_nth_frame(tmp_path, cine, code):
     path.write_bytes(b"RIFF no clip")
     with pytest.raises(images.ImageError, match=r"sweep\.avi: damaged"):
         list(clinic.frames(path))
+
+
+def test_an_audit_reads_cines_and_clips_and_writes_nothing_of_a_header(tmp_path, cine):
+    for place in ("train/pco", "test/normal"):
+        (tmp_path / "scans" / place).mkdir(parents=True)
+    dicom(tmp_path / "scans/train/pco/IM000001", cine)
+    Image.fromarray(cine[0]).save(tmp_path / "scans/test/normal/copy.png")
+    for number in range(3):
+        dicom(tmp_path / f"scans/test/normal/{number}.dcm", simulator.simulate(number, 0).image[None])
+    done = CliRunner().invoke(cli.app, ["audit", str(tmp_path / "scans"), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 3, done.output
+    sources = manifest.read(tmp_path / "out" / "sources.csv").set_index("path")
+    assert {"train/pco/IM000001#1", "train/pco/IM000001#6", "train/pco/IM000001#11"} < set(sources.index)
+    assert sources.source["train/pco/IM000001#1"] == sources.source["test/normal/copy.png"]
+    written = [done.output.encode(), *(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())]
+    assert not [secret for secret in SECRETS for text in written if secret.encode() in text]
