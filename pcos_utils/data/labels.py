@@ -137,14 +137,12 @@ def _chosen(table: Path, bits: pd.DataFrame, images: pd.Series) -> list[str]:
 
 def _files_of_name(files: list[str]) -> dict[str, list[str]]:
     """Return the files that each name fits; a whole path is never ambiguous, as it comes before shorter names."""
-    stems, bare, without_suffix, whole = (defaultdict(list) for _ in range(4))
+    fits = [defaultdict(list) for _ in range(4)]
     for file in files:
         path = PurePosixPath(layout.composed(file))
-        stems[path.stem].append(file)
-        bare[path.name].append(file)
-        without_suffix[path.with_suffix("").as_posix()].append(file)
-        whole[path.as_posix()].append(file)
-    return stems | bare | without_suffix | whole
+        for fitting, name in zip(fits, (path.stem, path.name, str(path.with_suffix("")), str(path)), strict=True):
+            fitting[name].append(file)
+    return fits[0] | fits[1] | fits[2] | fits[3]
 
 
 def _cells(table: Path) -> pd.DataFrame:

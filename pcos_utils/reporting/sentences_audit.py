@@ -65,10 +65,9 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     outside = images[images.folder_split == ""]
     if len(pairs) and len(outside):
         known = outside.source.isin(images.source[images.folder_split != ""]).sum()
-        parts.append(
-            f"{many(len(outside), 'image')} in {_folders(outside)} {'belongs' if len(outside) == 1 else 'belong'} to no "
-            f"split; {known:,} of them {'shows' if known == 1 else 'show'} a picture that a split holds"
-        )
+        belong = many(len(outside), f"image in {_folders(outside)} belongs", f"images in {_folders(outside)} belong")
+        show = "shows" if known == 1 else "show"
+        parts.append(f"{belong} to no split; {known:,} of them {show} a picture that a split holds")
     return parts
 
 
@@ -96,8 +95,8 @@ def _classes(images: pd.DataFrame) -> list[str]:
         say = "says" if len(neither) == 1 else "say"
         parts.append(f"{listed(_quoted(neither))} {say} neither polycystic nor normal")
     if len(without):
-        carry = "carries" if len(without) == 1 else "carry"
-        parts.append(f"{many(len(without), 'image')} in {_folders(without)} {carry} no label")
+        place = _folders(without)
+        parts.append(f"{many(len(without), f'image in {place} carries', f'images in {place} carry')} no label")
     return parts
 
 
