@@ -14,11 +14,14 @@ from pcos_utils.data.survey import survey
 from pcos_utils.files import write_json
 from pcos_utils.reporting import audit
 
-PARTS = ("verdict", "summary", "two_labels", "effective_size", "unreadable", "shortcuts", "reading")
+PARTS = ("verdict", "summary", "effective_size", "unreadable", "shortcuts", "reading")
 
 
 def main() -> None:
-    """Write ``audit_public.json`` beside this file: the PARTS of each folder's audit, and a digest of its files."""
+    """Write ``audit_public.json`` beside this file: PARTS of each folder's audit, and a digest of its files.
+
+    ``two_labels`` holds the findings of pictures in two classes.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path)
     audits = {}
@@ -29,6 +32,7 @@ def main() -> None:
         files = "\n".join(sorted(sources.sha256.fillna(""))).encode()
         audits[folder.name] = {"provenance": f"SHA-256 of the sorted digests: {hashlib.sha256(files).hexdigest()}"}
         audits[folder.name] |= {name: content[name] for name in PARTS}
+        audits[folder.name]["two_labels"] = [row for row in content["findings"] if row["finding"] == "class"]
         print(json.dumps(audits[folder.name]["summary"], indent=1), content["verdict"])
     write_json(Path(__file__).with_suffix(".json"), audits)
 

@@ -14,6 +14,7 @@ KINDS = {
     "folder": "the picture is in another data set, too",
 }
 COLUMNS = ["finding", "path", "here", "there", "source"]
+PAIRS = ["there", "here", "images", "copied", "same_bytes", "group", "crossing", "new"]
 NEEDED = {"path", "folder_split", "status", "source"}
 
 
@@ -24,34 +25,30 @@ def findings(sources: pd.DataFrame) -> pd.DataFrame:
     and test last, the two classes or the two data sets; the image is the one that is ``here``.
     """
     images = _named(sources)
-    rows = []
+    parts = []
     for there, here, first, second in _splits(images):
-        copied = second.source.isin(first.source)
-        rows += [("split", name, here, there, source) for name, source in second[copied][["name", "source"]].values]
-        known = second.group.isin(set(first.group) - {""})
-        rows += [("group", name, here, there, source) for name, source in second[known][["name", "source"]].values]
+        copied, known = second.source.isin(first.source), second.group.isin(set(first.group) - {""})
+        parts += [_told("split", second[copied], here, there), _told("group", second[known], here, there)]
     labelled = images[images["class"] != ""]
-    words = {dataset: frozenset(own["class"]) for dataset, own in labelled.groupby("dataset")}
+    words = labelled.groupby("dataset")["class"].agg(frozenset)
     # The classes of two data sets are held against each other where both use the same words.
-    scope = labelled.dataset if len(set(words.values())) > 1 else pd.Series("", index=labelled.index)
+    scope = labelled.dataset if words.nunique() > 1 else pd.Series("", index=labelled.index)
     several = labelled.groupby([scope, "source"])["class"].transform("nunique") > 1
-    for (_, source), family in labelled[several].groupby([scope[several], "source"]):
-        names = sorted(set(family["class"]))
-        for row in family.itertuples():
-            others = ", ".join(name for name in names if name != row.kind)
-            rows.append(("class", row.name, row.kind, others, source))
-    for first, second in combinations(images.dataset.unique(), 2):
-        before, after = images[images.dataset == first], images[images.dataset == second]
-        shared = after[after.source.isin(before.source)]
-        rows += [("folder", name, second, first, source) for name, source in shared[["name", "source"]].values]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    for _, family in labelled[several].groupby([scope, "source"]):
+        kinds = sorted(set(family["class"]))
+        others = [", ".join(kind for kind in kinds if kind != own) for own in family["class"]]
+        parts.append(_told("class", family, family["class"], others))
+    for there, here in combinations(images.dataset.unique(), 2):
+        after = images[images.dataset == here]
+        shared = after.source.isin(images.source[images.dataset == there])
+        parts.append(_told("folder", after[shared], here, there))
+    return pd.concat([pd.DataFrame(columns=COLUMNS, dtype=object), *parts], ignore_index=True)
 
 
 def unknown(found: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     """Return the findings that an earlier table of sources does not have, by kind and path."""
-    earlier = findings(baseline)
-    known = set(zip(earlier.finding, earlier.path, strict=True))
-    return found[[pair not in known for pair in zip(found.finding, found.path, strict=True)]]
+    known = pd.MultiIndex.from_frame(findings(baseline)[["finding", "path"]])
+    return found[~pd.MultiIndex.from_frame(found[["finding", "path"]]).isin(known)]
 
 
 def pairs(sources: pd.DataFrame) -> pd.DataFrame:
@@ -63,22 +60,20 @@ def pairs(sources: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for there, here, first, second in _splits(_named(sources)):
         crossing = set(first.source) & set(second.source)
-        row = {"there": there, "here": here, "images": len(second), "copied": int(second.source.isin(crossing).sum())}
-        row["same_bytes"] = int(second.sha256.isin(first.sha256).sum()) if "sha256" in second else 0
-        row["group"] = int(second.group.isin(set(first.group) - {""}).sum())
-        rows.append(row | {"crossing": len(crossing), "new": second.source.nunique() - len(crossing)})
-    columns = ["there", "here", "images", "copied", "same_bytes", "group", "crossing", "new"]
-    return pd.DataFrame(rows, columns=columns)
+        copied, same_bytes = second.source.isin(crossing).sum(), second.sha256.isin(first.sha256).sum()
+        group, new = second.group.isin(set(first.group) - {""}).sum(), second.source.nunique() - len(crossing)
+        rows.append((there, here, len(second), copied, same_bytes, group, len(crossing), new))
+    return pd.DataFrame(rows, columns=PAIRS)
 
 
 def counts(sources: pd.DataFrame, apart: dict[str, str]) -> dict[str, int]:
     """Return what a data set holds, by fact. ``apart``: the statuses of files that are no scans."""
-    readable = sources[sources.status == "ok"]
+    readable, status = sources[sources.status == "ok"], sources.status.value_counts()
     facts = {
         "files": sources.path.str.replace(r"#\d+$", "", regex=True).nunique(),
         "readable images": len(readable),
-        **{f"set apart: {name}": int((sources.status == name).sum()) for name in apart},
-        "unreadable files": int((~sources.status.isin(["ok", *apart])).sum()),
+        **{f"set apart: {name}": int(status[name]) for name in apart if name in status},
+        "unreadable files": int(status.drop(["ok", *apart], errors="ignore").sum()),
         "distinct files (SHA-256)": readable.sha256.nunique(),
         "distinct pictures by pixels": readable.pixel_sha256.nunique(),
         SOURCES: readable.source.nunique(),
@@ -91,26 +86,27 @@ def counts(sources: pd.DataFrame, apart: dict[str, str]) -> dict[str, int]:
     }
     if "group" in readable:
         facts["groups (patients or clips)"] = len(set(readable.group) - {""})
-    return {fact: count for fact, count in facts.items() if count or not fact.startswith("set apart")}
+    return facts
 
 
 def ordered(splits: pd.Series) -> list[str]:
     """Return the names of the splits, train first and test last."""
-    names = sorted(set(splits) - {""})
     rank = {"train": 0, "val": 2, "test": 3}
-    return sorted(names, key=lambda name: rank.get(name.rpartition("/")[2].split(" ")[0], 1))
+    return sorted(set(splits) - {""}, key=lambda name: (rank.get(name.rpartition("/")[2].split(" ")[0], 1), name))
+
+
+def _told(finding: str, images: pd.DataFrame, here: str | pd.Series, there: str | list[str]) -> pd.DataFrame:
+    return images.assign(finding=finding, path=images.name, here=here, there=there)[COLUMNS]
 
 
 def _named(sources: pd.DataFrame) -> pd.DataFrame:
-    """Return the readable images with every column that is compared."""
-    images = sources[sources.status == "ok"]
+    """Return the readable images with every column that is compared, and their ``name``."""
+    images = sources[sources.status == "ok"].reset_index(drop=True)
     if "class" not in images:  # a table from before classes had names
-        label = images["label"] if "label" in images else pd.Series(dtype=object)
-        images = images.assign(**{"class": label.reindex(images.index).astype(object).map(str).replace("nan", "")})
+        images["class"] = images["label"].astype(object).map(str).replace("nan", "") if "label" in images else ""
     for column in ("group", "dataset"):
-        images = images.assign(**{column: images[column].fillna("") if column in images else ""})
-    name = images.path.where(images.dataset == "", images.dataset + "/" + images.path)
-    return images.assign(name=name, kind=images["class"])
+        images[column] = images[column].fillna("") if column in images else ""
+    return images.assign(name=images.path.where(images.dataset == "", images.dataset + "/" + images.path))
 
 
 def _splits(images: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:
@@ -119,5 +115,4 @@ def _splits(images: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.D
         for there, here in combinations(ordered(own.folder_split), 2):
             if there.rpartition("/")[0] == here.rpartition("/")[0]:  # two folds with parts of their own share images
                 before = f"{dataset}: " if dataset else ""
-                parts = own[own.folder_split == there], own[own.folder_split == here]
-                yield before + there, before + here, *parts
+                yield before + there, before + here, *(own[own.folder_split == name] for name in (there, here))

@@ -36,29 +36,34 @@ def find_sources(
     if not isinstance(manifest, pd.DataFrame):
         manifest, folder = _listed(manifest), Path()
     readable = manifest[manifest.status == "ok"]
-    name = readable.dataset + "/" + readable.path if "dataset" in manifest else readable.path
+    picture, _ = pd.factorize(readable.pixel_sha256)  # images with the same pixels are one picture
     first = ~readable.pixel_sha256.duplicated().to_numpy()
-    distinct = np.flatnonzero(first)
-    files = places(readable.iloc[distinct], folder)
+    distinct = readable[first]
+    name = names(distinct).to_numpy()
+    files = places(distinct, folder)
     progress = partial(bar, name="compare", total=len(files))
     gathered = families.gather(lambda number: load(files[number]), len(files), progress)
     evidence = np.where(gathered.inliers > 0, "keypoints", "first").astype(object)
     evidence[gathered.plain] = "too plain"
     evidence[gathered.unsure & (gathered.inliers == 0)] = "cannot tell"
     evidence[[number for number, _, _ in gathered.refused]] = "bridge"
-    picture = pd.factorize(readable.pixel_sha256)[0]  # images with the same pixels are one picture
-    columns = pd.DataFrame({"source": name.to_numpy()[distinct][gathered.family[picture]]}, index=readable.index)
-    columns["inliers"] = gathered.inliers[picture]
+    columns = pd.DataFrame({"source": name[gathered.family[picture]]}, index=readable.index)
+    inliers = pd.Series(gathered.inliers[picture], readable.index)
+    columns["inliers"] = inliers.where(inliers > 0).astype("Int64")
     columns["evidence"] = np.where(first | (evidence[picture] == "bridge"), evidence[picture], "same pixels")
-    columns["inliers"] = columns.inliers.where(columns.inliers > 0).astype("Int64")
     return manifest.join(columns).fillna({"source": "", "evidence": ""})
+
+
+def names(rows: pd.DataFrame) -> pd.Series:
+    """Return the name of each row's image: its path, or ``dataset/path`` in a table of several data sets."""
+    return rows.dataset + "/" + rows.path if "dataset" in rows else rows.path
 
 
 def _listed(paths: Sequence[str | Path]) -> pd.DataFrame:
     """Return a manifest of the listed files, none of which may be missing or damaged."""
     names = [str(path) for path in paths]
-    rows = [found[0] for found in manifests.decoded([(Path(name), name) for name in names])]
-    table = pd.DataFrame(rows, columns=[name for name in manifests.COLUMNS if name not in ("label", "folder_split")])
+    table = pd.DataFrame(manifests.decoded([(Path(name), name) for name in names]), columns=manifests.COLUMNS)
+    table = table.drop(columns=["label", "folder_split"])
     for row in table[table.status != "ok"].itertuples():
         raise StudyError(f"{row.path} has no source: {row.status} ({row.reason}); mend it or leave it out.")
     return table

@@ -50,9 +50,8 @@ def copies(sources: pd.DataFrame) -> pd.DataFrame:
     ``polycystic``, ``normal``, ``train`` and ``test`` count its images by label and by folder.
     """
     readable = sources[sources.status == "ok"]
-    label, split = readable.label, readable.folder_split
-    marks = {"images": True, "polycystic": label == 1, "normal": label == 0}
-    marks |= {"train": split == "train", "test": split == "test"}
+    marks = {"images": True, "polycystic": readable.label == 1, "normal": readable.label == 0}
+    marks |= {split: readable.folder_split == split for split in ("train", "test")}
     counted = readable.assign(**marks).groupby("source")[list(marks)].sum().reset_index()
     return counted.sort_values(["images", "source"], ascending=[False, True], ignore_index=True)
 
@@ -65,12 +64,11 @@ def conflicts(sources: pd.DataFrame) -> pd.DataFrame:
 
 def between(sources: pd.DataFrame) -> pd.DataFrame:
     """Return one row per pair of data sets: their names, ``shared_sources``, and how many images of each show these."""
-    source_of = {name: images.source for name, images in sources[sources.status == "ok"].groupby("dataset")}
+    counted = sources[sources.status == "ok"].groupby(["source", "dataset"]).size().unstack(fill_value=0)
     rows = []
-    for first, second in combinations(source_of, 2):
-        shared = set(source_of[first]) & set(source_of[second])
-        images = [int(source_of[name].isin(shared).sum()) for name in (first, second)]
-        rows.append((first, second, len(shared), *images))
+    for first, second in combinations(counted, 2):
+        shared = counted[(counted[first] > 0) & (counted[second] > 0)]
+        rows.append((first, second, len(shared), shared[first].sum(), shared[second].sum()))
     return pd.DataFrame(rows, columns=["first", "second", "shared_sources", "images_in_first", "images_in_second"])
 
 

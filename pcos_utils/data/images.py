@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -100,11 +100,11 @@ def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield from clinic.frames(path)
         return
     total = count(path)
-    for number in range(total):
-        if number == MAX_FRAMES:
-            raise ImageError("too large", str(path), f"{total:,} frames; the first {MAX_FRAMES} are read")
-        with opened(path, str(path)) as stream:
-            yield str(number + 1) if total > 1 else "", decode(stream, str(path), number)[0]
+    with opened(path, str(path)) as stream:
+        for number, (pixels, _) in enumerate(_decoded(stream, str(path), range(min(total, MAX_FRAMES))), 1):
+            yield str(number) if total > 1 else "", pixels
+    if total > MAX_FRAMES:
+        raise ImageError("too large", str(path), f"{total:,} frames; the first {MAX_FRAMES} are read")
 
 
 def _clinic(path: Path) -> ModuleType | None:
@@ -131,6 +131,12 @@ def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0)
             return pixels, {"width": pixels.shape[1], "height": pixels.shape[0], "mode": "RGB", "format": kind}
         with opened(path, name) as stream:
             return decode(stream, name, frame)
+    (only,) = _decoded(file, name, [frame])
+    return only
+
+
+def _decoded(file: BinaryIO, name: str, wanted: Iterable[int]) -> Iterator[tuple[np.ndarray, dict]]:
+    """Yield what ``decode`` returns for each wanted frame, numbered from 0 and in rising order, of one open file."""
     try:
         file.seek(0)
         start = file.read(16)
@@ -149,13 +155,14 @@ def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0)
             facts = {"width": image.width, "height": image.height, "mode": image.mode, "format": image.format}
             if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
                 raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-            if frame:
-                image.seek(frame)
-            image.load()
-            # ImageOps.exif_transpose also rewrites the tags, and fails on a sound picture with a damaged tag.
-            turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
-            tags = getattr(image, "tag_v2", {})  # of a TIFF
-            return _to_rgb(image if turn is None else image.transpose(turn), tags), facts
+            for frame in wanted:
+                if frame:
+                    image.seek(frame)
+                image.load()
+                # ImageOps.exif_transpose also rewrites the tags, and fails on a sound picture with a damaged tag.
+                turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
+                tags = getattr(image, "tag_v2", {})  # of a TIFF
+                yield _to_rgb(image if turn is None else image.transpose(turn), tags), facts
     except (Image.DecompressionBombError, MemoryError) as error:
         limits = f"the limits are {MAX_PIXELS:,} pixels and {MAX_SIDE:,} to a side"
         raise ImageError("too large", name, f"{_brief(error).split(' exceeds')[0]}; {limits}") from None

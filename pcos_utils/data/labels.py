@@ -37,31 +37,30 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     cells = cells.iloc[1:].map(lambda cell: str(cell).strip())
     cells.index += 1
     cells = cells[cells.ne("").any(axis=1)]
-    found = {part: _column(table, names, part) for part in COLUMNS}
-    if found["image"] is None:
-        raise _no_column(table, names, "image")
-    rows = pd.DataFrame({"row": cells.index, "image": cells[found["image"]].to_numpy()})
+    found = {part: place for part in COLUMNS if (place := _column(table, names, part)) is not None}
+    image, label = found.pop("image", None), found.pop("label", None)
+    others = cells.drop(columns=[*found.values(), image], errors="ignore")
+    one_hot = _one_hot(names, others) if label is None else []
+    if image is None or (label is None and not one_hot and (signs or not found)):
+        holds = ", ".join(filter(None, map(layout.fold, names))) or "nothing"
+        lacks = "image" if image is None else "label"
+        raise StudyError(f"{table.name} has no column called '{lacks}' (its first row holds: {holds}); {REMEDY}.")
+    rows = pd.DataFrame({"row": cells.index, "image": cells[image].to_numpy()})
     for row in rows[rows.image == ""].row:
         raise StudyError(f"Row {row} of {table.name} has no image; name its file or delete the row.")
-    more = [part for part in ("group", "split") if found[part] is not None]
-    if found["label"] is not None:
-        rows["class"] = [str(BITS.get(word, word)) for word in cells[found["label"]]]
-    else:
-        taken = [place for place in found.values() if place is not None]
-        classes = _one_hot(table, names, cells.drop(columns=taken), rows.image)
-        if classes is None and (signs or not more):
-            raise _no_column(table, names, "label")
-        if classes is not None:
-            rows["class"] = classes
+    if label is not None:
+        rows["class"] = [str(BITS.get(word, word)) for word in cells[label]]
+    elif one_hot:
+        rows["class"] = _chosen(table, cells[one_hot].set_axis([names[place] for place in one_hot], axis=1), rows.image)
     if "class" in rows:
         rows["label"] = [BITS.get(word, layout.sign(word) if word else None) for word in rows["class"]]
-    for row, image, word, label in rows.itertuples(index=False) if signs else ():
-        if pd.isna(label):
-            allowed = f"0, 1 or one of {', '.join(LABEL_OF_FOLDER)}"
-            raise StudyError(f"Row {row} of {table.name} has label '{word}' for {image}; write {allowed}.")
+    for row in rows[rows.label.isna()].to_dict("records") if signs else ():
+        allowed = f"0, 1 or one of {', '.join(LABEL_OF_FOLDER)}"
+        problem = f"has label '{row['class']}' for {row['image']}"
+        raise StudyError(f"Row {row['row']} of {table.name} {problem}; write {allowed}.")
     if rows.empty:
         raise StudyError(f"{table.name} has no row below its column names; add one row for each image.")
-    return rows.assign(**{part: cells[found[part]].to_numpy() for part in more})
+    return rows.assign(**{part: cells[place].to_numpy() for part, place in found.items()})
 
 
 def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
@@ -80,29 +79,25 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
             f"No image of {table.name} is in the folder (row {rows.row[0]} names '{rows.image[0]}'); "
             "write paths relative to the folder that DATA names, or bare file names."
         )
-    said = [column for column in rows.columns if column not in ("row", "image")]
-    told = rows.fillna({"label": rows["class"]}).drop(columns="class") if "class" in rows else rows  # 1 agrees with pco
+    said = rows.drop(columns=["row", "image"])
+    # "1" and "pco" are one label; words without a sign are compared as they are.
+    told = said.fillna({"label": said["class"]}).drop(columns="class") if "class" in said else said
     first = {}
     for place, (number, image, fitting) in enumerate(zip(rows.row, rows.image, fits, strict=True)):
+        here = f"Row {number} of {table.name} names '{image}', which"
         if not fitting:
-            raise StudyError(
-                f"Row {number} of {table.name} names '{image}', which is not in the folder; "
-                "correct the name, add the file or delete the row."
-            )
-        file = fitting[0]
+            raise StudyError(f"{here} is not in the folder; correct the name, add the file or delete the row.")
         if len(fitting) > 1:
-            raise StudyError(
-                f"Row {number} of {table.name} names '{image}', which fits {len(fitting)} files ({file}, {fitting[1]}"
-                f"{', ...' if len(fitting) > 2 else ''}); write the path relative to the folder, with its suffix."
-            )
-        earlier = first.setdefault(file, place)
-        differ = [name for name in said if name in told and told[name].iloc[earlier] != told[name].iloc[place]]
+            some = ", ".join([*fitting[:2], *["..."] * (len(fitting) > 2)])
+            remedy = "write the path relative to the folder, with its suffix"
+            raise StudyError(f"{here} fits {len(fitting)} files ({some}); {remedy}.")
+        earlier = first.setdefault(fitting[0], place)
+        differ = [name for name in told if told[name].iloc[earlier] != told[name].iloc[place]]
         if differ:
             what = "labels" if "label" in differ else f"values of '{differ[0]}'"
-            raise StudyError(
-                f"Rows {rows.row[earlier]} and {number} of {table.name} give {file} different {what}; keep one."
-            )
-    return rows.iloc[list(first.values())].set_index(pd.Index(list(first)))[said]
+            both = f"Rows {rows.row[earlier]} and {number} of {table.name}"
+            raise StudyError(f"{both} give {fitting[0]} different {what}; keep one.")
+    return said.iloc[list(first.values())].set_index(pd.Index(list(first)))
 
 
 def _column(table: Path, names: list[str], part: str) -> int | None:
@@ -114,47 +109,40 @@ def _column(table: Path, names: list[str], part: str) -> int | None:
     return keys.index(wanted) if wanted else None
 
 
-def _no_column(table: Path, names: list[str], part: str) -> StudyError:
-    holds = ", ".join(filter(None, map(layout.fold, names))) or "nothing"
-    return StudyError(f"{table.name} has no column called '{part}' (its first row holds: {holds}); {REMEDY}.")
+def _one_hot(names: list[str], cells: pd.DataFrame) -> list[int]:
+    """Return the places of the columns of 0 and 1 that stand for classes, or of the one column with a sign."""
+    named = [place for place in cells if names[place]]
+    bits = [place for place in named if len(cells) and cells[place].isin(list(BITS)).all()]
+    signed = [place for place in named if layout.sign(names[place]) is not None]
+    return bits if len(bits) > 1 else signed if len(signed) == 1 else []
 
 
-def _one_hot(table: Path, names: list[str], cells: pd.DataFrame, images: pd.Series) -> list[str] | None:
-    """Return the class of each row from columns of 0 and 1, or None; one alone says its name, or "not" its name."""
-    signed = [place for place in cells if names[place] and layout.sign(names[place]) is not None]
-    bits = [place for place in cells if len(cells) and names[place] and cells[place].isin(list(BITS)).all()]
-    bits = bits if len(bits) > 1 else [place for place in signed if len(signed) == 1]
-    classes = [] if bits else None
-    for row, image, values in (
-        zip(cells.index, images, cells[bits].itertuples(index=False), strict=True) if bits else ()
-    ):
-        wrong = [(names[place], value) for place, value in zip(bits, values, strict=True) if value not in BITS]
-        if wrong:
-            name, value = wrong[0]
-            raise StudyError(f"Row {row} of {table.name} has {layout.fold(name)} '{value}' for {image}; write 1 or 0.")
-        chosen = [names[place] for place, value in zip(bits, values, strict=True) if BITS[value]]
-        if len(bits) == 1:
-            chosen = chosen or [f"not {names[bits[0]]}"]
-        if len(chosen) != 1:
-            of = ", ".join(names[place] for place in bits)
-            raise StudyError(
-                f"Row {row} of {table.name} has {len(chosen)} classes for {image} in the columns {of}; "
-                "put a 1 under one of them, or write one column 'label'."
-            )
-        classes += chosen
-    return classes
+def _chosen(table: Path, bits: pd.DataFrame, images: pd.Series) -> list[str]:
+    """Return the class of each row from columns of 0 and 1; one alone says its name, or "not" its name."""
+    if bits.shape[1] == 1:
+        (name,) = bits
+        for row, value, image in zip(bits.index, bits[name], images, strict=True):
+            if value not in BITS:
+                problem = f"has {layout.fold(name)} '{value}' for {image}"
+                raise StudyError(f"Row {row} of {table.name} {problem}; write 1 or 0.")
+        return [name if BITS[value] else f"not {name}" for value in bits[name]]
+    ones = bits.isin([word for word in BITS if BITS[word]])
+    for row, number, image in zip(bits.index, ones.sum(axis=1), images, strict=True):
+        if number != 1:
+            problem = f"has {number} classes for {image} in the columns {', '.join(bits)}"
+            remedy = "put a 1 under one of them, or write one column 'label'"
+            raise StudyError(f"Row {row} of {table.name} {problem}; {remedy}.")
+    return list(ones.idxmax(axis=1))
 
 
 def _files_of_name(files: list[str]) -> dict[str, list[str]]:
     """Return the files that each name fits; a whole path is never ambiguous, as it comes before shorter names."""
-    stems, bare, without_suffix, whole = (defaultdict(list) for _ in range(4))
+    fits = [defaultdict(list) for _ in range(4)]
     for file in files:
         path = PurePosixPath(layout.composed(file))
-        stems[path.stem].append(file)
-        bare[path.name].append(file)
-        without_suffix[path.with_suffix("").as_posix()].append(file)
-        whole[path.as_posix()].append(file)
-    return stems | bare | without_suffix | whole
+        for fitting, name in zip(fits, (path.stem, path.name, str(path.with_suffix("")), str(path)), strict=True):
+            fitting[name].append(file)
+    return fits[0] | fits[1] | fits[2] | fits[3]
 
 
 def _cells(table: Path) -> pd.DataFrame:

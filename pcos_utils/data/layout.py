@@ -92,17 +92,15 @@ def read(folders: list[tuple[str, ...]]) -> pd.DataFrame:
     ``folders``: the names of each image's folders, the outermost first. ``label`` is the class's sign. A split inside a
     fold is named ``fold 1/train``.
     """
-    both = _both({part for parts in folders for part in parts})
+    both = _split_and_class({part for parts in folders for part in parts})
     folders = [tuple(word for part in parts for word in both.get(part, (part,))) for parts in folders]
-    splits = [_split(parts) for parts in folders]
-    chains = [tuple(part for part in parts if not split(part) and _may_be_class(part)) for parts in folders]
+    chains = [tuple(filter(_may_be_class, parts)) for parts in folders]
+    worded = [tuple(part for part in chain if not part.isdecimal()) for chain in chains]
     numbers = {int(part) for chain in chains for part in chain if part.isdecimal()}
-    words = {key(next(reversed([part for part in chain if not part.isdecimal()]), "")) for chain in chains}
-    counted = numbers and sorted(numbers) == list(range(min(numbers), min(numbers) + len(numbers)))
-    if not counted or min(numbers) > 1 or not 1 < len(numbers) <= MOST_NUMBERS or len(words) > 1:
-        chains = [tuple(part for part in chain if not part.isdecimal()) for chain in chains]
-    table = pd.DataFrame({"class": _rolled_up(_chosen(chains)), "folder_split": splits})
-    return with_labels(table)
+    counted = 1 < len(numbers) <= MOST_NUMBERS and max(numbers) - min(numbers) == len(numbers) - 1 and min(numbers) < 2
+    if not counted or len({key(chain[-1]) if chain else "" for chain in worded}) > 1:
+        chains = worded
+    return with_labels(pd.DataFrame({"class": _classes(chains), "folder_split": [_split(parts) for parts in folders]}))
 
 
 def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
@@ -114,8 +112,8 @@ def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
     sizes = named[named != ""].value_counts()
     if by_folder and len(sizes) > MANY and len(sizes) * LEAST_IMAGES > sizes.sum():
         named = pd.Series("", index=named.index)
-    numbers = set(named) - {""} == {"0", "1"}
-    label = named.map(lambda name: int(name) if numbers and name else sign(name)).astype("Int64")
+    bits = set(named) - {""} == {"0", "1"}
+    label = named.map(lambda name: int(name) if bits and name else sign(name)).astype("Int64")
     # "infected" in one split and "pco" in another are one class, where no split holds both.
     for value in (0, 1):
         same = label.eq(value).fillna(False)
@@ -130,8 +128,8 @@ def tokens(name: str) -> list[str]:
     return re.findall(r"[^\W\d_]+|\d+", fold(name))
 
 
-def _both(parts: set[str]) -> dict[str, tuple[str, ...]]:
-    """Return what stands in names of a split and a class, such as ``test_benign``, where these name several splits."""
+def _split_and_class(parts: set[str]) -> dict[str, tuple[str, str]]:
+    """Return the split and the class in names such as ``test_benign``, where these name several splits."""
     found = {}
     for part in parts:
         words = [word for word in re.split(r"[-_ ]+", part) if word]
@@ -142,37 +140,33 @@ def _both(parts: set[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _may_be_class(part: str) -> bool:
-    return key(part) not in CONTAINERS and (part.isdecimal() or not SERIES.fullmatch(key(part)))
+    known = split(part) or key(part) in CONTAINERS
+    return not known and (part.isdecimal() or not SERIES.fullmatch(key(part)))
 
 
 def _split(parts: tuple[str, ...]) -> str:
-    found = [split(part) for part in parts if split(part)]
+    found = [name for name in map(split, parts) if name]
     folds = [name for name in found if name.startswith("fold")]
     return "/".join([*folds[:1], *[name for name in found if name not in folds][:1]])
 
 
-def _chosen(chains: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the folders down to the class of each image: the deepest with a sign, or else the deepest."""
+def _classes(chains: list[tuple[str, ...]]) -> list[str]:
+    """Return the class of each image: of its folders the deepest with a sign, or else the deepest.
+
+    Without a sign, of a folder and the folders in it, that side counts which holds more images.
+    """
     marks = {chain[: i + 1] for chain in set(chains) for i, part in enumerate(chain) if sign(part) is not None}
-    outer = {mark[:depth] for mark in marks for depth in range(1, len(mark))}  # `PCOS` around `PCOS` and `Non-PCOS`
-    chosen = []
-    for chain in chains:
-        if chain and key(chain[-1]) in UNLABELLED:
-            chain = ()
-        depths = [i + 1 for i in range(len(chain)) if chain[: i + 1] in marks - outer]
-        chosen.append(chain[: depths[-1]] if depths else () if chain in outer & marks else chain)
-    return chosen
-
-
-def _rolled_up(chosen: list[tuple[str, ...]]) -> list[str]:
-    """Return the classes' names; of a folder and the folders in it, that side counts which holds more images."""
-    direct = Counter(chosen)
-    below = Counter()
+    outer = {mark[:depth] for mark in marks for depth in range(len(mark))}  # `PCOS` around `PCOS` and `Non-PCOS`
+    cut = {}
+    for chain in set(chains):
+        inner = [depth for depth in range(1, len(chain) + 1) if chain[:depth] in marks - outer]
+        unlabelled = chain and key(chain[-1]) in UNLABELLED or chain in outer & marks
+        cut[chain] = () if unlabelled else chain[: inner[-1]] if inner else chain
+    direct, below = Counter(cut[chain] for chain in chains), Counter()
     for chain, count in direct.items():
         below.update({chain[:depth]: count for depth in range(len(chain))})
     name = {}
     for chain in direct:
-        whole = [chain[:depth] for depth in range(1, len(chain)) if direct[chain[:depth]] >= below[chain[:depth]]]
-        upper = next((part for part in whole if direct[part]), chain)
-        name[chain] = "" if not chain or (upper == chain and below[chain] > direct[chain]) else upper[-1]
-    return [name[chain] for chain in chosen]
+        whole = [chain[depth] for depth in range(len(chain)) if direct[chain[: depth + 1]] >= below[chain[: depth + 1]]]
+        name[chain] = next(iter(whole), "")
+    return [name[cut[chain]] for chain in chains]

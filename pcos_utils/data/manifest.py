@@ -41,7 +41,7 @@ def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
     if not files:
         classes = "pco or infected for polycystic, normal or notinfected for normal"
         raise StudyError(f"{folder} holds no class folders with files; name them {classes}, or give LABELS=TABLE.")
-    table = pd.DataFrame([rows[0] for rows in decoded([file[:2] for file in files])], columns=COLUMNS)
+    table = pd.DataFrame(decoded([file[:2] for file in files]), columns=COLUMNS)
     table["label"], table["folder_split"] = zip(*(file[2:4] for file in files), strict=True)
     if files[0][4] is not None:
         table["group"] = [file[4] for file in files]
@@ -56,12 +56,13 @@ def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
 
 
 def decoded(files: list[tuple[Path, str]], look: Callable[[Path, dict, np.ndarray], list[dict]] | None = None):
-    """Yield the rows of each file, (place, relative path); without ``look``, one row each.
+    """Yield the row of each file, (place, relative path), or the rows that ``look`` returns for its frames.
 
-    ``look`` takes the file, its row and the pixels of its first frame, and returns the rows of all its frames.
+    ``look`` takes the file, its row and the pixels of its first frame.
     """
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        yield from bar(pool.map(lambda file: _rows(*file, look), files), "decode", total=len(files))
+        for rows in bar(pool.map(lambda file: _rows(*file, look), files), "decode", total=len(files)):
+            yield from rows
 
 
 def read(path: Path) -> pd.DataFrame:
@@ -105,22 +106,23 @@ def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, i
     Raises StudyError if it cannot.
     """
     paths = {path.relative_to(folder).as_posix(): path for path in walk(folder)}
-    table = label_table.match(labels, list(paths)) if labels else None
     # A folder that is a link or may not be listed comes as a file, and can itself be a class folder.
     folders = {name: tuple(name.split("/"))[: None if os.path.isdir(path) else -1] for name, path in paths.items()}
-    visible = [name for name in paths if not litter(name)]
-    label_of = {name: layout.signed(folders[name]) for name in visible}
-    if all(label is None for label in label_of.values()):  # folders called 0 and 1
-        label_of = dict(zip(visible, layout.read([folders[name] for name in visible]).label, strict=True))
+    groups = {}
     if labels:
-        label_of = table.label.to_dict()
-    groups = table.group if labels and "group" in table else dict.fromkeys(label_of)
+        table = label_table.match(labels, list(paths))
+        label_of, groups = table.label.to_dict(), table.get("group", {})
+    else:
+        visible = [name for name in paths if not litter(name)]
+        label_of = {name: layout.signed(folders[name]) for name in visible}
+        if all(label is None for label in label_of.values()):  # folders called 0 and 1
+            label_of = dict(zip(visible, layout.read([folders[name] for name in visible]).label, strict=True))
     files = []
     for name, path in paths.items():
         if pd.notna(label := label_of.get(name)):
             splits = [split for split in map(layout.split, folders[name]) if split and not split.startswith("fold")]
             split = "" if not splits else "train" if splits[0].startswith("train") else "test"
-            files.append((path, name, int(label), split, groups[name]))
+            files.append((path, name, int(label), split, groups.get(name)))
     return files
 
 
@@ -159,18 +161,16 @@ def walk(folder: Path, *, follow: bool = False) -> Iterator[Path]:
             yield place
             continue
         for entry in entries:
+            path, here = Path(entry.path), way
             enter = entry.is_dir(follow_symlinks=False) and not (follow and litter(entry.name))
             if follow and entry.is_symlink() and entry.is_dir():
-                real, here = os.path.realpath(entry), (*way, os.path.realpath(place))
+                real, here = os.path.realpath(path), (*way, os.path.realpath(place))
                 enter = linked[real] < MOST_LINKS and not any(Path(passed).is_relative_to(real) for passed in here)
                 linked[real] += enter
-                if enter:
-                    places.append((Path(entry.path), here))
-                    continue
             if enter:
-                places.append((Path(entry.path), way))
+                places.append((path, here))
             else:
-                yield Path(entry.path)
+                yield path
 
 
 def _rows(path: Path, relative: str, look: Callable | None) -> list[dict]:

@@ -45,109 +45,93 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.D
     folder cannot be audited.
     """
     files = {path.relative_to(folder).as_posix(): path for path in manifest.walk(folder, follow=True)}
-    names = sorted(files)
-    if not names:
+    if not files:
         raise StudyError(f"{folder} holds no files; name a folder of images.")
-    scans = [name for name in names if not manifest.litter(name)]
-    rows = [{"path": name, "status": "litter", "reason": APART["litter"]} for name in set(names) - set(scans)]
+    litter = list(filter(manifest.litter, files))
+    scans = sorted(set(files) - set(litter))
     beside = {PurePosixPath(name).with_suffix("").as_posix() for name in scans}
-    for found in manifest.decoded([(files[name], name) for name in scans], lambda *seen: _frames(*seen, beside)):
-        rows += [_set_apart(row) for row in found]
+    rows = list(manifest.decoded([(files[name], name) for name in scans], lambda *seen: _frames(*seen, beside)))
+    rows += [{"path": name, "status": "litter"} for name in litter]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "file"]).sort_values("path", ignore_index=True, kind="stable")
     table["file"] = table.file.fillna(table.path)
-    _find_icons(table)
+    table.loc[(table.status == "not an image") & table.path.map(_is_other), "status"] = "other file"
+    ok, side = table.status == "ok", table[["width", "height"]].max(axis=1)
+    if side[ok].median() >= LARGE:
+        table.loc[ok & (side < SMALL), "status"] = "thumbnail"
+    table["reason"] = table.status.map(APART).fillna(table.reason)
+    if not table.status.eq("ok").any():
+        raise StudyError(f"None of the {len(table)} files under {folder} is a scan that can be read; check the folder.")
     table = _described(table, labels, scans)
     if group_by:
         table["group"] = groups(table.path, group_by)
-    if not table.status.eq("ok").any():
-        raise StudyError(f"None of the {len(table)} files under {folder} is a scan that can be read; check the folder.")
     return table.drop(columns="file")
 
 
 def groups(paths: pd.Series, pattern: str) -> pd.Series:
     """Return what the groups of a regular expression hold in each path, or "" where it is not found."""
     try:
-        pattern = re.compile(pattern)
+        found = [re.search(pattern, path) for path in paths]
     except re.error as error:
         raise StudyError(f"--group-by '{pattern}' is no regular expression ({error}); correct it.") from None
-    found = [pattern.search(path) for path in paths]
     return pd.Series(["/".join(map(str, each.groups() or [each[0]])) if each else "" for each in found], paths.index)
 
 
 def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd.DataFrame:
     """Return the table with class, label, split and what else the table of labels says."""
-    ok = table.status == "ok"
-    parents = [tuple(PurePosixPath(file).parent.parts) for file in table.file[ok]]
-    said = layout.read(parents).set_index(table.index[ok])
+    file = table.file[table.status == "ok"]
+    said = layout.read([PurePosixPath(name).parent.parts for name in file]).set_index(file.index)
     if labels:
-        given = label_table.match(labels, scans, signs=False)
-        given = given.reindex(table.file[ok]).set_index(table.index[ok])
+        given = label_table.match(labels, scans, signs=False).reindex(file).set_index(file.index)
         if "class" in given:
-            said["class"] = given["class"].fillna("")
-            said = layout.with_labels(said, by_folder=False)
+            said = layout.with_labels(said.assign(**{"class": given["class"].fillna("")}), by_folder=False)
         if "split" in given:
             said["folder_split"] = given.split.fillna("").map(lambda word: layout.split(word) or word)
         if "group" in given:
             table["group"] = given.group.reindex(table.index).fillna("")
     table[said.columns] = said.reindex(table.index)
-    table["label"] = table.label.astype("Int64")
-    return table.fillna({"class": "", "folder_split": ""})
+    return table.astype({"label": "Int64"}).fillna({"class": "", "folder_split": ""})
 
 
 def _frames(path: Path, row: dict, pixels: np.ndarray, beside: set[str]) -> list[dict]:
     """Return a row for each frame of a file, each with its status."""
     name, rows = row["path"], []
+    if images.count(path) == 1:
+        return [row | {"file": name, "status": _status(name, pixels, beside)}]
     try:
-        for frame, shown in images.frames(path) if images.count(path) > 1 else [("", pixels)]:
-            facts = {"file": name} | _what(name, shown, beside)
-            if frame:
-                facts |= {"path": f"{name}#{frame}", "width": shown.shape[1], "height": shown.shape[0]}
-                facts["pixel_sha256"] = manifest.digest(shown)
-            rows.append(row | facts)
+        for number, shown in images.frames(path):
+            facts = {"path": f"{name}#{number}", "file": name, "status": _status(name, shown, beside)}
+            size = {"width": shown.shape[1], "height": shown.shape[0], "pixel_sha256": manifest.digest(shown)}
+            rows.append(row | facts | size)
     except images.ImageError as error:
         place = {"path": f"{name}#{len(rows) + 1}", "file": name, "pixel_sha256": None}
         rows.append(row | place | {"status": error.status, "reason": error.reason})
     return rows
 
 
-def _what(name: str, pixels: np.ndarray, beside: set[str]) -> dict:
-    """Return the status of one frame: ok, or a key of APART with its reason."""
+def _status(name: str, pixels: np.ndarray, beside: set[str]) -> str:
+    """Return the status of one frame: ok, or a key of APART."""
     place = PurePosixPath(name)
     mask, small = MASK.fullmatch(place.stem), THUMBNAIL.fullmatch(place.stem)
-    folders = {word for part in place.parent.parts for word in layout.tokens(part)}
+    in_masks = any(layout.MASKS.intersection(layout.tokens(part)) for part in place.parent.parts)
+    levels = _levels(pixels)
+    if levels <= 6 and (mask or in_masks) or mask and (place.parent / mask[1]).as_posix() in beside:
+        return "mask"
+    if small and (place.parent / (small[1] or small[2])).as_posix() in beside:
+        return "thumbnail"
+    return {1: "plain", 2: "mask"}.get(levels, "ok")
+
+
+def _levels(pixels: np.ndarray) -> int:
+    """Return the least number of grey levels in SHARE, with FLAT levels to each side, that hold its share of pixels."""
     counted = cv2.calcHist([pixels.max(axis=2)], [0], None, [256], [0, 256]).ravel()
-    levels = next((count for count, share in SHARE.items() if _share(counted, count) >= share), 256)
-    named = bool(mask or folders & layout.MASKS)
-    status = "ok"
-    if named and (levels <= 6 or (mask and (place.parent / mask[1]).as_posix() in beside)):
-        status = "mask"
-    elif small and (place.parent / (small[1] or small[2])).as_posix() in beside:
-        status = "thumbnail"
-    elif levels <= 2:
-        status = "plain" if levels == 1 else "mask"
-    return {"status": status, "reason": APART.get(status, "")}
+    for levels in range(1, 1 + max(SHARE)):
+        top = int(counted.argmax())
+        counted[max(0, top - FLAT) : top + FLAT + 1] = 0
+        if levels in SHARE and 1 - counted.sum() / (pixels.size // 3) >= SHARE[levels]:
+            return levels
+    return 256
 
 
-def _share(counted: np.ndarray, levels: int) -> float:
-    """Return the share of pixels at the commonest so many grey levels and FLAT levels to each side of them."""
-    left, total = counted.copy(), counted.sum()
-    for _ in range(levels):
-        top = int(left.argmax())
-        left[max(0, top - FLAT) : top + FLAT + 1] = 0
-    return 1 - left.sum() / total
-
-
-def _set_apart(row: dict) -> dict:
-    """Return the row, with a file that is no image and is not called one set apart."""
-    name = PurePosixPath(row["path"]).name
-    if row["status"] == "not an image" and OTHER.fullmatch(PurePosixPath(name).suffix or name):
-        row |= {"status": "other file", "reason": APART["other file"]}
-    return row
-
-
-def _find_icons(table: pd.DataFrame) -> None:
-    """Set apart pictures of an icon's size where half of the images are much larger."""
-    ok, side = table.status == "ok", table[["width", "height"]].max(axis=1)
-    if ok.any() and side[ok].median() >= LARGE:
-        icons = ok & (side < SMALL)
-        table.loc[icons, ["status", "reason"]] = "thumbnail", APART["thumbnail"]
+def _is_other(path: str) -> bool:
+    place = PurePosixPath(path)
+    return OTHER.fullmatch(place.suffix or place.name) is not None

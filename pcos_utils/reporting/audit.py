@@ -3,7 +3,6 @@
 The page shows the images. It stays where the user had it written.
 """
 
-from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from pcos_utils.evaluation import shortcuts
 from pcos_utils.files import write_csv, write_json, write_text
 from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
 from pcos_utils.reporting.cards import TEXTS
+from pcos_utils.reporting.text import many
 
 SCHEMA = "audit.schema.json"
 FORMAT = 2  # raise it whenever audit.json changes its shape
@@ -40,10 +40,12 @@ def run(
     if earlier is not None and not set(earlier.columns) >= NEEDED:
         raise StudyError(f"{baseline} is no sources.csv of an audit; name the one that the earlier audit wrote.")
     if len(folders) == 1:
-        return write(find_sources(survey(folders[0], labels, group_by), folders[0]), folders[0], out, earlier)
-    names = short_names(folders)
-    tables = [survey(folder, labels, group_by).assign(dataset=name) for name, folder in names.items()]
-    return write(find_sources(pd.concat(tables, ignore_index=True), names), names, out, earlier)
+        where, table = folders[0], survey(folders[0], labels, group_by)
+    else:
+        where = short_names(folders)
+        tables = [survey(folder, labels, group_by).assign(dataset=name) for name, folder in where.items()]
+        table = pd.concat(tables, ignore_index=True)
+    return write(find_sources(table, where), where, out, earlier)
 
 
 def write(sources: pd.DataFrame, where: Path | dict[str, Path], out: Path, earlier: pd.DataFrame | None = None) -> dict:
@@ -55,10 +57,13 @@ def write(sources: pd.DataFrame, where: Path | dict[str, Path], out: Path, earli
     between = summary.between(sources) if isinstance(where, dict) else pd.DataFrame()
     new = found if earlier is None else unknown(found, earlier)
     measured = shortcuts.measure(sources, where)
-    tested, asked = _shortcuts(measured)
+    tested, told_apart = _shortcuts(measured)
     readable = sources[sources.status == "ok"]
     reading = [sentences_data.copies(sources), sentences_audit.classes(found), sentences_audit.suggestion(sources)]
-    reading += [asked, sentences_audit.baseline(len(found), len(new)) if earlier is not None else ""]
+    reading.append(told_apart)
+    if earlier is not None:
+        are = "is" if len(new) == 1 else "are"
+        reading.append(f"{many(len(found), 'finding')}, of which {len(new):,} {are} new since the baseline.")
     content = {
         "$schema": SCHEMA,
         "format": FORMAT,
@@ -91,13 +96,11 @@ def _shortcuts(measured: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     labelled, words = measured[measured.label.notna()], ""
     if labelled.label.nunique() < 2:
         labelled = measured[measured["class"] != ""]
-        sizes = labelled["class"].value_counts()
-        if len(sizes) < 2:
-            return pd.DataFrame(), ""
-        labelled = labelled.assign(label=(labelled["class"] == sizes.index[0]).astype(int))
-        rest = "all other classes" if len(sizes) > 2 else f"`{sizes.index[1]}`"
-        words = f"Told apart: `{sizes.index[0]}` from {rest}. "
-    if source_labels(labelled).nunique() < 2:  # every picture of one class is in the other, too
+        largest, *others = labelled["class"].value_counts().index.tolist() or [""]
+        labelled = labelled.assign(label=(labelled["class"] == largest).astype(int))
+        rest = "all other classes" if len(others) > 1 else f"`{''.join(others)}`"
+        words = f"Told apart: `{largest}` from {rest}. "
+    if source_labels(labelled).nunique() < 2:  # no two classes, or every picture of one is in the other, too
         return pd.DataFrame(), ""
     tested = shortcuts.separation(labelled)
     # The study's sentence, of any organ.
@@ -109,26 +112,27 @@ def _classes(readable: pd.DataFrame) -> list[dict]:
     """Return each class with its numbers of images, of sources, and of images in each split."""
     rows = []
     for name, images in readable[readable["class"] != ""].groupby("class"):
-        splits = {split: int((images.folder_split == split).sum()) for split in ordered(images.folder_split)}
-        splits |= {"no split": outside} if (outside := int((images.folder_split == "").sum())) else {}
+        counted = images.folder_split.value_counts().to_dict()
+        splits = {split: counted[split] for split in ordered(images.folder_split)}
+        splits |= {"no split": counted[""]} if "" in counted else {}
         rows.append({"class": name, "images": len(images), "sources": images.source.nunique(), "splits": splits})
     return rows
 
 
 def _families(readable: pd.DataFrame) -> list[dict]:
     """Return each source with several images, the most copied first, and where these stand."""
-    sizes = readable.source.value_counts()
     rows = []
-    for source, images in readable[readable.source.isin(sizes.index[sizes > 1])].groupby("source"):
-        rows.append({"source": source, "images": len(images)})
-        for part, column in (("classes", "class"), ("splits", "folder_split")):
-            rows[-1][part] = dict(Counter(name or "none" for name in images[column]).most_common())
-    return sorted(rows, key=lambda row: (-row["images"], row["source"]))
+    for source, images in readable[readable.source.duplicated(keep=False)].groupby("source"):
+        counted = {
+            part: images[column].replace("", "none").value_counts().to_dict()
+            for part, column in (("classes", "class"), ("splits", "folder_split"))
+        }
+        rows.append({"source": source, "images": len(images), **counted})
+    return sorted(rows, key=lambda row: -row["images"])
 
 
 def _named(rows: pd.DataFrame) -> list[dict]:
-    columns = ["dataset"] * ("dataset" in rows) + ["path", "status", "reason"]
-    return rows[columns].to_dict("records")
+    return rows.filter(["dataset", "path", "status", "reason"]).to_dict("records")
 
 
 def short_names(folders: list[Path]) -> dict[str, Path]:

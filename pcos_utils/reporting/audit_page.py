@@ -2,7 +2,6 @@
 
 import base64
 import re
-from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.audit.findings import KINDS
-from pcos_utils.audit.sources import places
+from pcos_utils.audit.sources import names, places
 from pcos_utils.data import images
 from pcos_utils.reporting.sheets import NOTICE
 from pcos_utils.reporting.text import many, number
@@ -58,7 +57,7 @@ def near_misses(measured: pd.DataFrame) -> list[dict]:
         alike[np.tri(*alike.shape, start, dtype=bool)] = -1  # each pair once
         other = alike.argmax(axis=1)
         best += [(float(row[at]), start + i, int(at)) for i, (row, at) in enumerate(zip(alike, other, strict=True))]
-    name = _names(firsts)
+    name = names(firsts).to_list()
     return [
         {"first": name[left], "second": name[right], "correlation": round(value, 3)}
         for value, left, right in sorted(best, reverse=True)[:NEAR]
@@ -69,35 +68,36 @@ def near_misses(measured: pd.DataFrame) -> list[dict]:
 def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -> str:
     """Return the page as text. ``content``: of audit.json; ``where``: as in ``find_sources``."""
     readable = sources[sources.status == "ok"]
-    readable = readable.assign(name=_names(readable), place=places(readable, where))
+    readable = readable.assign(name=names(readable), place=places(readable, where))
     bad = " bad" if content["leaks_or_conflicts"] else ""
     parts = [
         f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>',
         *(f"<p>{_text(sentence)}</p>" for sentence in content["reading"]),
         f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>",
-        _section("Counts", _table([], content["summary"].items())),
-        *_tables(content),
-        *_pictures(content, readable),
-        *_lists(content),
+        _tables(content),
+        _pictures(content, readable),
+        _lists(content),
     ]
     head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
     return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
-def _tables(content: dict) -> Iterator[str]:
-    if content["classes"]:
-        splits = list(dict.fromkeys(split for row in content["classes"] for split in row["splits"]))
-        rows = [
-            (*list(row.values())[:3], *(row["splits"].get(split, 0) for split in splits)) for row in content["classes"]
-        ]
-        yield _section("Classes", _table(["class", "images", "pictures", *splits], rows))
-    if content["findings"]:
-        rows = [(row["path"], KINDS[row["finding"]], row["here"], row["there"]) for row in content["findings"]]
-        yield _section(f"Findings ({len(rows):,})", _table(["image", "finding", "here", "there"], rows))
+def _tables(content: dict) -> str:
+    splits = list(dict.fromkeys(split for row in content["classes"] for split in row["splits"]))
+    rows = [
+        (row["class"], row["images"], row["sources"], *(row["splits"].get(split, 0) for split in splits))
+        for row in content["classes"]
+    ]
+    found = [(row["path"], KINDS[row["finding"]], row["here"], row["there"]) for row in content["findings"]]
+    return (
+        _section("Counts", _table([], list(content["summary"].items())))
+        + _section("Classes", _table(["class", "images", "pictures", *splits], rows))
+        + _section(f"Findings ({len(found):,})", _table(["image", "finding", "here", "there"], found))
+    )
 
 
-def _pictures(content: dict, readable: pd.DataFrame) -> Iterator[str]:
-    """Yield families, near misses and pictures without a copy. ``readable``: with ``name`` and ``place``."""
+def _pictures(content: dict, readable: pd.DataFrame) -> str:
+    """Return families, near misses and pictures without a copy. ``readable``: with ``name`` and ``place``."""
     troubled = {row["source"] for row in content["findings"]}
     families = sorted(content["copies"], key=lambda row: row["source"] not in troubled)[:FAMILIES]
     shown = [_of_family(readable[readable.source == row["source"]]) for row in families]
@@ -108,47 +108,40 @@ def _pictures(content: dict, readable: pd.DataFrame) -> Iterator[str]:
     wanted = pd.concat([*shown, alone, *near]).drop_duplicates("name")
     with ThreadPoolExecutor(2) as pool:
         pixels = dict(zip(wanted.name, pool.map(_picture, wanted.place), strict=True))
-    boxes = []
+    copied, missed = "", ""
     for row, images_ in zip(families, shown, strict=True):
-        standing = [_standing(row[part]) for part in ("classes", "splits") if set(row[part]) != {"none"}]
-        title = " · ".join([f"<b>{escape(row['source'])}</b>: {many(row['images'], 'image')}", *standing])
+        title = f"<b>{escape(row['source'])}</b>: {many(row['images'], 'image')}"
+        for standing in (row["classes"], row["splits"]):
+            if set(standing) != {"none"}:
+                title += " · " + escape(", ".join(f"{name} {count:,}" for name, count in standing.items()))
         kind = " bad" * (row["source"] in troubled) + " wide" * (len(images_) > 2)
-        boxes.append(f'<div class="family{kind}"><p>{title}</p>{_row(images_, pixels)}</div>')
-    if boxes:
-        cut = _cut(content["copies"], FAMILIES)
-        yield _section("Families: one picture, several images", f"{cut}<div class=grid>{''.join(boxes)}</div>")
-    boxes = [
-        f"<div class=family><p>correlation {number(row['correlation'])}</p>{_row(pair, pixels)}</div>"
-        for row, pair in zip(content["near_misses"], near, strict=True)
+        copied += f'<div class="family{kind}"><p>{title}</p>{_row(images_, pixels)}</div>'
+    for row, pair in zip(content["near_misses"], near, strict=True):
+        missed += f"<div class=family><p>correlation {number(row['correlation'])}</p>{_row(pair, pixels)}</div>"
+    cut = _cut(content["copies"], FAMILIES)
+    look = "The pairs of pictures that look most alike as thumbnails and were <b>not</b> joined. Look at them."
+    return (
+        _section("Families: one picture, several images", copied and f"{cut}<div class=grid>{copied}</div>")
+        + _section("Near misses", missed and f"<p>{look}</p><div class=grid>{missed}</div>")
+        + _section("Pictures without a copy", _row(alone, pixels) if len(alone) else "")
+    )
+
+
+def _lists(content: dict) -> str:
+    rows = [
+        (row["shortcut"], row["split"], *(number(row[end]) for end in ("value", "low", "high")))
+        for row in content["shortcuts"]
     ]
-    if boxes:
-        words = (
-            "<p>The pairs of pictures that look most alike as thumbnails and were <b>not</b> joined. Look at them.</p>"
-        )
-        yield _section("Near misses", f"{words}<div class=grid>{''.join(boxes)}</div>")
-    if len(alone):
-        yield _section("Pictures without a copy", _row(alone, pixels))
-
-
-def _lists(content: dict) -> Iterator[str]:
-    rows = []
-    for row in content["shortcuts"]:
-        values = [number(np.nan if row[end] is None else row[end]) for end in ("value", "low", "high")]
-        rows.append((row["shortcut"], row["split"], *values))
-    if rows:
-        yield _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], rows))
+    sections = _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], rows))
     for title, part in (("Unreadable files", "unreadable"), ("Set apart, compared with nothing", "apart")):
         rows = [(row["path"], row["status"], row["reason"]) for row in content[part]]
-        if rows:
-            yield _section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows))
+        sections += _section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows))
+    return sections
 
 
 def _section(title: str, body: str) -> str:
-    return f"<h2>{title}</h2>{body}"
-
-
-def _names(rows: pd.DataFrame) -> list[str]:
-    return list(rows.dataset + "/" + rows.path if "dataset" in rows else rows.path)
+    """Return a part of the page, or "" where it has no body."""
+    return f"<h2>{title}</h2>{body}" if body else ""
 
 
 def _of_family(family: pd.DataFrame) -> pd.DataFrame:
@@ -174,17 +167,13 @@ def _row(rows: pd.DataFrame, pixels: dict[str, str]) -> str:
     return f"<div class=row>{''.join(figures)}</div>"
 
 
-def _standing(counted: dict[str, int]) -> str:
-    return escape(", ".join(f"{name} {count:,}" for name, count in counted.items()))
-
-
-def _table(header: list[str], rows: Iterable) -> str:
-    rows = list(rows)
+def _table(header: list[str], rows: list[tuple]) -> str:
+    """Return the first ROWS rows, folded away where they are LONG, or "" without any."""
     lines = ["".join(f"<th>{escape(cell)}</th>" for cell in header)]
     for row in rows[:ROWS]:
         cells = [f"<td class=n>{cell:,}" if isinstance(cell, int) else f"<td>{escape(str(cell))}" for cell in row]
         lines.append("</td>".join(cells) + "</td>")
-    table = f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{_cut(rows, ROWS)}"
+    table = f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>{_cut(rows, ROWS)}" if rows else ""
     return table if len(rows) <= LONG else f"<details><summary>{len(rows):,} rows</summary>{table}</details>"
 
 

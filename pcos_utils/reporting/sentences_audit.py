@@ -1,6 +1,7 @@
 """Sentences of `pcos audit`, for any classes and splits. Every number comes from a table."""
 
 import re
+from collections.abc import Iterable
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -42,8 +43,8 @@ def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, b
 
 
 def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
-    parts = []
-    for row in pairs[pairs.copied > 0].head(SHOWN).itertuples():
+    parts, copied, grouped = [], pairs[pairs.copied > 0], pairs[pairs.group > 0]
+    for row in copied.head(SHOWN).itertuples():
         if row.new:
             parts.append(
                 f"{row.copied:,} of {many(row.images, f'`{row.here}` image')} {'shows' if row.copied == 1 else 'show'} "
@@ -54,42 +55,37 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
                 f"`{row.here}` ({many(row.images, 'image')}) holds no picture that `{row.there}` lacks, so no model "
                 "can be evaluated on it"
             )
-    for row in pairs[pairs.group > 0].head(SHOWN).itertuples():
+    for row in grouped.head(SHOWN).itertuples():
         are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
         parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
-    more = max(0, int((pairs.copied > 0).sum()) - SHOWN)
-    if more:
-        parts.append(f"{many(more, 'more pair')} of splits share pictures")
-    if len(pairs) and not (pairs.copied.any() or pairs.group.any()):
-        names = list(dict.fromkeys([*pairs.there, *pairs.here]))
-        parts.append(f"{listed([f'`{name}`' for name in names])} share no picture")
+    if len(copied) > SHOWN:
+        parts.append(f"{many(len(copied) - SHOWN, 'more pair')} of splits share pictures")
+    if len(pairs) and copied.empty and grouped.empty:
+        parts.append(f"{listed(_quoted(pd.unique(pd.concat([pairs.there, pairs.here]))))} share no picture")
     outside = images[images.folder_split == ""]
     if len(pairs) and len(outside):
-        known = int(outside.source.isin(images.source[images.folder_split != ""]).sum())
-        belong = "belongs to no split" if len(outside) == 1 else "belong to no split"
-        parts.append(
-            f"{many(len(outside), 'image')} in {_folders(outside)} {belong}; {known:,} of them "
-            f"{'shows' if known == 1 else 'show'} a picture that a split holds"
-        )
+        known = outside.source.isin(images.source[images.folder_split != ""]).sum()
+        belong = many(len(outside), f"image in {_folders(outside)} belongs", f"images in {_folders(outside)} belong")
+        show = "shows" if known == 1 else "show"
+        parts.append(f"{belong} to no split; {known:,} of them {show} a picture that a split holds")
     return parts
 
 
 def _classes(images: pd.DataFrame) -> list[str]:
     labelled, without = images[images["class"] != ""], images[images["class"] == ""]
     parts = []
-    kinds = labelled.groupby("source")["class"].nunique()
-    if two := int((kinds > 1).sum()):
+    if two := (labelled.groupby("source")["class"].nunique() > 1).sum():
         parts.append(f"{many(two, 'picture stands', 'pictures stand')} in two classes or more")
     sizes = labelled.groupby("class").agg(images=("path", "size"), sources=("source", "nunique"))
     if len(sizes) == 1:
         parts.append(f"every label is `{sizes.index[0]}`, so nothing can be told apart")
     elif len(sizes):
-        named = ", ".join(f"`{name}` {row.images:,}" for name, row in sizes.head(SHOWN).iterrows())
-        more = f" and {len(sizes) - SHOWN:,} more" if len(sizes) > SHOWN else ""
-        parts.append(f"labels were compared for {many(len(labelled), 'image')} of {len(sizes)} classes ({named}{more})")
-        few = sizes[sizes.sources < FEWEST_SOURCES]
+        named = ", ".join(f"`{name}` {count:,}" for name, count in sizes.images.head(SHOWN).items())
+        named += f" and {len(sizes) - SHOWN:,} more" if len(sizes) > SHOWN else ""
+        parts.append(f"labels were compared for {many(len(labelled), 'image')} of {len(sizes)} classes ({named})")
+        few = sizes.index[sizes.sources < FEWEST_SOURCES]
         if len(few):
-            named = listed([f"`{name}`" for name in few.index]) if len(few) <= SHOWN else f"{len(few)} of the classes"
+            named = listed(_quoted(few)) if len(few) <= SHOWN else f"{len(few)} of the classes"
             parts.append(
                 f"with fewer than {FEWEST_SOURCES} pictures of {named} even a faultless score in such a class could "
                 "not be told from a coin"
@@ -97,11 +93,15 @@ def _classes(images: pd.DataFrame) -> list[str]:
     neither = sorted(set(labelled["class"][labelled.label.isna()]))
     if labelled.label.nunique() == 2 and neither:
         say = "says" if len(neither) == 1 else "say"
-        parts.append(f"{listed([f'`{name}`' for name in neither])} {say} neither polycystic nor normal")
+        parts.append(f"{listed(_quoted(neither))} {say} neither polycystic nor normal")
     if len(without):
-        verb = "carries" if len(without) == 1 else "carry"
-        parts.append(f"{many(len(without), 'image')} in {_folders(without)} {verb} no label")
+        place = _folders(without)
+        parts.append(f"{many(len(without), f'image in {place} carries', f'images in {place} carry')} no label")
     return parts
+
+
+def _quoted(names: Iterable[str]) -> list[str]:
+    return [f"`{name}`" for name in names]
 
 
 def _folders(images: pd.DataFrame) -> str:
@@ -116,15 +116,13 @@ def classes(found: pd.DataFrame) -> str:
     rows = found[found.finding == "class"]
     if rows.empty:
         return "No source picture is in two classes."
-    each = rows.groupby("source", sort=False).here.value_counts()
-    sources = rows.source.unique()
-    named = "; ".join(
-        f"`{source}` ({', '.join(f'{count} in {name}' for name, count in each[source].items())})"
-        for source in sources[:SHOWN]
-    )
-    more = f"; and {len(sources) - SHOWN:,} more" if len(sources) > SHOWN else ""
-    are = "source picture is", "source pictures are"
-    return f"**{many(len(sources), *are)} in several classes**: {named}{more}."
+    named = []
+    for source, family in rows.groupby("source", sort=False):
+        counted = ", ".join(f"{count} in {name}" for name, count in family.here.value_counts().items())
+        named.append(f"`{source}` ({counted})")
+    more = [f"and {len(named) - SHOWN:,} more"] * (len(named) > SHOWN)
+    are = many(len(named), "source picture is", "source pictures are")
+    return f"**{are} in several classes**: {'; '.join(named[:SHOWN] + more)}."
 
 
 def suggestion(sources: pd.DataFrame) -> str:
@@ -140,8 +138,3 @@ def suggestion(sources: pd.DataFrame) -> str:
                 f"`{re.sub('`', '', groups.iloc[0])}`."
             )
     return ""
-
-
-def baseline(found: int, new: int) -> str:
-    """Return how many findings a baseline does not have."""
-    return f"{many(found, 'finding')}, of which {new:,} {'is' if new == 1 else 'are'} new since the baseline."

@@ -54,12 +54,10 @@ def audit(
         raise StudyError(f"{baseline} is no file; name the sources.csv of an earlier audit.")
     need_writable(out)
     content = run(folders, out, Path(labels) if labels else None, baseline, group_by)
-    for fact, count in content["summary"].items():
-        typer.echo(f"{count:>9,}  {fact}")
-    for row in content["unreadable"]:
-        typer.echo(f"cannot be read: {row['path']} ({row['reason']})")
-    typer.echo("\n" + "\n".join([content["verdict"], *content["reading"]]).replace("**", ""))
-    typer.echo(f"written to {out}: sources.csv, audit.json, audit.html")
+    said = [f"{count:>9,}  {fact}" for fact, count in content["summary"].items()]
+    said += [f"cannot be read: {row['path']} ({row['reason']})" for row in content["unreadable"]]
+    said += ["", *(sentence.replace("**", "") for sentence in [content["verdict"], *content["reading"]])]
+    typer.echo("\n".join([*said, f"written to {out}: sources.csv, audit.json, audit.html"]))
     if content["leaks_or_conflicts"]:
         raise typer.Exit(3)
 

@@ -40,11 +40,15 @@ def verdict(*rows):
 
 def audited(*rows):
     """Return the audit's verdict on (path, class, split, source) rows."""
-    classed = pd.DataFrame(rows, columns=["path", "class", "folder_split", "source"])
-    classed = table(*[(row.path, pd.NA, row.folder_split, row.source) for row in classed.itertuples()]).assign(
-        **{"class": classed["class"], "label": classed["class"].map({"pco": 1, "normal": 0}).astype("Int64")}
-    )
+    classed = table(*rows).rename(columns={"label": "class"})
+    classed["label"] = classed["class"].map({"pco": 1, "normal": 0}).astype("Int64")
     return sentences_audit.verdict(classed, counts(classed, APART), pairs(classed), pd.DataFrame())
+
+
+def save(path, seed, degrees=0):
+    """Save a phantom, polycystic for odd seeds, and make its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(simulator.simulate(seed, seed % 2).image).rotate(degrees).save(path)
 
 
 def test_a_test_folder_of_copies_cannot_judge_anything():
@@ -55,9 +59,10 @@ def test_a_test_folder_of_copies_cannot_judge_anything():
 
 
 def test_a_partial_leak_is_counted_in_images():
-    text = verdict(*NORMAL, *POLYCYSTIC, ("x", 0, "test", "n1"), ("y", 1, "test", "new"))
-    assert "1 of 2 test images shows a picture that the train folder holds too" in text
-    text = verdict(*NORMAL, *POLYCYSTIC, ("x", 0, "test", "fresh"), ("y", 1, "test", "new"))
+    fair = *NORMAL, *POLYCYSTIC, ("y", 1, "test", "new")
+    told = "1 of 2 test images shows a picture that the train folder holds too"
+    assert told in verdict(*fair, ("x", 0, "test", "n1"))
+    text = verdict(*fair, ("x", 0, "test", "fresh"))
     assert "share no picture" in text and "coin" not in text
 
 
@@ -147,13 +152,10 @@ def test_near_misses_are_the_pairs_that_look_most_alike(monkeypatch):
 def folder(tmp_path_factory):
     """Eight phantoms a class in train, two of them also in test, turned."""
     folder = tmp_path_factory.mktemp("phantoms")
-    for name in ("train/normal", "train/pco", "test/normal", "test/pco"):
-        (folder / name).mkdir(parents=True)
     for seed in range(16):
-        image, name = Image.fromarray(simulator.simulate(seed, seed % 2).image), ("normal", "pco")[seed % 2]
-        image.save(folder / "train" / name / f"{seed}.png")
-        if seed in (4, 5):
-            image.rotate(15).save(folder / "test" / name / "turned.png")
+        save(folder / "train" / ("normal", "pco")[seed % 2] / f"{seed}.png", seed)
+    save(folder / "test" / "normal" / "turned.png", 4, 15)
+    save(folder / "test" / "pco" / "turned.png", 5, 15)
     return folder
 
 
@@ -180,30 +182,21 @@ def test_the_command_writes_a_whole_folder_and_exits_with_3_on_a_leak(folder, tm
     assert not re.search(r"https?://|<script|src=\"(?!data:)", page) and "no model can be evaluated on it" in page
     shown = [base64.b64decode(coded) for coded in re.findall(r"data:image/jpeg;base64,([^\"]+)", page)]
     assert len(shown) >= 18 and min(np.asarray(Image.open(io.BytesIO(coded))).std() for coded in shown) > 5
-    assert sorted(path.name for path in out.iterdir()) == [
-        "audit.html",
-        "audit.json",
-        "audit.schema.json",
-        "sources.csv",
-    ]
-
+    assert {path.name for path in out.iterdir()} == {"audit.html", "audit.json", "audit.schema.json", "sources.csv"}
     again = audit(folder, "--out", tmp_path / "again", "--baseline", out / "sources.csv")
     assert again.exit_code == 0 and "2 findings, of which 0 are new since the baseline" in again.output
 
 
 def test_every_picture_in_both_classes_leaves_nothing_to_tell_apart(tmp_path):
-    image = Image.fromarray(simulator.simulate(4, 0).image)
     for name in ("x", "y"):
-        (tmp_path / "set" / name).mkdir(parents=True)
-        image.save(tmp_path / "set" / name / "a.png")
+        save(tmp_path / "set" / name / "a.png", 4)
     done = audit(tmp_path / "set", "--out", tmp_path / "out")
     assert done.exit_code == 3 and "1 picture stands in two classes" in done.output and "AUC" not in done.output
 
 
 def test_names_are_text_on_the_page(tmp_path):
-    (tmp_path / "set" / "<b>&").mkdir(parents=True)
     for seed in (4, 6, 8):
-        Image.fromarray(simulator.simulate(seed, 0).image).save(tmp_path / "set" / "<b>&" / f"<i>{seed}.png")
+        save(tmp_path / "set" / "<b>&" / f"<i>{seed}.png", seed)
     (tmp_path / "set" / "<u>.jpg").write_text("no image")
     assert audit(tmp_path / "set", "--out", tmp_path / "out").exit_code == 0
     page = (tmp_path / "out" / "audit.html").read_text()
@@ -219,9 +212,8 @@ def test_the_command_compares_folders_and_is_content_with_clean_ones(folder, tmp
 
 def test_images_without_classes_can_be_audited(tmp_path):
     flat = tmp_path / "flat"
-    flat.mkdir()
     for seed in (4, 6):
-        Image.fromarray(simulator.simulate(seed, 0).image).save(flat / f"{seed}.png")
+        save(flat / f"{seed}.png", seed)
     (flat / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
     for litter in (".DS_Store", "Thumbs.db"):
         (flat / litter).write_bytes(b"a system's own")
@@ -236,19 +228,21 @@ def test_images_without_classes_can_be_audited(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "what", ["missing", "empty", "twice", "nested", "blocked", "a file", "inside", "baseline", "csv", "png"]
-)
-def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, what):
+    ("folders", "out", "baseline"),
+    [
+        (["none"], "out", None), (["empty"], "out", None), (["set", "set"], "out", None),
+        (["set", "set/test"], "out", None), (["set"], "file/out", None), (["set"], "file", None),
+        (["set"], "set/out", None), (["set"], "out", "none.csv"), (["set"], "out", "other.csv"),
+        (["set"], "out", "set/test/pco/turned.png"),
+    ],
+)  # fmt: skip
+def test_unusable_input_is_one_sentence_and_nothing_is_written(folder, tmp_path, folders, out, baseline):
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
-    folders = {"missing": [tmp_path / "none"], "empty": [tmp_path / "empty"], "twice": [folder, folder]}
-    folders["nested"] = [folder, folder / "test"]
+    (tmp_path / "set").symlink_to(folder)
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
-    more = {"baseline": {"baseline": tmp_path / "none.csv"}, "csv": {"baseline": tmp_path / "other.csv"}}
-    more["png"] = {"baseline": next(folder.rglob("*.png"))}
-    places = {"blocked": tmp_path / "file" / "out", "a file": tmp_path / "file", "inside": folder / "out"}
     with pytest.raises(StudyError) as caught:
-        commands.audit(folders.get(what, [folder]), places.get(what, tmp_path / "out"), **more.get(what, {}))
+        commands.audit([tmp_path / name for name in folders], tmp_path / out, baseline=baseline and tmp_path / baseline)
     assert "\n" not in str(caught.value) and "permission" not in str(caught.value)
     assert not (tmp_path / "out").exists() and not (folder / "out").exists()
 
