@@ -1,6 +1,6 @@
 """Read what clinics export, DICOM files and cine clips, as frames of 8-bit RGB.
 
-Only pixels, and digests that group the frames of one patient or clip, leave this module. Names, dates and numbers from
+Only pixels, and a digest that groups the frames of one patient, leave this module. Names, dates and numbers from
 a file's header are never returned, written or shown. DICOM needs the extra ``clinic``.
 """
 
@@ -68,19 +68,19 @@ def load(path: Path, number: int = 1, name: str | None = None) -> np.ndarray:
     raise ImageError("damaged", name, f"it has no frame {number}")
 
 
-def groups(path: Path) -> dict[str, str]:
-    """Return digests of the ``patient`` and the ``clip`` of a DICOM file, 16 hexadecimal digits or "" if it names none.
+def patient(path: Path) -> str:
+    """Return a digest of the patient whom a DICOM file names, 16 hexadecimal digits, or "" where it names none.
 
-    They are salted anew in each run: equal within a run, and no list of known numbers can be tried on them.
+    It is salted anew in each run: equal within a run, and no list of known numbers can be tried on it.
     """
-    header = _header(path, path.name, pixels=False)
-    named = {"patient": ("PatientID", "IssuerOfPatientID"), "clip": ("SOPInstanceUID",)}
-    texts = {group: "|".join(str(header.get(tag, "")) for tag in tags).strip("|") for group, tags in named.items()}
-    return {group: _digest(text) if text else "" for group, text in texts.items()}
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), key=_salt(), digest_size=8).hexdigest()
+    if not is_clinic(path) or path.suffix.lower() in CLIPS:
+        return ""
+    try:
+        header = _header(path, path.name, pixels=False)
+    except ImageError:  # told when the file is decoded
+        return ""
+    text = "|".join(str(header.get(tag, "")) for tag in ("PatientID", "IssuerOfPatientID")).strip("|")
+    return hashlib.blake2b(text.encode(), key=_salt(), digest_size=8).hexdigest() if text else ""
 
 
 @cache

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import images, layout, manifest
+from pcos_utils.data import clinic, images, layout, manifest
 from pcos_utils.data import labels as label_table
 
 COLUMNS = ["path", "class", *manifest.COLUMNS[1:]]
@@ -41,8 +41,8 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.D
     Columns: as of ``manifest.scan``, with ``class`` ("" for none), ``label`` (the class's sign, or missing) and
     ``folder_split`` (train, val, test, fold 1, ...). ``status`` may also be a key of APART. With ``labels``, a table as
     in ``labels.read``, the table gives the class, and ``group`` and the split where it has them.
-    ``group_by``, a regular expression, gives as ``group`` what its groups hold in a path. Raises StudyError if the
-    folder cannot be audited.
+    ``group_by``, a regular expression, gives as ``group`` what its groups hold in a path; else the group of a DICOM
+    file is a digest of its patient. Raises StudyError if the folder cannot be audited.
     """
     files = {path.relative_to(folder).as_posix(): path for path in manifest.walk(folder, follow=True)}
     if not files:
@@ -64,6 +64,10 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.D
     table = _described(table, labels, scans)
     if group_by:
         table["group"] = groups(table.path, group_by)
+    elif "group" not in table:
+        patients = {name: clinic.patient(files[name]) for name in scans}
+        if any(patients.values()):
+            table["group"] = table.file.map(patients).fillna("")
     return table.drop(columns="file")
 
 

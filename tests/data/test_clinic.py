@@ -126,9 +126,8 @@ def test_nothing_of_the_header_is_told(tmp_path, cine, capfd, caplog):
     caplog.set_level(logging.DEBUG)
     path = dicom(tmp_path / "IM1", cine[:2])
     other = dicom(tmp_path / "IM2", cine[2:4])
-    told = [clinic.groups(path), clinic.groups(other), list(clinic.frames(path, every=1))]
-    assert told[0]["patient"] == told[1]["patient"] != "" and told[0]["clip"] != told[1]["clip"]
-    assert told[0] == clinic.groups(path) and len(told[0]["patient"]) == 16
+    told = [clinic.patient(path), clinic.patient(other), list(clinic.frames(path, every=1))]
+    assert told[0] == told[1] and len(told[0]) == 16
     content = path.read_bytes()
     for damaged in (content[:400], content[:-50_000], content.replace(b"MONOCHROME2 ", b"MONOCHROME9 ")):
         path.write_bytes(damaged)
@@ -142,9 +141,9 @@ def test_nothing_of_the_header_is_told(tmp_path, cine, capfd, caplog):
 
 def test_the_salt_changes_from_run_to_run(tmp_path, cine):
     path = dicom(tmp_path / "IM1", cine[:1])
-    first = clinic.groups(path)
+    first = clinic.patient(path)
     clinic._salt.cache_clear()
-    assert not set(first.values()) & set(clinic.groups(path).values())
+    assert first != clinic.patient(path)
 
 
 def test_without_the_extra_one_sentence_says_what_to_install(tmp_path, cine, monkeypatch):
@@ -174,7 +173,7 @@ def test_a_clip_gives_every_nth_frame(tmp_path, cine, code):
 def test_an_audit_reads_cines_and_clips_and_writes_nothing_of_a_header(tmp_path, cine):
     for place in ("train/pco", "test/normal"):
         (tmp_path / "scans" / place).mkdir(parents=True)
-    dicom(tmp_path / "scans/train/pco/IM000001", cine)
+    dicom(tmp_path / "scans/train/pco/IM000001", cine, PatientID="MRN-4711 b")
     Image.fromarray(cine[0]).save(tmp_path / "scans/test/normal/copy.png")
     for number in range(3):
         dicom(tmp_path / f"scans/test/normal/{number}.dcm", simulator.simulate(number, 0).image[None])
@@ -183,5 +182,6 @@ def test_an_audit_reads_cines_and_clips_and_writes_nothing_of_a_header(tmp_path,
     sources = manifest.read(tmp_path / "out" / "sources.csv").set_index("path")
     assert {"train/pco/IM000001#1", "train/pco/IM000001#6", "train/pco/IM000001#11"} < set(sources.index)
     assert sources.source["train/pco/IM000001#1"] == sources.source["test/normal/copy.png"]
+    assert sources.group["train/pco/IM000001#1"] != sources.group["test/normal/0.dcm"] != ""
     written = [done.output.encode(), *(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())]
     assert not [secret for secret in SECRETS for text in written if secret.encode() in text]
