@@ -160,7 +160,8 @@ def walk(folder: Path, *, follow: bool = False) -> Iterator[Path]:
             continue
         for entry in entries:
             enter = entry.is_dir(follow_symlinks=False) and not (follow and litter(entry.name))
-            if follow and entry.is_symlink() and entry.is_dir():
+            # entry.is_dir() would raise for a link to itself.
+            if follow and entry.is_symlink() and os.path.isdir(entry.path):
                 real, here = os.path.realpath(entry), (*way, os.path.realpath(place))
                 enter = linked[real] < MOST_LINKS and not any(Path(passed).is_relative_to(real) for passed in here)
                 linked[real] += enter
