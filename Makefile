@@ -17,10 +17,13 @@ PHANTOMS  ?= 1500
 ifeq ($(value DATA),)
 $(error DATA is empty; name a registered data set or a folder, or leave DATA out)
 endif
+ifeq ($(wildcard pcos_utils/cli.py),)
+$(error This folder holds no pcos_utils; run make in the checkout: make -C its-folder)
+endif
 
 # An active conda environment that holds this package is used as it is; otherwise `make setup` makes .venv.
 ifneq ($(filter-out base,$(CONDA_DEFAULT_ENV)),)
-CONDA := $(shell python -c "import importlib.metadata as installed; print(installed.version('pcos-utils'))" 2>/dev/null)
+CONDA := $(shell python -I -c "import importlib.metadata as installed; print(installed.version('pcos-utils'))" 2>/dev/null)
 endif
 ifneq ($(CONDA),)
 PYTHON ?= python
@@ -32,7 +35,7 @@ endif
 UV_VERSION := 0.13.9
 FITS := import sys, ensurepip; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 15))
 SYSTEM_PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
-	$$python -c "$(FITS)" 2>/dev/null && echo $$python && break; done)
+	$$python -I -c "$(FITS)" 2>/dev/null && echo $$python && break; done)
 
 # Settings travel in the environment, so that no shell reads what a folder's name holds.
 export PCOS_SET_PRESET = $(value PRESET)
@@ -43,14 +46,15 @@ export PCOS_SET_LABELS = $(value LABELS)
 export PCOS_SET_MODELS = $(value MODELS)
 export PCOS_SET_EPOCHS = $(value EPOCHS)
 export PCOS_SET_ALLOW_CPU = $(value ALLOW_CPU)
-# The code of this folder comes first, also where the folder was copied together with its .venv.
-export PYTHONPATH := $(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))
+# The code of this folder comes first, also where the folder was copied together with its .venv; no package of another
+# installation, to which a user's PYTHONPATH leads, takes the place of one of ours.
+export PYTHONPATH := $(CURDIR)
 # Threads that wait must not spin while another notebook computes; texts are UTF-8 whatever the locale; what a user has
 # set for other work neither moves the packages elsewhere nor turns warnings into errors.
 export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUTF8 := 1
 export PIP_USER := 0
-unexport PIP_TARGET PIP_PREFIX PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING JUPYTER_PATH
+unexport PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONINSPECT PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING JUPYTER_PATH
 # A user without a name or a home of his own gets both, because many tools write settings there.
 ifeq ($(LOGNAME)$(USER),)
 export LOGNAME := user

@@ -1,5 +1,6 @@
 """Run a reproducible study of polycystic ovaries in ultrasound images, audit image folders, and serve the models."""
 
+import io
 import signal
 import sys
 from pathlib import Path
@@ -44,7 +45,9 @@ def reproduce(
     from pcos_utils import notebooks
 
     typer.echo(f"study {cfg.name}: {cfg.folds} folds x {cfg.repeats}, {cfg.image_side} pixels, seed {cfg.seed}")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the notebooks end with this process
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)  # so that the notebooks end with this process
     try:
         report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
     except KeyboardInterrupt:
@@ -197,12 +200,17 @@ app.command("app")(commands.page)
 
 
 def main() -> None:
-    """Run the command line; a StudyError is printed as one sentence, with exit code 2."""
+    """Run the command line; a StudyError and what the system refuses are one sentence each, with exit code 2."""
+    sys.stdout = sys.stdout or io.StringIO()  # the caller has closed it
     try:
         app()
     except StudyError as error:
-        print(f"pcos: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        sentence = str(error)
+    except OSError as error:
+        name = "The output" if error.filename is None else error.filename
+        sentence = f"{name} cannot be used ({(error.strerror or str(error)).lower()}); correct that and try again."
+    print(f"pcos: {sentence}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 if __name__ == "__main__":

@@ -68,13 +68,18 @@ def alone_in(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
         yield
         return
     try:
-        for path in folder.glob(".*"):
-            if LEFT_OVER.fullmatch(path.name):
-                with suppress(OSError):
-                    path.unlink()
+        remove_left_over(folder)
         yield
     finally:
         lock.release()
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove the temporary files that a killed process left in a folder."""
+    for path in folder.glob(".*"):
+        if LEFT_OVER.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 @contextmanager

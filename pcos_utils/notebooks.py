@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -14,7 +15,16 @@ from pathlib import Path
 import nbformat
 
 from pcos_utils.config import MODELS, ROOT, Study, StudyError, TooFewSources
-from pcos_utils.files import PACKAGE, alone_in, fingerprint, need_writable, sha256, write_text
+from pcos_utils.files import (
+    PACKAGE,
+    alone_in,
+    fingerprint,
+    in_a_sentence,
+    need_writable,
+    remove_left_over,
+    sha256,
+    write_text,
+)
 
 CELL_TIMEOUT = 6 * 3600  # seconds; enough for a full study's longest cell, and a hung cell is reported after it
 START_TIMEOUT = 120
@@ -35,6 +45,7 @@ def reproduce(study: Study, given: dict) -> Path:
     out = study.report_dir / ("" if study.synthetic else "local") / "notebooks"
     environment = os.environ | {f"PCOS_SET_{name.upper()}": str(value or "") for name, value in given.items()}
     with alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
+        remove_left_over(out)
         common, before = _digest(fingerprint(study), _code()), ""
         for _, group in groupby(sources, key=lambda path: path.stem.endswith(MODELS) or path):
             todo, digests = [], []
@@ -140,11 +151,13 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
     temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        papermill.execute_notebook(
-            str(notebook), str(temporary), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"),
-            progress_bar=False, extra_arguments=["--log-level=ERROR"],
-            execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
-        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as settings:  # neither start-up files nor settings of the user's own IPython
+            os.environ["IPYTHONDIR"] = settings
+            papermill.execute_notebook(
+                str(notebook), str(temporary), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"),
+                progress_bar=False, extra_arguments=["--log-level=ERROR"],
+                execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
+            )  # fmt: skip
     except DeadKernelError:
         os.replace(temporary, failed)
         raise StudyError(
@@ -158,9 +171,10 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
             text = f"{notebook.name} stopped with {reason}; see the red banner in {failed}."
             raise StudyError(error.evalue if error.ename == StudyError.__name__ else text) from None
         _end_early(temporary, error.evalue)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OSError):
         temporary.unlink(missing_ok=True)
-        raise
+        with in_a_sentence(target):
+            raise
     failed.unlink(missing_ok=True)
     from pcos_utils.reporting.page import as_html  # imported late: it takes a second
 
@@ -172,13 +186,14 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
 
 
 def _prepare_environment() -> None:
-    """Set what the kernel inherits: plain lines instead of progress bars, this Python, and the code of this checkout.
+    """Set what the kernel inherits: plain lines for progress bars, this Python, its figures, the code of this checkout.
 
     Otherwise a kernel named python3 of another installation could be started, and the package of another checkout be
     imported: of the one from which this folder was copied together with its environment.
     """
     os.environ |= {"PCOS_PLAIN": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
-    os.environ.pop("JUPYTER_PATH", None)
+    for name in ("JUPYTER_PATH", "MPLBACKEND"):  # with another backend a notebook shows no figure
+        os.environ.pop(name, None)
     path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE.parent), path] if path else [str(PACKAGE.parent)])
 

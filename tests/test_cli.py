@@ -42,6 +42,18 @@ def test_a_study_that_cannot_start_is_one_sentence(home, option, value, words):
     assert list(home.iterdir()) == []
 
 
+def test_what_the_system_refuses_is_one_sentence(home):
+    assert refused(pcos("predict", "a" * 300, home=home), "file name too long")
+
+
+def test_an_output_that_nobody_takes_is_one_sentence(home):
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "pcos_utils.cli", "download", "--list"]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert refused(done, "The output cannot be used (no space left on device)")
+    assert subprocess.run(["bash", "-c", '"$@" >&-', "", *command], capture_output=True).returncode == 0
+
+
 def test_a_place_for_results_that_cannot_be_written(home):
     # A file where the folder should be refuses everybody; permissions alone would not stop root.
     (home / "reports").write_text("in the way")

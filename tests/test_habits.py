@@ -111,7 +111,7 @@ def test_a_failure_is_one_sentence_and_keeps_what_was_finished(checkout):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_run_is_one_sentence_and_leaves_no_process(checkout, number):
     write_notebooks(checkout, f"import os, time\nopen({str(checkout / 'pid')!r}, 'w').write(str(os.getpid()))\n"
                               "time.sleep(60)")  # fmt: skip
@@ -216,6 +216,41 @@ def test_make_takes_an_environment_only_if_it_holds_the_package(checkout, tmp_pa
     assert ".venv/bin/python -m pcos_utils.cli reproduce" in make(checkout, "-n", "reproduce", PATH=path).stdout
     done = make(checkout, "setup", PATH=path, SYSTEM_PYTHON="")
     assert done.returncode == 2 and done.stderr.startswith("No Python from 3.11.4 to 3.14")
+
+
+@pytest.mark.slow
+def test_settings_of_a_user_for_other_work_change_no_notebook(checkout, tmp_path):
+    for name in ("torch.py", "typing.py", "startup.py", "ipython/profile_default/startup/00.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('not of this study')")
+    only_svg = "c.InlineBackend.figure_formats = {'svg'}"
+    (tmp_path / "ipython/profile_default/ipython_kernel_config.py").write_text(only_svg)
+    write_notebooks(checkout, "import torch\nimport matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()")
+    done = make(
+        checkout, "reproduce", MPLBACKEND="nonsense", IPYTHONDIR=str(tmp_path / "ipython"), PYTHONPATH=str(tmp_path),
+        PYTHONHOME="/nowhere", PYTHONSTARTUP=str(tmp_path / "startup.py"), TMPDIR="/nowhere",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    cell = nbformat.read(checkout / "reports/phantom-demo/notebooks/01_download.ipynb", as_version=4).cells[-1]
+    assert [output.output_type for output in cell.outputs] == ["display_data"] and "image/png" in cell.outputs[0].data
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_one_sentence_and_what_a_killed_run_left_is_removed(checkout):
+    left_over = checkout / "reports/phantom-demo/notebooks/.01_download.1.ipynb"
+    left_over.parent.mkdir(parents=True)
+    left_over.write_text("half")
+    command = 'ulimit -f 1; exec "$0" -m pcos_utils.cli reproduce'  # no file above half a kilobyte or a whole one
+    done = subprocess.run(["bash", "-c", command, sys.executable], cwd=checkout, capture_output=True, text=True,
+                          env=environment(PYTHONPATH=str(checkout), PYTHONDONTWRITEBYTECODE="1"))  # fmt: skip
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "01_download.ipynb: file too large" in done.stderr
+    assert list(left_over.parent.iterdir()) == []
+
+
+def test_make_in_a_folder_that_is_no_checkout_says_so(checkout, tmp_path):
+    done = make(tmp_path, "-f", str(checkout / "Makefile"), "reproduce")
+    assert done.returncode == 2 and "run make in the checkout: make -C" in done.stderr
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_an_environment_that_was_copied_along_is_made_again(checkout):

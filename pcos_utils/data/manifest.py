@@ -163,7 +163,8 @@ def walk(folder: Path, *, follow: bool = False) -> Iterator[Path]:
         for entry in entries:
             path, here = Path(entry.path), way
             enter = entry.is_dir(follow_symlinks=False) and not (follow and litter(entry.name))
-            if follow and entry.is_symlink() and entry.is_dir():
+            # entry.is_dir() would raise for a link to itself.
+            if follow and entry.is_symlink() and os.path.isdir(entry.path):
                 real, here = os.path.realpath(path), (*way, os.path.realpath(place))
                 enter = linked[real] < MOST_LINKS and not any(Path(passed).is_relative_to(real) for passed in here)
                 linked[real] += enter
