@@ -157,16 +157,16 @@ def _classes(chains: list[tuple[str, ...]]) -> list[str]:
     """
     marks = {chain[: i + 1] for chain in set(chains) for i, part in enumerate(chain) if sign(part) is not None}
     outer = {mark[:depth] for mark in marks for depth in range(len(mark))}  # `PCOS` around `PCOS` and `Non-PCOS`
-    cut = {}
+    down_to_class = {}
     for chain in set(chains):
-        inner = [depth for depth in range(1, len(chain) + 1) if chain[:depth] in marks - outer]
-        unlabelled = chain and key(chain[-1]) in UNLABELLED or chain in outer & marks
-        cut[chain] = () if unlabelled else chain[: inner[-1]] if inner else chain
-    direct, below = Counter(cut[chain] for chain in chains), Counter()
+        signed_depths = [depth for depth in range(1, len(chain) + 1) if chain[:depth] in marks - outer]
+        unlabelled = chain in outer & marks or (chain and key(chain[-1]) in UNLABELLED)
+        down_to_class[chain] = () if unlabelled else chain[: max(signed_depths, default=None)]
+    direct, below = Counter(down_to_class[chain] for chain in chains), Counter()
     for chain, count in direct.items():
         below.update({chain[:depth]: count for depth in range(len(chain))})
+    whole = {chain for chain in direct if direct[chain] >= below[chain]}
     name = {}
     for chain in direct:
-        whole = [chain[depth] for depth in range(len(chain)) if direct[chain[: depth + 1]] >= below[chain[: depth + 1]]]
-        name[chain] = next(iter(whole), "")
-    return [name[cut[chain]] for chain in chains]
+        name[chain] = next((part for depth, part in enumerate(chain, 1) if chain[:depth] in whole), "")
+    return [name[down_to_class[chain]] for chain in chains]

@@ -118,7 +118,8 @@ def _status(name: str, pixels: np.ndarray, beside: set[str]) -> str:
     mask, small = MASK.fullmatch(place.stem), THUMBNAIL.fullmatch(place.stem)
     in_masks = any(layout.MASKS.intersection(layout.tokens(part)) for part in place.parent.parts)
     levels = _levels(pixels)
-    if levels <= 6 and (mask or in_masks) or mask and (place.parent / mask[1]).as_posix() in beside:
+    named_after = mask and (place.parent / mask[1]).as_posix()
+    if named_after in beside or (levels <= 6 and (mask or in_masks)):
         return "mask"
     if small and (place.parent / (small[1] or small[2])).as_posix() in beside:
         return "thumbnail"
