@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -114,7 +113,7 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
     def stop() -> None:
         for process in running:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+                process.terminate()  # what a script starts in the background ignores an interrupt
 
     with ThreadPoolExecutor(at_once) as pool:
         try:
