@@ -123,8 +123,8 @@ def test_an_interrupted_run_is_one_sentence_and_leaves_no_process(checkout, numb
     while not (checkout / "pid").exists() or not (checkout / "pid").read_text():
         time.sleep(0.1)
         assert process.poll() is None
-    # A terminal interrupts all processes of the command; kill ends the one that it names, here one that a script started
-    # in the background, where interrupts are ignored.
+    # A terminal interrupts all processes of the command; kill ends the one that it names, here one that a script
+    # started in the background, where interrupts are ignored.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and said.count("\n") == 1 and "stopped; what is finished is kept" in said
