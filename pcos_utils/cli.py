@@ -45,15 +45,19 @@ def reproduce(
     from pcos_utils import notebooks
 
     typer.echo(f"study {cfg.name}: {cfg.folds} folds x {cfg.repeats}, {cfg.image_side} pixels, seed {cfg.seed}")
-    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
-        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
-            signal.signal(number, signal.default_int_handler)  # so that the notebooks end with this process
+    _ended_as_by_ctrl_c()  # so that the notebooks end with this process
     try:
         report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
     except KeyboardInterrupt:
         typer.echo("pcos: stopped; what is finished is kept, and the same command goes on from there.", err=True)
         raise typer.Exit(130) from None
     typer.echo(f"report: {report}")
+
+
+def _ended_as_by_ctrl_c() -> None:
+    for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
+        if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
+            signal.signal(number, signal.default_int_handler)
 
 
 @app.command()
@@ -93,6 +97,7 @@ def run(
     """Execute one notebook of a study with papermill; after the last one, build the report."""
     from pcos_utils.notebooks import run_notebook
 
+    _ended_as_by_ctrl_c()
     settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
     run_notebook(notebook, target, {"preset": preset, "data": data, **settings}, inputs)
     if notebook.stem.startswith("06"):

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pcos_utils.config import MODELS, ROOT, Study, StudyError, TooFewSources
 from pcos_utils.files import (
     PACKAGE,
     alone_in,
+    appearing,
     fingerprint,
     in_a_sentence,
     need_writable,
@@ -81,7 +81,9 @@ def _code() -> str:
 
 
 def _executed_with(target: Path) -> str:
-    """Return the digest of what an executed notebook was made from, or "" where there is none."""
+    """Return the digest of what an executed notebook was made from, or "" where it or its page is missing."""
+    if not target.with_suffix(".html").exists():
+        return ""
     try:
         return nbformat.read(target, as_version=4).metadata.get("pcos", {}).get("inputs", "")
     except (OSError, ValueError, nbformat.reader.NotJSONError):
@@ -111,7 +113,7 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
     def stop() -> None:
         for process in running:
             if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+                process.terminate()  # what a script starts in the background ignores an interrupt
 
     with ThreadPoolExecutor(at_once) as pool:
         try:
@@ -139,7 +141,10 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    known = papermill.inspect_notebook(str(notebook))
+    try:
+        known = papermill.inspect_notebook(str(notebook))
+    except ValueError:  # no JSON, as after a merge with conflicts, or no text
+        raise StudyError(f"{notebook} is no notebook that can be read; take it again from the repository.") from None
     parameters = {name: value for name, value in parameters.items() if value is not None}
     unknown = sorted(set(parameters) - set(known))
     if unknown:
@@ -181,8 +186,8 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
     node = nbformat.read(temporary, as_version=4)
     write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
     node.metadata["pcos"] = {"inputs": inputs}
-    nbformat.write(node, temporary)
-    os.replace(temporary, target)
+    with appearing(target) as temporary:  # the name is the same, so that the first one is replaced
+        nbformat.write(node, temporary)
 
 
 def _prepare_environment() -> None:

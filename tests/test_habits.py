@@ -116,12 +116,15 @@ def test_an_interrupted_run_is_one_sentence_and_leaves_no_process(checkout, numb
     write_notebooks(checkout, f"import os, time\nopen({str(checkout / 'pid')!r}, 'w').write(str(os.getpid()))\n"
                               "time.sleep(60)")  # fmt: skip
     command = [sys.executable, "-m", "pcos_utils.cli", "reproduce"]
+    if number != signal.SIGINT:
+        command = ["bash", "-c", 'trap "" INT; exec "$@"', "", *command]
     process = subprocess.Popen(command, cwd=checkout, env=environment(PYTHONPATH=str(checkout)), text=True,
                                stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
     while not (checkout / "pid").exists() or not (checkout / "pid").read_text():
         time.sleep(0.1)
         assert process.poll() is None
-    # A terminal interrupts all processes of the command; kill ends the one that it names.
+    # A terminal interrupts all processes of the command; kill ends the one that it names, here one that a script
+    # started in the background, where interrupts are ignored.
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and said.count("\n") == 1 and "stopped; what is finished is kept" in said

@@ -32,6 +32,16 @@ def test_parameters_reach_the_notebook_and_html_comes_with_it(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["n.html", "n.ipynb"]
 
 
+def test_a_file_that_is_no_notebook_and_a_folder_in_the_way_are_sentences_and_leave_nothing(tmp_path):
+    (tmp_path / "n.ipynb").write_text('<<<<<<< HEAD\n{"cells": []}')
+    with pytest.raises(StudyError, match="n.ipynb is no notebook that can be read"):
+        run_notebook(tmp_path / "n.ipynb", tmp_path / "out" / "n.ipynb", {})
+    (tmp_path / "out" / "n.ipynb").mkdir(parents=True)
+    with pytest.raises(StudyError, match="a folder where the file should be; move it away"):
+        run_notebook(notebook(tmp_path / "n.ipynb", "1"), tmp_path / "out" / "n.ipynb", {})
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["n.html", "n.ipynb"]
+
+
 def test_an_unknown_parameter_is_refused_before_anything_runs(tmp_path):
     source = notebook(tmp_path / "n.ipynb", f"open({str(tmp_path / 'ran')!r}, 'w')")
     with pytest.raises(StudyError, match="no parameter widht; it knows: width"):

@@ -27,6 +27,13 @@ def test_layouts_class_names_and_splits(tmp_path):
     assert manifest.outside(tmp_path) == 2 and manifest.outside(tmp_path, own=tmp_path) == 1
 
 
+def test_links_to_themselves_are_files_that_cannot_be_read(tmp_path):
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "there").symlink_to("back")
+    (tmp_path / "back").symlink_to("there")
+    assert [path.name for path in manifest.walk(tmp_path, follow=True)] == ["back", "self", "there"]
+
+
 def test_bad_files_keep_a_row(tmp_path):
     picture(tmp_path / "pco" / "good.png")
     picture(tmp_path / "normal" / "good.png", 5)
