@@ -69,14 +69,15 @@ class ImageError(Exception):
         self.status, self.reason = status, reason
 
 
-def load(file: str | Path | BinaryIO, name: str | None = None) -> np.ndarray:
+def load(file: str | Path | BinaryIO, name: str | None = None, *, tint: bool = False) -> np.ndarray:
     """Load an image as 8-bit RGB, shape (height, width, 3), turned upright by its EXIF tag. Raises ImageError.
 
     An animation gives its first frame, and ``file.tif#3`` the third of a file. Values above 8 bits are scaled by
-    ``scaled``. White-is-zero is inverted, a tint is taken off, and a picture drawn in the alpha channel alone is seen
-    as on white paper.
+    ``scaled``. White-is-zero is inverted, a tint is taken off unless ``tint`` is set, and a picture drawn in the alpha
+    channel alone is seen as on white paper.
     """
-    return decode(file, name)[0]
+    pixels = decode(file, name)[0]
+    return pixels if tint else untinted(pixels)
 
 
 def count(path: Path) -> int:
@@ -121,7 +122,7 @@ def _frame(path: Path) -> tuple[Path, int]:
 
 
 def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0) -> tuple[np.ndarray, dict]:
-    """Return the pixels as in ``load``, and the ``width``, ``height``, ``mode`` and ``format`` of the file."""
+    """Return the pixels as in ``load``, tinted, and the ``width``, ``height``, ``mode`` and ``format`` of the file."""
     name = name or getattr(file, "name", None) or str(file)
     if isinstance(file, (str, Path)):
         path, frame = _frame(Path(file))
@@ -220,7 +221,7 @@ def _to_rgb(image: Image.Image, tags: Mapping[int, object]) -> np.ndarray:
         # Scanners export on black, so a transparent margin read as white would be a bright border.
         black, white = (Image.alpha_composite(Image.new("RGBA", image.size, level), image) for level in PAPERS)
         image = white if np.ptp(black.convert("L")) < SEEN <= np.ptp(white.convert("L")) else black
-    return untinted(np.array(image if image.mode == "RGB" else image.convert("RGB")))
+    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def resize(pixels: np.ndarray, side: int) -> np.ndarray:
