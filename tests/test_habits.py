@@ -49,7 +49,8 @@ def write_notebooks(place: Path, *cells: str) -> None:
 def environment(**changes) -> dict:
     """Return an environment in which make uses this Python, as in an active conda environment."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return os.environ | {"PATH": path, "CONDA_DEFAULT_ENV": "pcos"} | changes
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "PCOS_"))}
+    return own | {"PATH": path, "CONDA_DEFAULT_ENV": "pcos"} | changes
 
 
 def make(place: Path, *words: str, **changes) -> subprocess.CompletedProcess:
