@@ -33,7 +33,7 @@ PYTHON ?= .venv/bin/python
 READY  := .venv/.ready
 endif
 UV_VERSION := 0.13.9
-FITS := import sys, ensurepip; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 15))
+FITS := import sys, ensurepip; v = sys.version_info[:3]; sys.exit(not (3, 11, 4) <= v < (3, 15) or (3, 12) <= v < (3, 12, 2))
 SYSTEM_PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$python -I -c "$(FITS)" 2>/dev/null && echo $$python && break; done)
 
@@ -71,7 +71,7 @@ help: ## this list
 setup: $(READY) ## the environment in .venv, made by itself when needed
 
 .venv/.ready: requirements.lock pyproject.toml
-	@test -n "$(SYSTEM_PYTHON)" || { echo "No Python from 3.11.4 to 3.14 with its module venv was found; install one \
+	@test -n "$(SYSTEM_PYTHON)" || { echo "No Python from 3.11.4 to 3.14 (but 3.12.0 and 3.12.1) with its module venv was found; install one \
 	(Debian: apt-get install python3 python3-venv), or name one: make setup SYSTEM_PYTHON=path" >&2; exit 2; }
 	$(SYSTEM_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)

@@ -55,6 +55,7 @@ def reproduce(
 
 
 def _ended_as_by_ctrl_c() -> None:
+    """Let a request to end, and a terminal that is closed, do what Ctrl-C does, unless the caller had them ignored."""
     for number in {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}:  # Windows has no SIGHUP
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, signal.default_int_handler)

@@ -38,7 +38,7 @@ def reproduce(study: Study, given: dict) -> Path:
     executed is skipped. One process at a time works on a study; another one waits. Two networks are trained at a time
     in the demo. Raises StudyError with the sentence of the notebook that failed; all finished work is kept.
     """
-    sources = _notebooks(study)
+    notebooks = _notebooks(study)
     for folder in (study.data_dir, study.runs_dir, study.report_dir):
         need_writable(folder)
     # Executed notebooks of real data show real images, so they go where git does not look.
@@ -47,14 +47,14 @@ def reproduce(study: Study, given: dict) -> Path:
     with alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
         remove_left_over(out)
         common, before = _digest(fingerprint(study), _code()), ""
-        for _, group in groupby(sources, key=lambda path: path.stem.endswith(MODELS) or path):
+        for _, group in groupby(notebooks, key=lambda path: path.stem.endswith(MODELS) or path):
             todo, digests = [], []
-            for source in group:
-                digests.append(_digest(common, before, sha256(source)))
-                if _executed_with(out / source.name) != digests[-1]:
-                    number = f"{sources.index(source) + 1}/{len(sources)} {source.stem[3:].replace('_', ' ')}"
-                    words = ["run", str(source), str(out / source.name), "--inputs", digests[-1]]
-                    todo.append((number, [sys.executable, "-m", "pcos_utils.cli", *words]))
+            for notebook in group:
+                digests.append(_digest(common, before, sha256(notebook)))
+                if _executed_with(out / notebook.name) != digests[-1]:
+                    name = f"{notebooks.index(notebook) + 1}/{len(notebooks)} {notebook.stem[3:].replace('_', ' ')}"
+                    words = ["run", str(notebook), str(out / notebook.name), "--inputs", digests[-1]]
+                    todo.append((name, [sys.executable, "-m", "pcos_utils.cli", *words]))
             todo.sort(key=lambda job: [name in job[0] for name in LONGEST_FIRST], reverse=True)
             _execute(todo, environment, 2 if study.preset == "demo" else 1)
             before = _digest(*digests)
@@ -95,6 +95,7 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
     running, failures = [], []
 
     def execute(job: tuple[str, list[str]]) -> None:
+        """Run one command to its end, unless another one has failed."""
         name, command = job
         if failures:
             return
@@ -111,6 +112,7 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
             print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
 
     def stop() -> None:
+        """Ask the commands that run to end."""
         for process in running:
             if process.poll() is None:
                 process.terminate()  # what a script starts in the background ignores an interrupt

@@ -165,29 +165,11 @@ def test_a_folder_of_any_name_and_a_link_to_it(checkout, tmp_path):
 @pytest.mark.parametrize("outer", [True, False])
 def test_clean_keeps_what_no_run_made(checkout, outer):
     """In an archive inside another repository, and in a repository of its own."""
-    reports = checkout / "reports"
-    for name in (
-        "demo/tables/a.csv",
-        "demo/plan.json",
-        "demo/sources.csv",
-        "demo/notebooks/01.ipynb",
-        "new/tables/a.csv",
-        "new/sources.csv",
-        "new/notes.txt",
-        "new/local/x.png",
-        "mine/notes.txt",
-    ):
-        (reports / name).parent.mkdir(parents=True, exist_ok=True)
-        (reports / name).write_text(name)
-    for name in (
-        "runs/x/run.json",
-        "runs/notes.txt",
-        "cache/x/run.json",
-        "data/local-x/manifest.csv",
-        "data/local-y/scan.png",
-        "data/phantom-demo/a.png",
-        "data/phantoms/a.png",
-    ):
+    reports = ["demo/tables/a.csv", "demo/plan.json", "demo/sources.csv", "demo/notebooks/01.ipynb", "mine/notes.txt"]
+    reports += ["new/tables/a.csv", "new/sources.csv", "new/notes.txt", "new/local/x.png"]
+    others = ["runs/x/run.json", "runs/notes.txt", "cache/x/run.json", "data/local-x/manifest.csv"]
+    others += ["data/local-y/scan.png", "data/phantom-demo/a.png", "data/phantoms/a.png"]
+    for name in [*(f"reports/{name}" for name in reports), *others]:
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text(name)
     git = ["git", "-c", "user.name=a", "-c", "user.email=a@b"]

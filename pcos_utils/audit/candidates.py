@@ -49,9 +49,8 @@ class Index:
         """
         keys = [_keys(descriptors[:, view.order]) for view in views]
         size = self._end
-        numbers, votes = self._votes(
-            np.concatenate(keys), np.repeat(np.arange(len(views)), list(map(len, keys))) * size
-        )
+        offset = np.repeat(np.arange(len(views)), list(map(len, keys))) * size
+        numbers, votes = self._votes(np.concatenate(keys), offset)
         ranked = [
             (number % size, views[number // size], vote)
             for number, vote in zip(numbers.tolist(), votes.tolist(), strict=True)

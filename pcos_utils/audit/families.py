@@ -35,9 +35,7 @@ class Families(NamedTuple):
     inliers: np.ndarray  # (n,) keypoints shared with the picture through which it joined; 0 for a family's first
     plain: np.ndarray  # (n,) bool, whether it has too few keypoints to be compared
     refused: list[tuple[int, int, int]]  # (picture, family, family): families that it matched but that stay apart
-    unsure: (
-        np.ndarray
-    )  # (n,) bool, whether it matched a picture, but with too little speckle to tell a copy from a twin
+    unsure: np.ndarray  # (n,) bool, whether it matched, but with too little speckle to tell a copy from a twin
 
 
 def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:

@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from pcos_utils.audit.summary import SOURCES
+from pcos_utils.audit.summary import compared, distinct
 
 KINDS = {
     "split": "the picture is in another split, too",
@@ -74,12 +74,8 @@ def counts(sources: pd.DataFrame, apart: dict[str, str]) -> dict[str, int]:
         "readable images": len(readable),
         **{f"set apart: {name}": int(status[name]) for name in apart if name in status},
         "unreadable files": int(status.drop(["ok", *apart], errors="ignore").sum()),
-        "distinct files (SHA-256)": readable.sha256.nunique(),
-        "distinct pictures by pixels": readable.pixel_sha256.nunique(),
-        SOURCES: readable.source.nunique(),
-        "images of the most copied source": int(readable.source.value_counts().max()),
-        "images too plain to compare": int((readable.evidence == "too plain").sum()),
-        "images that match two sources kept apart": int((readable.evidence == "bridge").sum()),
+        **distinct(readable),
+        **compared(readable),
         "classes": len(set(readable["class"]) - {""}),
         "images with a class": int((readable["class"] != "").sum()),
         **{f"images in {name}": int((readable.folder_split == name).sum()) for name in ordered(readable.folder_split)},

@@ -25,15 +25,11 @@ def totals(sources: pd.DataFrame) -> pd.DataFrame:
         "files in class folders": len(sources),
         "readable images": len(readable),
         "unreadable files": len(sources) - len(readable),
-        "distinct files (SHA-256)": readable.sha256.nunique(),
-        "distinct pictures by pixels": readable.pixel_sha256.nunique(),
-        SOURCES: readable.source.nunique(),
+        **distinct(readable),
         "polycystic sources": readable[readable.label == 1].source.nunique(),
         "normal sources": readable[readable.label == 0].source.nunique(),
         BOTH_LABELS: len(conflicts(sources)),
-        "images of the most copied source": int(readable.source.value_counts().max()),
-        "images too plain to compare": int((readable.evidence == "too plain").sum()),
-        "images that match two sources kept apart": int((readable.evidence == "bridge").sum()),
+        **compared(readable),
         "images in the train folder": int(train.sum()),
         "images in the test folder": int(test.sum()),
         COPIED_BYTES: int(readable.sha256[test].isin(readable.sha256[train]).sum()),
@@ -42,6 +38,24 @@ def totals(sources: pd.DataFrame) -> pd.DataFrame:
         NEW_SOURCES: len(set(readable.source[test]) - set(readable.source[train])),
     }
     return pd.DataFrame(facts.items(), columns=["fact", "count"])
+
+
+def distinct(readable: pd.DataFrame) -> dict[str, int]:
+    """Return the numbers of distinct files, of distinct pictures and of sources among readable images, by fact."""
+    return {
+        "distinct files (SHA-256)": readable.sha256.nunique(),
+        "distinct pictures by pixels": readable.pixel_sha256.nunique(),
+        SOURCES: readable.source.nunique(),
+    }
+
+
+def compared(readable: pd.DataFrame) -> dict[str, int]:
+    """Return how often the most copied source is there, and how many readable images were hard to place, by fact."""
+    return {
+        "images of the most copied source": int(readable.source.value_counts().max()),
+        "images too plain to compare": int((readable.evidence == "too plain").sum()),
+        "images that match two sources kept apart": int((readable.evidence == "bridge").sum()),
+    }
 
 
 def copies(sources: pd.DataFrame) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from pcos_utils.data.images import MAX_PIXELS, ImageError, opened
-from pcos_utils.data.levels import scaled, untinted
+from pcos_utils.data.levels import scaled
 
 CLIPS = {".avi", ".mp4", ".mov", ".m4v", ".mkv", ".wmv", ".mpg", ".mpeg"}
 EVERY = 5  # frames of a clip or cine from one that is read to the next
@@ -73,8 +73,6 @@ def patient(path: Path) -> str:
 
     It is salted anew in each run: equal within a run, and no list of known numbers can be tried on it.
     """
-    if not is_clinic(path) or path.suffix.lower() in CLIPS:
-        return ""
     try:
         header = _header(path, path.name, pixels=False)
     except ImageError:  # told when the file is decoded
@@ -131,7 +129,7 @@ def _rgb(values: np.ndarray, header) -> np.ndarray:
     if values.ndim == 3:
         deep = 16 if header.PhotometricInterpretation == "PALETTE COLOR" else int(header.BitsStored)
         values = (values >> (deep - 8)).astype(np.uint8) if values.dtype.itemsize > 1 else values
-        return untinted(np.ascontiguousarray(values))
+        return np.ascontiguousarray(values)
     bits, signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
     grey = scaled(values.astype(np.float64), bits, white=2.0 ** (bits - signed) - 1, signed=signed)
     grey = 255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey
@@ -164,7 +162,7 @@ def _clip(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[s
                 read, picture = clip.retrieve()
                 if not read:
                     raise ImageError("damaged", name, f"frame {number + 1} cannot be decoded")
-                yield str(number + 1), untinted(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+                yield str(number + 1), cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             number += 1
         if not number:
             raise ImageError("damaged", name, "no frame of the clip can be decoded")

@@ -9,16 +9,12 @@ from collections.abc import Iterable
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
+from pcos_utils.data import layout
+
 DRIVE_FOLDER = "https://drive.google.com/drive/folders/"
 DRIVE_FILE = "https://drive.google.com/file/d/"
 ZENODO_RECORD = "https://zenodo.org/records/"
 
-# Names of class folders, compared without regard to case.
-LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"), 1) | dict.fromkeys(
-    ("notinfected", "normal", "healthy", "control"), 0
-)
-# Names of split folders; validation folders count as test.
-SPLIT_OF_FOLDER = {"train": "train", "val": "test", "validation": "test", "test": "test"}
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
 
 
@@ -122,11 +118,9 @@ def class_counts(paths: Iterable[str]) -> Counter[tuple[str, int]]:
     """
     counts = Counter()
     for path in map(PurePosixPath, paths):
-        parents = [part.lower() for part in path.parts[:-1]]
-        labels = [LABEL_OF_FOLDER[part] for part in parents if part in LABEL_OF_FOLDER]
-        if labels and not path.name.startswith("."):
-            split = next((SPLIT_OF_FOLDER[part] for part in parents if part in SPLIT_OF_FOLDER), "")
-            counts[split, labels[-1]] += 1
+        label = layout.signed(path.parts[:-1])
+        if label is not None and not path.name.startswith("."):
+            counts[layout.train_or_test(path.parts[:-1]), label] += 1
     return counts
 
 

@@ -58,6 +58,10 @@ SEEN = 8  # grey levels between the darkest and the brightest pixel of a picture
 WIDTH, HEIGHT = 192, 128
 
 
+# What decides the pixels of a file, for digests of code.
+CODE = tuple(f"data/{name}.py" for name in ("images", "levels", "jpeg", "clinic"))
+
+
 class ImageError(Exception):
     """The reason why a file cannot be used: a ``status`` of one to three words and a longer ``reason``.
 

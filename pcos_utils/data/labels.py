@@ -7,7 +7,6 @@ import pandas as pd
 
 from pcos_utils.config import StudyError
 from pcos_utils.data import layout
-from pcos_utils.data.datasets import LABEL_OF_FOLDER
 
 # The usual names of columns, as ``layout.key`` writes them, the surest first.
 COLUMNS = {
@@ -55,7 +54,7 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     if "class" in rows:
         rows["label"] = [BITS.get(word, layout.sign(word) if word else None) for word in rows["class"]]
     for row in rows[rows.label.isna()].to_dict("records") if signs else ():
-        allowed = f"0, 1 or one of {', '.join(LABEL_OF_FOLDER)}"
+        allowed = f"0, 1 or one of {', '.join(layout.LABEL_OF_FOLDER)}"
         problem = f"has label '{row['class']}' for {row['image']}"
         raise StudyError(f"Row {row['row']} of {table.name} {problem}; write {allowed}.")
     if rows.empty:

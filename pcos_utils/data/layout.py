@@ -12,8 +12,10 @@ from functools import cache
 
 import pandas as pd
 
-from pcos_utils.data.datasets import LABEL_OF_FOLDER
-
+# Names of class folders, compared without regard to case.
+LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"), 1) | dict.fromkeys(
+    ("notinfected", "normal", "healthy", "control"), 0
+)
 SIGNS = LABEL_OF_FOLDER | {"polycystic": 1}
 NEGATIONS = ("non", "not", "no", "without", "un")
 FILLERS = {"ovary", "ovaries", "ovarian", "syndrome", "class", "case", "cases", "image", "images", "patients"}
@@ -84,6 +86,15 @@ def signed(folders: Sequence[str]) -> int | None:
         if key(name) in UNLABELLED or sign(name) is not None:
             return None if key(name) in UNLABELLED else sign(name)
     return None
+
+
+def train_or_test(folders: Sequence[str]) -> str:
+    """Return the split as a study knows it, "train", "test" or "", of the outermost folder that says one but a fold.
+
+    What is no train folder counts as test.
+    """
+    first = next((word for word in map(split, folders) if word and not word.startswith("fold")), "")
+    return "train" if first.startswith("train") else first and "test"
 
 
 def read(folders: list[tuple[str, ...]]) -> pd.DataFrame:

@@ -14,7 +14,6 @@ import pandas as pd
 from pcos_utils.config import CLASS_NAMES, StudyError
 from pcos_utils.data import labels as label_table
 from pcos_utils.data import layout
-from pcos_utils.data.datasets import LABEL_OF_FOLDER
 from pcos_utils.data.images import ImageError, decode, opened
 from pcos_utils.files import sha256
 from pcos_utils.progress import bar
@@ -120,9 +119,7 @@ def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, i
     files = []
     for name, path in paths.items():
         if pd.notna(label := label_of.get(name)):
-            splits = [split for split in map(layout.split, folders[name]) if split and not split.startswith("fold")]
-            split = "" if not splits else "train" if splits[0].startswith("train") else "test"
-            files.append((path, name, int(label), split, groups.get(name)))
+            files.append((path, name, int(label), layout.train_or_test(folders[name]), groups.get(name)))
     return files
 
 
@@ -139,7 +136,7 @@ def named_frame(path: str) -> str:
     audit finds in the pixels and never replaces it.
     """
     stem = path.rpartition("/")[2].rpartition(".")[0].lower()
-    named = re.fullmatch(rf"(?:[0-9]+_)?((?:{'|'.join(LABEL_OF_FOLDER)})_[0-9]+)", stem)
+    named = re.fullmatch(rf"(?:[0-9]+_)?((?:{'|'.join(layout.LABEL_OF_FOLDER)})_[0-9]+)", stem)
     return named[1] if named else ""
 
 

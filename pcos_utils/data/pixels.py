@@ -37,7 +37,7 @@ def stack(table: pd.DataFrame, folder: Path, side: int, cache: Path, *, seed: in
         table[["sha256", "copy"]].values.tolist(),
         side,
         seed,
-        code("data/images.py", "data/levels.py", "data/pixels.py"),
+        code(*images.CODE, "data/pixels.py"),
     ]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     kind = f"{side}px-copies" if table["copy"].any() else f"{side}px"

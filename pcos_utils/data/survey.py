@@ -32,6 +32,7 @@ MASK = re.compile(rf"(.+?)[-_. ]*(?:{SUFFIX})(?:[-_ ]?\d+)?", re.IGNORECASE)
 THUMBNAIL = re.compile(r"thumb(?:nail)?s?[-_. ]?(.+)|(.+?)[-_. ]thumb(?:nail)?s?", re.IGNORECASE)
 FLAT = 4  # grey levels to each side that count as one level, as JPEG blurs them
 SHARE = {1: 0.999, 2: 0.995, 6: 0.98}  # of pixels at so many levels: plain, a drawing, a mask whose name says so
+SINGLE = ("JPEG", "BMP", "DIB", "PPM")  # formats of one frame
 SMALL, LARGE = 64, 128  # px: longest side of an icon, and of half of the images beside which it is one
 
 
@@ -65,7 +66,7 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.D
     if group_by:
         table["group"] = groups(table.path, group_by)
     elif "group" not in table:
-        patients = {name: clinic.patient(files[name]) for name in scans}
+        patients = {name: clinic.patient(files[name]) for name in table.file[table.format == "DICOM"]}
         if any(patients.values()):
             table["group"] = table.file.map(patients).fillna("")
     return table.drop(columns="file")
@@ -99,7 +100,7 @@ def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd
 def _frames(path: Path, row: dict, pixels: np.ndarray, beside: set[str]) -> list[dict]:
     """Return a row for each frame of a file, each with its status."""
     name, rows = row["path"], []
-    if images.count(path) == 1:
+    if row["format"] in SINGLE or images.count(path) == 1:
         return [row | {"file": name, "status": _status(name, pixels, beside)}]
     try:
         for number, shown in images.frames(path):

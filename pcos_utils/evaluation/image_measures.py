@@ -21,7 +21,7 @@ PROPERTIES = ("contrast", "dissimilarity", "homogeneity", "energy", "correlation
 BLUR = 2.0  # px, SD; calms speckle before a global threshold
 BLOB = (60, 4000)  # px of area: a follicle of about 1 to 10 mm
 BLACK = 10  # grey levels, below which a border is empty
-CODE = ("evaluation/image_measures.py", "data/images.py", "data/levels.py")  # what decides the measures
+CODE = ("evaluation/image_measures.py", *images.CODE)  # what decides the measures
 
 # A place is dark below this share of its surroundings' brightness. ``fine``: px, SD of the blur that calms speckle;
 # ``coarse``: of the blur that makes the surroundings; ``least``, ``most``: px of area of a follicle. The best of a grid

@@ -20,11 +20,7 @@ def run(study: Study) -> pd.DataFrame:
     used = table[table.used == "yes"].reset_index(drop=True)
     manifest.need_unchanged(used.rename(columns={"path": "file"}), study.image_dir)
     files, folder = kept.networks(study), study.runs_dir / COUNT
-    modules = (
-        "data/images.py",
-        "data/levels.py",
-        *(f"follicles/{name}.py" for name in ("counting", "counts", "network")),
-    )
+    modules = (*images.CODE, *(f"follicles/{name}.py" for name in ("counting", "counts", "network")))
     settings = {
         "networks": {f"{path.parent.name}/{path.name}": sha256(path) for path in files},
         **counting.SETTINGS,

@@ -30,8 +30,7 @@ from pcos_utils.phantom import simulator
 
 # The modules whose code decides the features.
 CODE = (
-    "data/images.py",
-    "data/levels.py",
+    *images.CODE,
     *(f"models/{name}.py" for name in ("architectures", "devices", "frozen", "training")),
 )
 BATCH = 64

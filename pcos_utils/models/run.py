@@ -18,7 +18,7 @@ import torch
 
 from pcos_utils import files
 from pcos_utils.config import Run, Study, StudyError
-from pcos_utils.data import splits
+from pcos_utils.data import images, splits
 from pcos_utils.data.pixels import copies_of, expand, stack
 from pcos_utils.files import cached, write_csv
 from pcos_utils.models import training, weights
@@ -33,7 +33,7 @@ NO_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 TURN = ("seed", "repeat", "fold", "inner")  # what tells the runs of one arm apart
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow")
 # The modules whose code decides a run's numbers.
-CODE = ("data/images.py", "data/levels.py", "data/pixels.py", "data/splits.py", *(f"models/{name}.py" for name in (
+CODE = (*images.CODE, "data/pixels.py", "data/splits.py", *(f"models/{name}.py" for name in (
         "architectures", "checkpoints", "devices", "frozen", "inputs", "run", "training", "weights")))  # fmt: skip
 
 

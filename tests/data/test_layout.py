@@ -3,7 +3,7 @@
 import pytest
 
 from pcos_utils.data import layout
-from pcos_utils.data.datasets import LABEL_OF_FOLDER
+from pcos_utils.data.layout import LABEL_OF_FOLDER
 
 
 @pytest.mark.parametrize(
