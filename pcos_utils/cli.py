@@ -67,12 +67,18 @@ def pretrain(
     phantoms: Annotated[int, typer.Option(min=1, help="of each class")] = 1500,
     seed: Seed = 0,
     keep: Annotated[bool, typer.Option("--keep", help="put the float16 weights where the code reads them")] = False,
+    iustnet: Annotated[bool, typer.Option("--iustnet", help="teach IustNet the labels instead, and keep it")] = False,
 ) -> None:
     """Train the network that outlines follicles, on phantoms alone (about ten minutes on two cores)."""
-    from pcos_utils.follicles import pretrain
+    from pcos_utils.follicles import labels, pretrain
     from pcos_utils.models.devices import fastest
     from pcos_utils.models.recipes import FOLLICLES
 
+    if iustnet:
+        with progress.bar(name="iustnet on phantoms", total=labels.EPOCHS) as bar:
+            facts = labels.teach(phantoms, seed, lambda row: bar.update())
+        typer.echo("\n".join(f"{name} {value}" for name, value in facts.items()))
+        return
     out = out or home() / "runs" / "follicles" / f"s{seed}"
     with progress.bar(name="follicle_unet", total=FOLLICLES.epochs) as bar:
         record = pretrain.pretrain(out, phantoms, seed, fastest(), on_epoch=lambda row: bar.update())

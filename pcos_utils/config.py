@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]  # the repository, or the current fol
 ROOT = ROOT if (ROOT / "notebooks").is_dir() else Path.cwd()
 CLASS_NAMES = {0: "normal", 1: "polycystic"}
 MODELS = ("densenet201", "densenet121d", "iustnet")  # the networks of the published study
-NETWORKS = (*MODELS, "efficientnet_lite0")
+LITE0, ZERO_SHOT, TUNED = "efficientnet_lite0", "iustnet_zero_shot", "iustnet_tuned"  # what other pictures taught
+FEATURES = (LITE0, f"{LITE0}_random", "densenet201_frozen", "densenet201_frozen_random")  # read by logistic regression
 COUNT = "follicles"  # the count of follicles, by a network that phantoms trained
 JUDGED = (*MODELS, COUNT)
 DATASETS = ("phantom", "dataset-b", "dataset-b-modified", "dataset-a")
@@ -220,8 +221,7 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
         raise StudyError(_sentence(error.errors()[0])) from None
     if cfg.folder is not None and not cfg.folder.is_dir():
         raise StudyError(
-            f"DATA={data} is neither registered nor a folder; use one of {', '.join(DATASETS)}, "
-            f"or the path of a folder of class folders."
+            f"DATA={data} is neither registered nor a folder; use {', '.join(DATASETS)} or a folder of class folders."
         )
     if cfg.labels is not None and cfg.folder is None:
         raise StudyError(f"LABELS={cfg.labels} needs a folder of yours: {data} has its own labels; add DATA=FOLDER.")

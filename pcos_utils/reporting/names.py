@@ -1,7 +1,7 @@
 """The names of methods in tables, figures and sentences, their colours, and the look of all figures."""
 
-from pcos_utils.config import COUNT, MODELS
-from pcos_utils.evaluation.baselines import BASELINES, FROZEN
+from pcos_utils.config import COUNT, FEATURES, LITE0, MODELS, TUNED, ZERO_SHOT
+from pcos_utils.evaluation.baselines import BASELINES
 
 MODEL_NAMES = {
     "densenet201": "DenseNet201",
@@ -10,7 +10,15 @@ MODEL_NAMES = {
     COUNT: "Follicle count",
 }
 TITLES = MODEL_NAMES | {name: baseline.title for name, baseline in BASELINES.items()}
-TITLES |= {FROZEN: "DenseNet201 features, untrained"}
+TITLES |= {
+    LITE0: "EfficientNet-Lite0, ImageNet",
+    f"{LITE0}_random": "EfficientNet-Lite0, random",
+    "densenet201_frozen": "DenseNet201 features, as started",
+    "densenet201_frozen_random": "DenseNet201 features, random",
+    "densenet201_untrained": "DenseNet201 features, untrained",  # of earlier reports
+    ZERO_SHOT: "IustNet of phantoms, zero-shot",
+    TUNED: "IustNet of phantoms, fine-tuned",
+}
 # Okabe and Ito's colours, which colour-blind readers tell apart; black is left for the lines of reference.
 CLASS_COLOURS = {"normal": "#0072B2", "polycystic": "#D55E00"}
 MODEL_COLOURS = {"densenet201": "#0072B2", "densenet121d": "#009E73", "iustnet": "#CC79A7", COUNT: "#D55E00"}
@@ -18,10 +26,12 @@ STYLE = {"figure.dpi": 72, "savefig.dpi": 100, "figure.constrained_layout.use": 
 
 
 def group_of(name: str) -> str:
-    """Return the kind of a method: a network, the count of follicles, or a baseline."""
+    """Return what taught a method first: labels of these images (networks), photographs, phantoms, or a baseline."""
     if name in MODELS:
         return "networks"
-    return "follicles counted" if name == COUNT else "baselines"
+    if name in FEATURES:
+        return "frozen features"
+    return "taught by phantoms" if name in (COUNT, ZERO_SHOT, TUNED) else "baselines"
 
 
 def colour_of(name: str) -> str:

@@ -25,9 +25,9 @@ def predicted(small, monkeypatch):
     study, table, place = small
     monkeypatch.setenv("PCOS_HOME", str(place))
 
-    def predict(table: pd.DataFrame, frozen=None) -> dict[str, pd.DataFrame]:
+    def predict(table: pd.DataFrame, **features) -> dict[str, pd.DataFrame]:
         measured = image_measures.measured(study, table[table.used == "yes"].reset_index(drop=True))
-        return baselines.predictions(study, table, measured, frozen)
+        return baselines.predictions(study, table, measured) | baselines.of_features(study, table, features)
 
     return study, table, predict
 
@@ -154,8 +154,8 @@ def test_a_score_becomes_log_odds_from_sources_not_seen_and_never_counts_against
 
 def test_every_baseline_of_a_study_is_written_and_a_second_call_opens_no_image(predicted, monkeypatch):
     study, table, predict = predicted
-    made = predict(table, np.random.default_rng(0).normal(size=(24, 5)))
-    assert set(made) == {*baselines.BASELINES, baselines.FROZEN} and len(made) == 8
+    made = predict(table, frozen=np.random.default_rng(0).normal(size=(24, 5)))
+    assert set(made) == {*baselines.BASELINES, "frozen"} and len(made) == 8
     for name, rows in made.items():
         stored = pd.read_csv(study.runs_dir / "baselines" / name / "predictions.csv")
         assert list(stored.columns) == baselines.COLUMNS and len(stored) == len(rows)

@@ -1,0 +1,47 @@
+"""Teach IustNet the labels of phantoms, so that it can be tried on images none of which taught it."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+
+from pcos_utils.config import COUNT, home
+from pcos_utils.data import images
+from pcos_utils.follicles import pretrain, training_set
+from pcos_utils.models import architectures, devices, training, weights
+from pcos_utils.models.recipes import RECIPES
+from pcos_utils.phantom import simulator
+
+EPOCHS, HELD_OUT = 12, 200  # phantoms held out of each class
+
+
+def phantoms(per_class: int, seed: int) -> training.Images:
+    """Return phantoms with their labels, from the files that the follicle network learns from."""
+    shards = training_set.shards(home() / "runs" / COUNT / "shards", per_class, seed)
+    content, side = training_set.load(shards), weights.PHANTOM_SIDE
+    pixels = np.stack([images.resize(np.repeat(grey[..., None], 3, axis=2), side) for grey in content["images"]])
+    return training.Images(
+        torch.from_numpy(pixels), torch.tensor(content["label"].astype(np.float32)), torch.ones(len(pixels))
+    )
+
+
+def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = weights.PHANTOM_IUSTNET) -> dict:
+    """Train IustNet on phantoms alone, save its weights in float16 as ``target``, and return what they are.
+
+    The last epoch is kept. The AUC is that on phantoms that it never saw, by the weights as saved.
+    """
+    torch.manual_seed(seed)
+    network, prepare = architectures.build("iustnet", weights.PHANTOM_SIDE), partial(architectures.prepare, "iustnet")
+    changed = {"epochs": EPOCHS, "side": weights.PHANTOM_SIDE, "select_epoch": False}
+    recipe = RECIPES["iustnet", "ours"].model_copy(update=changed)
+    train = phantoms(per_class, pretrain.PHANTOM_SEED)
+    nobody = training.Images(*(part[:0] for part in train))
+    training.fit(network, prepare, train, nobody, recipe, seed=seed, engine=devices.fastest(), on_epoch=on_epoch)
+    network, held = network.half().float(), phantoms(HELD_OUT, pretrain.HELD_OUT_SEED)
+    logits = training.predict(network, prepare, held.pixels)
+    facts = {"phantoms_per_class": per_class, "phantom_version": simulator.VERSION, "seed": seed,
+             "auc": round(float(roc_auc_score(held.labels, logits)), 4), "held_out_phantoms": len(logits)}  # fmt: skip
+    weights.save(network.half(), target, {"model": "iustnet"} | {name: str(value) for name, value in facts.items()})
+    return facts
