@@ -233,6 +233,15 @@ def test_a_full_disk_is_one_sentence_and_what_a_killed_run_left_is_removed(check
     assert list(left_over.parent.iterdir()) == []
 
 
+@pytest.mark.parametrize(("limits", "ended"), [("ulimit -n 64", 2), ("ulimit -S -n 64", 0)])
+def test_a_shell_that_lets_few_files_be_open_is_told_or_helped(checkout, limits, ended):
+    write_notebooks(checkout, "print(1)")
+    command = f'{limits}; exec "$0" -m pcos_utils.cli reproduce'
+    done = subprocess.run(["bash", "-c", command, sys.executable], cwd=checkout, capture_output=True, text=True,
+                          env=environment(PYTHONPATH=str(checkout), PYTHONDONTWRITEBYTECODE="1"))  # fmt: skip
+    assert done.returncode == ended and ("ulimit -n 1024" in done.stderr) == bool(ended), done.stderr
+
+
 def test_make_in_a_folder_that_is_no_checkout_says_so(checkout, tmp_path):
     done = make(tmp_path, "-f", str(checkout / "Makefile"), "reproduce")
     assert done.returncode == 2 and "run make in the checkout: make -C" in done.stderr

@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-from pcos_utils.config import COUNT, MODELS, ROOT
+from pcos_utils.config import COUNT, FEATURES, MODELS, ROOT, TUNED, ZERO_SHOT
 from pcos_utils.evaluation import comparison, plan
 from pcos_utils.evaluation.tables import main_rows
 from pcos_utils.files import write_text
@@ -69,8 +69,9 @@ def answer(folder: Path) -> str:
     planned = json.loads((folder / "plan.json").read_text())
     settings, metrics = planned["settings"], pd.read_csv(folder / "tables" / "metrics.csv")
     columns = ["taught with", "AUC", "recall", "specificity", "against chance"]
-    table, methods = sentences.overview(metrics)[columns], [TITLES[name] for name in (*MODELS, COUNT, plan.REFERENCE)]
-    rows = [[name, *table.loc[name]] for name in methods if name in table.index]
+    table = sentences.overview(metrics)[columns]
+    methods = (*MODELS, *FEATURES, TUNED, ZERO_SHOT, COUNT, plan.REFERENCE)
+    rows = [[title, *table.loc[title]] for title in map(TITLES.get, methods) if title in table.index]
     text = markdown(["method", "taught with", "AUC", "recall", "specificity", "verdict"], rows)
     first = main_rows(metrics).iloc[0]
     kind = "synthetic phantoms" if planned["study"].startswith("phantom") else planned["study"]
