@@ -204,8 +204,8 @@ def _need_open_files() -> None:
     if soft != resource.RLIM_INFINITY and soft < LEAST_FILES:
         if hard != resource.RLIM_INFINITY and hard < LEAST_FILES:
             raise StudyError(
-                f"A process may open {hard} files here and a notebook needs {LEAST_FILES}; give 'ulimit -n 1024' first, "
-                "in a new shell."
+                f"A process may open {hard} files here and a notebook needs {LEAST_FILES}; give 'ulimit -n 1024' "
+                "first, in a new shell."
             )
         resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_FILES, hard))
 

