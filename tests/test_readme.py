@@ -9,7 +9,7 @@ import pytest
 from pcos_utils.config import ROOT
 from pcos_utils.reporting import readme
 from pcos_utils.reporting.sentences_results import FIRST_PLAN
-from studies import ablations, audit_planted, equal_quality, phantom_weights, stress, training_report
+from studies import ablations, audit_planted, equal_quality, phantom_weights, real_answers, stress, training_report
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {page: page.read_text(encoding="utf-8") for page in readme.PAGES}
@@ -72,6 +72,7 @@ def test_every_file_that_it_links_exists():
         ("ablations", ablations, ["ablations"]),
         ("phantom-weights", phantom_weights, [f"phantom_weights{part}" for part in ("", "_pairs", "_leanings")]),
         ("stress", stress, ["stress_curves", "stress_definitions"]),
+        ("real-answers", real_answers, ["real_answers"]),
     ],
 )
 def test_a_side_study_says_what_its_tables_say(name, script, tables):

@@ -34,11 +34,14 @@ class Desk:
     def __init__(self, model: Served):
         self.model, self.uploads = model, Uploads()
 
-    def answer(self, upload: dict | None) -> Answer:
-        """Return the answer to one upload, which Gradio describes by path, orig_name and url."""
+    def answer(self, upload: dict | None, of_study: bool = False) -> Answer:
+        """Return the answer to one upload, which Gradio describes by path, orig_name and url.
+
+        ``of_study``: as in ``Served.answer``.
+        """
         name = "".join(filter(str.isprintable, (upload or {}).get("orig_name") or ""))[-80:] or "image"
         try:
-            answer = self.model.answer(self.uploads.take(upload), name)
+            answer = self.model.answer(self.uploads.take(upload), name, of_study=of_study)
         except ImageError as error:
             answer = self.model.refused(name, error.status, error.reason)
         except Exception:  # the log stays on this machine
@@ -48,9 +51,9 @@ class Desk:
         log.info("answered: %s (%s), %.3f s", answer.decision, answer.refusal, answer.seconds)
         return answer
 
-    def show(self, upload: dict | None) -> tuple:
+    def show(self, upload: dict | None, of_study: bool = False) -> tuple:
         """Return what the page shows for one upload: the frame, the answer, the outlines and the button for the map."""
-        answer = self.answer(upload)
+        answer = self.answer(upload, of_study)
         frame = None if answer.pixels is None else {"path": None, "url": page.picture(answer.pixels)}
         button = gr.update(visible=bool(answer.interval))
         return frame, page.verdict(answer, self.model.card), page.outlines(answer), button
@@ -93,7 +96,7 @@ def build(desk: Desk) -> gr.Blocks:
             upload = {"orig_name": path.name, "url": page.data_url(path.read_bytes(), "image/png")}
             with examples:
                 button = gr.Button(name, size="sm", min_width=130)
-            button.click(lambda upload=upload: desk.show(upload), None, shown, **answers).then(**scrolls)
+            button.click(lambda upload=upload: desk.show(upload, of_study=True), None, shown, **answers).then(**scrolls)
         with gr.Tab("Batch"):
             label = f"Ultrasound frames, at most {MAX_FILES}"
             files = gr.File(file_count="multiple", label=label, elem_id="frames", height=180)

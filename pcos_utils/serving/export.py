@@ -19,9 +19,9 @@ from pcos_utils.follicles import network as follicle_network
 from pcos_utils.follicles.pretrain import HELD_OUT_SEED
 from pcos_utils.phantom import simulator
 from pcos_utils.serving import scan_check
-from pcos_utils.serving.model import scale
+from pcos_utils.serving.model import on
 from pcos_utils.serving.served_network import fit_served
-from pcos_utils.serving.tabulate import ALPHA, tabulate
+from pcos_utils.serving.tabulate import ALPHA, DATA, real_frames, tabulate
 
 AGREEMENT, TRIED = 1e-4, 16  # largest difference allowed between torch and onnxruntime, on so many random images
 PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "scipy", "pillow", "opencv-python-headless")
@@ -33,6 +33,7 @@ CARD = """## What {model} on {data} can and cannot tell
 - whether a frame looks more like the polycystic or the normal pictures of one data set. Its number is the {scale},
   calibrated on these pictures (slope {calibration[slope]:.2f}, intercept {calibration[intercept]:.2f}). It is called
   polycystic from {threshold:.0%} on, the highest threshold that calls {target_recall:.0%} of the polycystic ones.
+- of a frame that you send, {about_real}.
 - how sure it can be: the 95% interval shows how far that number would move with other calibration pictures
   ({interval[resamples]} resamples of sources). It does not count the choice of network or the next hospital.
 - where it sees follicles, outlined by a network that phantoms taught (`{outline_sha256:.12}`), for you to check.
@@ -63,6 +64,7 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     need_writable(folder)
     network, predictions, facts = fit_served(model, study)
     outline, side, is_count = kept.networks(study)[0], facts["side"], network is None
+    counts_as_kept = is_count and outline == kept.KEPT and study.synthetic  # real data calibrate their own study
     outlining = follicle_network.Outlining(follicle_network.load(outline))
     shards = training_set.shards(study.runs_dir.parent / COUNT / "shards", phantoms, HELD_OUT_SEED)
     frames = training_set.load(shards)["images"]
@@ -72,6 +74,7 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
         "format": 1, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
         "kind": "count" if is_count else "network", **facts,
         **tabulate(predictions, is_count=is_count, seed=study.seed),
+        **({"real": tabulate(real_frames(), is_count=True) | {"data": DATA}} if counts_as_kept else {}),
         "suitability": scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames])),
         "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
         "outline_sha256": sha256(outline), "packages": {name: version(name) for name in PACKAGES},
@@ -86,7 +89,13 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
         with appearing(folder / "examples" / f"phantom_{simulator.FOLDERS[seed % 2]}_{number}.png") as temporary:
             Image.fromarray(simulator.simulate(seed, seed % 2).image).save(temporary)
     how = "the count of follicles" if is_count else f"trained on all sources for {facts['epochs']} epochs"
-    text = CARD.format(**card, scale=scale(card["data"]), confidence=1 - ALPHA, how=how)
+    about_real = "the same number" if "real" not in card else (
+        f"the probability among {on(DATA, card['real']['sources'])['calibrated']}: the page and `pcos predict` "
+        "calibrate your frames on those, and only the phantoms offered as examples on phantoms"
+    )  # fmt: skip
+    text = CARD.format(
+        **card, about_real=about_real, **on(card["data"], card["sources"]), confidence=1 - ALPHA, how=how
+    )
     write_text(folder / "card.md", text.replace("%", " %"))
     write_json(folder / "model.json", card)
     return card

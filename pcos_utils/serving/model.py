@@ -18,7 +18,7 @@ from pcos_utils.serving import scan_check
 DECISIONS = ("not polycystic", "polycystic", "cannot say")
 BOTH = "both classes fit"
 FIELDS = ("image", "decision", "value", "low", "high", "follicles", "refusal", "reasons", "model", "data", "run")
-FIELDS += ("scale", "use", "seconds")
+FIELDS += ("scale", "calibrated", "use", "seconds")
 
 
 @dataclass
@@ -32,7 +32,8 @@ class Answer:
     follicles: int | None = None
     refusal: str = ""  # why "cannot say", in a word or two
     reasons: list[str] = field(default_factory=list)
-    facts: dict = field(default_factory=dict)  # of the model
+    facts: dict = field(default_factory=dict)  # of the model, and what it was calibrated on
+    threshold: float | None = None  # the value from which on it is called polycystic
     seconds: float = 0.0
     pixels: np.ndarray | None = None
     numbered: np.ndarray | None = None
@@ -65,8 +66,7 @@ class Served:
         try:
             self.card = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
             self.side, self.counts = int(self.card["side"]), self.card["kind"] == "count"
-            self.facts = {name: self.card[name] for name in ("model", "data", "run")}
-            self.facts |= {"scale": scale(self.card["data"]), "use": CAVEAT}
+            self.facts = {name: self.card[name] for name in ("model", "data", "run")} | {"use": CAVEAT}
         except (OSError, ValueError, KeyError, TypeError):
             reason = "model.json is missing or damaged; make one with pcos export"
             raise StudyError(f"{folder} is no served model: {reason}.") from None
@@ -81,22 +81,30 @@ class Served:
         """Return probabilities of follicle, core and ovary, (3, 128, 192), of a grey frame uint8 (128, 192)."""
         return self.outliner.run(None, {"grey": frame[None]})[0][0]
 
-    def calibrated(self, pixels: np.ndarray, count: int = 0) -> tuple[float, list[float]]:
+    def rule(self, of_study: bool) -> dict:
+        """Return calibration, threshold, interval and limits: the study's, or those of real frames if there are any."""
+        return self.card if of_study or "real" not in self.card else self.card["real"]
+
+    def calibrated(self, pixels: np.ndarray, count: int, rule: dict) -> tuple[float, list[float]]:
         """Return the calibrated value of an image, uint8 (H, W, 3), with ``count`` follicles, and its interval."""
         logit = float(count if self.counts else self.logits(images.resize(pixels, self.side)[None])[0])
         if not np.isfinite(logit):
             raise StudyError(f"The model {self.card['model']} gave no number; export it again.")
-        fitted, table = self.card["calibration"], self.card["interval"]
+        fitted, table = rule["calibration"], rule["interval"]
         value = float(1 / (1 + np.exp(-np.clip(fitted["slope"] * logit + fitted["intercept"], -30, 30))))
         low, high = (float(np.interp(logit, table["logit"], table[name])) for name in ("low", "high"))
         return value, [min(low, value), max(high, value)]
 
-    def answer(self, file: str | Path | bytes | BinaryIO, name: str | None = None) -> Answer:
-        """Return the answer to an image file, given by path or content. An unusable file is refused; nothing raises."""
+    def answer(self, file: str | Path | bytes | BinaryIO, name: str | None = None, *, of_study: bool = False) -> Answer:
+        """Return the answer to an image file, given by path or content. An unusable file is refused; nothing raises.
+
+        ``of_study``: calibrated on the study's own images, as its phantoms must be, and not on real frames.
+        """
         started = time.perf_counter()
         name = name or (str(file) if isinstance(file, (str, Path)) else "image")
         try:
-            answer = self.look(images.load(io.BytesIO(file) if isinstance(file, bytes) else file, name), name)
+            pixels = images.load(io.BytesIO(file) if isinstance(file, bytes) else file, name)
+            answer = self.look(pixels, name, of_study=of_study)
         except images.ImageError as error:
             answer = self.refused(name, error.status, f"The file cannot be used: {error.reason}.")
         except FileNotFoundError:  # a link to nowhere
@@ -104,7 +112,7 @@ class Served:
         answer.seconds = time.perf_counter() - started
         return answer
 
-    def look(self, pixels: np.ndarray, name: str = "image") -> Answer:
+    def look(self, pixels: np.ndarray, name: str = "image", *, of_study: bool = False) -> Answer:
         """Return the answer to one decoded image, uint8 (H, W, 3)."""
         frame = images.grey(pixels)
         maps = self.maps(frame)
@@ -113,31 +121,40 @@ class Served:
             return self.refused(name, *unusable, pixels)
         numbered = counting.instances(maps)
         count = int(numbered.max())
-        value, interval = self.calibrated(pixels, count)
-        decision, reasons = self.decide(value)
+        rule = self.rule(of_study)
+        value, interval = self.calibrated(pixels, count, rule)
+        decision, reasons = decide(value, rule)
         edges, refusal = [round(edge, 4) for edge in interval], BOTH if reasons else ""
+        facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
         return Answer(
-            name, decision, round(value, 4), edges, count, refusal, reasons, self.facts, 0.0, pixels, numbered
-        )
-
-    def decide(self, value: float) -> tuple[str, list[str]]:
-        """Return the decision at the threshold fixed beforehand and, where it is "cannot say", the reason."""
-        limits, polycystic = self.card["conformal"], value >= self.card["threshold"]
-        fits = (value <= limits["normal"], 1 - value <= limits["polycystic"])
-        # The class called by the threshold must be the only one that fits. If none fits, the threshold alone decides.
-        if not (all(fits) or (any(fits) and not fits[polycystic])):
-            return DECISIONS[int(polycystic)], []
-        confidence = f"(Value {value:.2f}; confidence {100 - 100 * limits['alpha']:.0f} % for each class.)"
-        return DECISIONS[2], [f"Neither of the two answers can be ruled out at the stated confidence. {confidence}"]
+            name, decision, round(value, 4), edges, count, refusal, reasons, facts, rule["threshold"], 0.0, pixels,
+            numbered,
+        )  # fmt: skip
 
     def refused(self, name: str, refusal: str, reason: str, pixels: np.ndarray | None = None) -> Answer:
         """Return the answer to an image that cannot be used."""
-        return Answer(name, DECISIONS[2], refusal=refusal, reasons=[reason], pixels=pixels, facts=self.facts)
+        rule = self.rule(False)
+        facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
+        return Answer(name, DECISIONS[2], refusal=refusal, reasons=[reason], pixels=pixels, facts=facts)
 
 
-def scale(data: str) -> str:
-    """Return what the calibrated value is. Phantoms say nothing about how many women are polycystic."""
-    return "share polycystic among phantoms" if data == "phantom" else "probability of polycystic morphology"
+def decide(value: float, rule: dict) -> tuple[str, list[str]]:
+    """Return the decision at the threshold fixed beforehand and, where it is "cannot say", the reason."""
+    limits, polycystic = rule["conformal"], value >= rule["threshold"]
+    fits = (value <= limits["normal"], 1 - value <= limits["polycystic"])
+    # The class called by the threshold must be the only one that fits. If none fits, the threshold alone decides.
+    if not (all(fits) or (any(fits) and not fits[polycystic])):
+        return DECISIONS[int(polycystic)], []
+    confidence = f"(Value {value:.2f}; confidence {100 - 100 * limits['alpha']:.0f} % for each class.)"
+    return DECISIONS[2], [f"Neither of the two answers can be ruled out at the stated confidence. {confidence}"]
+
+
+def on(data: str, sources: dict) -> dict:
+    """Return what the calibrated value is, and on which pictures. Phantoms say nothing of how many women have it."""
+    kind = "share polycystic among phantoms" if data == "phantom" else "probability of polycystic morphology"
+    pictures = "phantoms" if data == "phantom" else f"sources of {data}"
+    text = f"{sum(sources.values())} {pictures}, {sources['polycystic']} of them polycystic"
+    return {"scale": kind, "calibrated": text}
 
 
 def _session(path: Path, threads: int | None):

@@ -61,7 +61,7 @@ def verdict(answer: Answer, card: dict) -> str:
         lines.append(f"<p class='why'><strong>Refused: {escape(answer.refusal)}.</strong></p>")
     lines += [f"<p class='why'>{escape(reason)}</p>" for reason in answer.reasons]
     if answer.interval:
-        shares = (answer.value, *answer.interval, card["threshold"])
+        shares = (answer.value, *answer.interval, answer.threshold)
         value, low, high, threshold = (f"{100 * share:.0f}\N{NO-BREAK SPACE}%" for share in shares)
         x = [round(10 + 300 * share, 1) for share in shares]
         ticks = ((10, "start", 0), (160, "middle", 50), (310, "end", 100))
@@ -74,7 +74,8 @@ def verdict(answer: Answer, card: dict) -> str:
             f"<line x1='{x[3]}' x2='{x[3]}' y1='16' y2='44' class='threshold'/>"
             f"<circle cx='{x[0]}' cy='30' r='9' class='mark'/>{''.join(ticks)}</svg>"
             f"<p>{answer.facts['scale'].capitalize()} <strong>{value}</strong>, 95&nbsp;% interval {low} to {high}. It "
-            f"is called polycystic from {threshold} on.</p><p>{_outlined(answer)} in this section.</p>"
+            f"is called polycystic from {threshold} on. Calibrated on {escape(answer.facts['calibrated'])}.</p>"
+            f"<p>{_outlined(answer)} in this section.</p>"
         )
     model = escape("Model {model}, data {data}, run {run}".format(**card))
     lines.append(f"<p class='small'>{model}; {1000 * answer.seconds:.0f} ms. Research only.</p>")

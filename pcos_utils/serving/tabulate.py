@@ -10,7 +10,10 @@ import pandas as pd
 from pcos_utils.evaluation import auc
 from pcos_utils.evaluation.calibration import RECALL, by_network, platt, probability, threshold
 from pcos_utils.evaluation.intervals import resample
+from pcos_utils.files import PACKAGE
 
+# The counts of the kept network on the real sources of a public data set: numbers alone, made by studies.real_answers.
+REAL, DATA = PACKAGE / "weights" / "real_counts.csv", "Dataset B"
 ALPHA = 0.10  # at most this share of either class is left out of its own conformal set
 GRID = 65  # logits at which the interval is tabulated
 RESAMPLES = 2_000  # of the sources
@@ -52,6 +55,12 @@ def tabulate(predictions: pd.DataFrame, *, is_count: bool = False, seed: int = 0
         "sources": {"normal": int((of_source == 0).sum()), "polycystic": int((of_source == 1).sum())},
         "auc": ranked,
     }  # fmt: skip
+
+
+def real_frames() -> pd.DataFrame:
+    """Return the count of each real source as the predictions that ``tabulate`` takes."""
+    table = pd.read_csv(REAL)
+    return table.assign(image=table.source, logit=table["count"].astype(float))
 
 
 def limit(score: np.ndarray, part: np.ndarray) -> float:

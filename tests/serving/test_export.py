@@ -57,7 +57,30 @@ def test_a_finished_study_is_served_by_its_best_model(evaluated, served, monkeyp
     assert answer.refusal == "not an ovarian scan"
     text = (tmp_path / "model" / "card.md").read_text()
     assert "{" not in text and study.name in text and "send no patient's picture" in text
-    assert "is the share polycystic among phantoms" in text.replace("\n", " ") and "probability" not in text
+    assert "is the share polycystic among phantoms" in text.replace("\n", " ")
+    assert ("41 sources of Dataset B, 12 of them polycystic" in text) == (name == "follicles")
+
+
+def test_a_count_answers_what_is_sent_by_real_frames_and_phantoms_by_phantoms(evaluated, served, monkeypatch, tmp_path):
+    study, _, home = evaluated
+    phantoms = [*served.parent.rglob("shards/*.npz")]
+    monkeypatch.setattr(export.training_set, "shards", lambda *_: phantoms)
+    monkeypatch.setenv("PCOS_HOME", str(home))
+    monkeypatch.setattr(export, "TRIED", 2)
+    card = export.export("follicles", study, tmp_path / "model")
+    assert card["real"]["sources"] == {"normal": 29, "polycystic": 12}
+    count = model.Served(tmp_path / "model")
+    monkeypatch.setattr(model.scan_check, "judge", lambda *_: None)
+    monkeypatch.setattr(model.counting, "instances", lambda maps: np.full(maps.shape[1:], found, np.int32))
+    said = {}
+    for found in (4, 8, 12):
+        said[found], of_phantoms = (
+            count.look(np.zeros((200, 300, 3), np.uint8), of_study=of_study) for of_study in (False, True)
+        )
+        assert "Dataset B" in said[found].facts["calibrated"] and "24 phantoms" in of_phantoms.facts["calibrated"]
+        assert said[found].threshold == card["real"]["threshold"] and of_phantoms.threshold == card["threshold"]
+    assert [answer.decision for answer in said.values()] == ["not polycystic", "cannot say", "polycystic"]
+    assert said[4].facts["scale"] == "probability of polycystic morphology"
 
 
 def test_nothing_half_written_passes_for_a_model(served, tmp_path, monkeypatch):
