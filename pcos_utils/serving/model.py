@@ -36,6 +36,7 @@ class Answer:
     seconds: float = 0.0
     pixels: np.ndarray | None = None
     numbered: np.ndarray | None = None
+    exact: float | None = None  # the value before it was rounded
 
     def record(self) -> dict:
         """Return the answer as plain values, for one line of JSON."""
@@ -117,7 +118,7 @@ class Served:
         decision, reasons = self.decide(value)
         edges, refusal = [round(edge, 4) for edge in interval], BOTH if reasons else ""
         return Answer(
-            name, decision, round(value, 4), edges, count, refusal, reasons, self.facts, 0.0, pixels, numbered
+            name, decision, round(value, 4), edges, count, refusal, reasons, self.facts, 0.0, pixels, numbered, value
         )
 
     def decide(self, value: float) -> tuple[str, list[str]]:
