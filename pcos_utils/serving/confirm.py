@@ -40,32 +40,30 @@ def confirm(
     plan = freeze.read(place)
     of_others = plan["method"]["kind"] == "predictions"
     if of_others != bool(predictions):
-        lacks = (
-            "holds no weights; add --predictions CSV" if of_others else "has its own weights; leave out --predictions"
-        )
-        raise StudyError(f"The plan {place} {lacks}.")
+        remedy = "no weights; add --predictions CSV" if of_others else "its own weights; leave out --predictions"
+        raise StudyError(f"The plan {place} holds {remedy}.")
     need_writable(place)
     sources = find_sources(survey(folder, labels), folder)
     readable = sources[sources.status == "ok"].reset_index(drop=True)
     scores = read_scores(predictions, list(sources.path), list(readable.path)) if of_others else None
     known = overlaps(readable, folder, place)
-    label = readable.groupby("source").label.agg(lambda values: set(values.dropna()))
-    why = pd.Series("", label.index).mask(label.map(len) == 0, "no label").mask(label.map(len) > 1, "both labels")
-    why = why.mask(why.index.isin(set(readable.source[known != ""])), "developed the method")
+    labels_of = readable.groupby("source").label.agg(lambda values: set(values.dropna()))
+    several = labels_of.map(len)
+    why = pd.Series("", labels_of.index).mask(several == 0, "no label").mask(several > 1, "both labels")
+    why = why.mask(why.index.isin(readable.source[known != ""]), "developed the method")
     kept = readable[readable.source.map(why) == ""]
-    present = {value for values in label[why == ""] for value in values}
+    present = set().union(*labels_of[why == ""])
     if len(present) < 2:
         lacks = listed([CLASS_NAMES[value] for value in (0, 1) if value not in present])
         raise StudyError(f"{folder} has no new source with the label {lacks}; add such images, or a table of labels.")
     answers = kept[["path", "source"]].rename(columns={"path": "image"}).reset_index(drop=True)
-    answers["label"] = answers.source.map(label).map(min).astype(int)
+    answers["label"] = answers.source.map(labels_of).map(min).astype(int)
     told = _served(place / freeze.MODEL, folder, answers.image) if scores is None else scores.loc[answers.image]
     answers = answers.assign(score=told.score.to_numpy(float), refusal=told.refusal.to_numpy())
     threshold = _logit(plan["threshold"]) if scores is None else plan["threshold"]
     each = by_source(answers, threshold)
     if not each.score.notna().any():
         raise StudyError(f"The method refused every image of {folder}; there is nothing to measure.")
-    digests = sorted(set(readable.pixel_sha256))
     listing = readable[["path", "sha256", "label"]].to_csv(index=False)
     record = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "version": version("pcos-utils"),
@@ -77,11 +75,12 @@ def confirm(
             for row in readable[readable.source.map(why) != ""].itertuples()
         ],
         "images": len(answers), "new_sources": len(each), "polycystic": int(each.label.sum()),
+        "patients": len(set(kept.get("group", [])) - {""}),  # or clips, where a table of labels names them
         "refused_images": dict(Counter(answers.refusal[answers.refusal != ""])),
         "refused_sources": int(each.score.isna().sum()), "endpoint_rules": plan["endpoint"],
         "endpoint": endpoint(each).replace({np.nan: None}).to_dict("records"),
         "could_show": could_show(int(each.label.sum()), int((each.label == 0).sum()), plan["expected_auc"]),
-        "images_sha256": digests, "answers": answers.replace({np.nan: None}).to_dict("records"),
+        "images_sha256": sorted(set(kept.pixel_sha256)), "answers": answers.replace({np.nan: None}).to_dict("records"),
     }  # fmt: skip
     return keep(record, place / LOOKS)
 
@@ -93,15 +92,10 @@ def keep(record: dict, folder: Path) -> tuple[dict, Path]:
         try:
             seen = {path.name: set(json.loads(path.read_text(encoding="utf-8"))["images_sha256"]) for path in earlier}
         except (ValueError, KeyError, TypeError):
-            raise StudyError(
-                f"A result under {folder} is damaged; restore it, because looks are counted there."
-            ) from None
+            raise StudyError(f"A look under {folder} is damaged; restore it, because looks are counted.") from None
         same = [name for name, images in seen.items() if images & set(record["images_sha256"])]
-        record = {
-            "look": len(same) + 1,
-            "earlier_looks_at_these_images": same,
-            "looks_of_the_plan": len(seen) + 1,
-        } | record
+        number_of = {"look": len(same) + 1, "earlier_looks_at_these_images": same, "looks_of_the_plan": len(seen) + 1}
+        record = number_of | record
         path = folder / f"look-{len(seen) + 1:04d}.json"
         if path.exists():
             raise StudyError(f"{path} exists while an earlier look is missing; restore the looks of this plan.")
@@ -197,6 +191,8 @@ def sentences(record: dict) -> list[str]:
         lines.append(f"{row['of']}, n = {row['sources']}: {row['metric'].replace('auc', 'AUC')}{at} {value}")
     if min(positives, n - positives) < FEW:
         lines.append(f"Fewer than {FEW} sources of a class: the interval of the AUC is too narrow.")
+    if 0 < record["patients"] < n:
+        lines.append(f"They are of {record['patients']} patients or clips: the intervals are too narrow for that.")
     could = record["could_show"]
     lines.append(
         f"What so many sources could show: an AUC of {number(could['expected_auc'])} to within ± "

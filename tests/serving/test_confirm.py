@@ -168,6 +168,16 @@ def test_a_plan_is_never_overwritten_and_an_edit_or_other_code_is_named(own, pla
     assert not (plan / "looks").exists()
 
 
+def test_sources_of_one_patient_are_told(own, plan):
+    rows = table(own)
+    labels = rows.assign(label=rows.image.str.startswith("pco").astype(int), patient="p" + rows.image.str[-5])
+    labels.to_csv(plan.parent / "labels.csv", columns=["image", "label", "patient"], index=False)
+    rows.to_csv(plan.parent / "scores.csv", index=False)
+    record, _ = confirm.confirm(plan, own / "new", plan.parent / "labels.csv", plan.parent / "scores.csv")
+    assert record["patients"] == 9 and "patients or clips" not in " ".join(confirm.sentences(record))
+    assert "They are of 3 patients or clips" in " ".join(confirm.sentences(record | {"patients": 3}))
+
+
 def test_copies_are_one_source_and_refusals_are_counted(own, plan):
     record, _ = look(own, plan, table(own, new0=0.2, again=0.6, new2="", new3="", new5=0.3))
     assert [row["image"] for row in record["left_out"]] == ["pco/known.png"]
