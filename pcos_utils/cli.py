@@ -12,7 +12,7 @@ from pcos_utils import progress
 from pcos_utils.config import StudyError, home, study
 from pcos_utils.files import need_writable
 from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
-from pcos_utils.serving import commands
+from pcos_utils.serving import commands, validation
 
 # Each command imports its own heavy libraries, so that the command line starts at once.
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -209,6 +209,9 @@ app.command()(commands.audit)
 app.command()(commands.predict)
 app.command()(commands.export)
 app.command("app")(commands.page)
+app.command()(validation.freeze)
+app.command()(validation.confirm)
+app.command()(validation.power)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The README says what the committed tables say, and its commands exist."""
 
+import json
 import re
 import subprocess
 
@@ -9,7 +10,16 @@ import pytest
 from pcos_utils.config import ROOT
 from pcos_utils.reporting import readme
 from pcos_utils.reporting.sentences_results import FIRST_PLAN
-from studies import ablations, audit_planted, equal_quality, phantom_weights, real_answers, stress, training_report
+from studies import (
+    ablations,
+    audit_planted,
+    equal_quality,
+    phantom_weights,
+    real_answers,
+    sample_size,
+    stress,
+    training_report,
+)
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {page: page.read_text(encoding="utf-8") for page in readme.PAGES}
@@ -77,3 +87,9 @@ def test_every_file_that_it_links_exists():
 )
 def test_a_side_study_says_what_its_tables_say(name, script, tables):
     assert stated(name).strip() == script.block(*map(table, tables))
+
+
+def test_the_sample_sizes_are_those_of_the_table_and_of_the_formulas():
+    told, facts = table("sample_size"), json.loads((sample_size.OUT / "sample_size.json").read_text())
+    assert stated("sample-size").strip() == sample_size.block(told, facts)
+    pd.testing.assert_frame_equal(told, sample_size.needed(), atol=1e-4, check_dtype=False)

@@ -44,16 +44,10 @@ class Link(NamedTuple):
 
 def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
     """Return the link between two pictures, or None if nothing shows that the second is the first in this ``view``."""
-    pairs = _matches(first.descriptors[:, view.order], second.descriptors)
-    if len(pairs) < LEAST_INLIERS:
+    fitted = fit(first, second, view)
+    if fitted is None:
         return None
-    here, there = first.points[pairs[:, 0]], second.points[pairs[:, 1]]
-    affine, inlier = cv2.estimateAffine2D(
-        here, there, ransacReprojThreshold=REPROJECTION, maxIters=TRIALS, confidence=0.999
-    )
-    if affine is None or inlier.sum() < LEAST_INLIERS or not _believable(affine, view.mirrored):
-        return None
-    matrix = np.vstack([affine, [0, 0, 1]])
+    matrix, inlier, here, there = fitted
     agreement, coverage = agree(first, second, matrix, view.inverted)
     if agreement < LEAST_AGREEMENT and inlier.sum() > 1.5 * LEAST_INLIERS:
         # Screens are photographed at an angle: a part fits an affine map, and the whole fits a perspective.
@@ -64,6 +58,23 @@ def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None
         return None
     sure = speckled(first) and speckled(second)
     return Link(int(inlier.sum()), agreement, coverage, matrix, view, sure)
+
+
+def fit(first: Sketch, second: Sketch, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return the affine map (3, 3) on which most matched keypoints agree, or None: it, which agree, and where they lie.
+
+    The last two, (m, 2), are matched keypoints in the first picture and in the second, of which (m,) agree.
+    """
+    pairs = _matches(first.descriptors[:, view.order], second.descriptors)
+    if len(pairs) < LEAST_INLIERS:
+        return None
+    here, there = first.points[pairs[:, 0]], second.points[pairs[:, 1]]
+    affine, inlier = cv2.estimateAffine2D(
+        here, there, ransacReprojThreshold=REPROJECTION, maxIters=TRIALS, confidence=0.999
+    )
+    if affine is None or inlier.sum() < LEAST_INLIERS or not _believable(affine, view.mirrored):
+        return None
+    return np.vstack([affine, [0, 0, 1]]), inlier, here, there
 
 
 def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = False) -> tuple[float, float]:

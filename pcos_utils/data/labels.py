@@ -69,10 +69,10 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
     alone if only one file has it. The suffix may be left out if only one file fits. Names are compared by Unicode NFC.
     Raises StudyError if a name fits no file or several, and if a file gets two labels.
     """
-    rows, files_of_name = read(table, signs=signs), _files_of_name(files)
+    rows, fitting_files = read(table, signs=signs), files_of_name(files)
     # Forward slashes and no leading "./", whichever system wrote the table.
     names = [layout.composed(PurePosixPath(name.replace("\\", "/")).as_posix()) for name in rows.image]
-    fits = [files_of_name.get(name, []) for name in names]
+    fits = [fitting_files.get(name, []) for name in names]
     if not any(fits):
         raise StudyError(
             f"No image of {table.name} is in the folder (row {rows.row[0]} names '{rows.image[0]}'); "
@@ -134,7 +134,7 @@ def _chosen(table: Path, bits: pd.DataFrame, images: pd.Series) -> list[str]:
     return list(ones.idxmax(axis=1))
 
 
-def _files_of_name(files: list[str]) -> dict[str, list[str]]:
+def files_of_name(files: list[str]) -> dict[str, list[str]]:
     """Return the files that each name fits; a whole path is never ambiguous, as it comes before shorter names."""
     fits = [defaultdict(list) for _ in range(4)]
     for file in files:

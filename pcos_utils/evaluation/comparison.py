@@ -160,18 +160,18 @@ def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -
 
     Scores are binormal with equal variances, and the variance is DeLong's at that AUC.
     """
-    variance = _binormal(auc, auc, 1.0) * (1 / positives + 1 / negatives) * (DOUBLED if trained else 1.0)
+    variance = binormal(auc, auc, 1.0) * (1 / positives + 1 / negatives) * (DOUBLED if trained else 1.0)
     return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (auc - 0.5) / np.sqrt(variance)))
 
 
 def power_of_difference(high: float, low: float, positives: int, negatives: int, correlation: float = 0.5) -> float:
     """Return the chance that a study of so many sources shows one AUC to be above another on the same sources."""
-    variance = _binormal(high, high, 1.0) + _binormal(low, low, 1.0) - 2 * _binormal(high, low, correlation)
+    variance = binormal(high, high, 1.0) + binormal(low, low, 1.0) - 2 * binormal(high, low, correlation)
     error = np.sqrt(variance * (1 / positives + 1 / negatives))
     return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (high - low) / error))
 
 
-def _binormal(first: float, second: float, correlation: float) -> float:
+def binormal(first: float, second: float, correlation: float) -> float:
     """Return the covariance of one source's shares of two AUCs, of binormal scores with a correlation.
 
     A source's share is its chance to be ranked rightly. By symmetry it has the same distribution in both classes.

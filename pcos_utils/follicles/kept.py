@@ -58,9 +58,12 @@ def settings_of(
 
 def taught(files: list[Path]) -> str:
     """Return what the networks that count were trained on, in a few words. ``files``: of ``networks``."""
-    phantoms = set()
-    for path in files:
-        with safe_open(path, "np") as stored:
-            facts = (stored.metadata() or {}) | read_record(path.parent)
-        phantoms.add(2 * int(facts["phantoms_per_class"]))
-    return f"{' or '.join(f'{n:,}' for n in sorted(phantoms))} phantoms with outlines; no label of these images"
+    phantoms = sorted({2 * phantoms_per_class(path) for path in files})
+    return f"{' or '.join(f'{n:,}' for n in phantoms)} phantoms with outlines; no label of these images"
+
+
+def phantoms_per_class(path: Path) -> int:
+    """Return how many phantoms of each class a network's weights were trained on."""
+    with safe_open(path, "np") as stored:
+        facts = (stored.metadata() or {}) | read_record(path.parent)
+    return int(facts["phantoms_per_class"])

@@ -32,15 +32,21 @@ def shards(
     if not 0 < per_class < 500_000:
         raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
     folder, effects = Path(folder), effects or Effects()
-    first, last = FIRST_SEED + seed * 1_000_000, FIRST_SEED + seed * 1_000_000 + 2 * per_class
-    starts = range(first, last, SHARD)
+    drawn = seeds(per_class, seed)
+    starts = range(drawn.start, drawn.stop, SHARD)
     paths = [folder / f"{effects.name}-s{seed}-{number:04d}.npz" for number in range(len(starts))]
-    jobs = [(path, start, min(start + SHARD, last), effects) for path, start in zip(paths, starts, strict=True)]
+    jobs = [(path, start, min(start + SHARD, drawn.stop), effects) for path, start in zip(paths, starts, strict=True)]
     jobs = [job for job in jobs if _settings_in(job[0]) != _settings(*job[1:])]
     if jobs:
         with simulator.workers(processes) as pool:
             list(pool.map(make_shard, *zip(*jobs, strict=True)))
     return paths
+
+
+def seeds(per_class: int, seed: int = 0) -> range:
+    """Return the seeds of the phantoms of a training set, whose label is the last bit of its seed."""
+    first = FIRST_SEED + seed * 1_000_000
+    return range(first, first + 2 * per_class)
 
 
 def make_shard(path: Path, start: int, stop: int, effects: Effects) -> None:

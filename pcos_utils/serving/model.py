@@ -37,6 +37,7 @@ class Answer:
     seconds: float = 0.0
     pixels: np.ndarray | None = None
     numbered: np.ndarray | None = None
+    exact: float | None = None  # the value before it was rounded
 
     def record(self) -> dict:
         """Return the answer as plain values, for one line of JSON."""
@@ -128,7 +129,7 @@ class Served:
         facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
         return Answer(
             name, decision, round(value, 4), edges, count, refusal, reasons, facts, rule["threshold"], 0.0, pixels,
-            numbered,
+            numbered, value,
         )  # fmt: skip
 
     def refused(self, name: str, refusal: str, reason: str, pixels: np.ndarray | None = None) -> Answer:

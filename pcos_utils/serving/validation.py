@@ -1,0 +1,94 @@
+"""The commands freeze, confirm and power, which cli.py registers. Each command imports its own heavy libraries."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pcos_utils.config import JUDGED, StudyError, home, study
+from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
+from pcos_utils.serving.commands import Source, best
+
+Frozen = Annotated[Path | None, typer.Option(help="the plan's folder; runs/plans/<study>")]
+Threshold = Annotated[float | None, typer.Option(help="of somebody's own scores, from which on they call polycystic")]
+Developed = Annotated[
+    Path | None, typer.Option(help="with --threshold: the folder of images that developed the method")
+]
+Plan = Annotated[Path, typer.Argument(help="a folder that pcos freeze made")]
+New = Annotated[Path, typer.Argument(help="a folder of new images, in class folders or with a table of labels")]
+Table = Annotated[Path | None, typer.Argument(help="a table (.csv, .xlsx) of image and label")]
+Scores = Annotated[Path | None, typer.Option(help="a CSV of image and score, in place of weights")]
+From = Annotated[float, typer.Option("--from", help="the AUC to beat")]
+To = Annotated[float, typer.Option("--to", help="the AUC that is hoped for")]
+Prevalence = Annotated[float, typer.Option(help="share of polycystic sources")]
+Power = Annotated[float, typer.Option(help="chance to show what is there")]
+Correlation = Annotated[float, typer.Option(help="of the two methods' scores within a class")]
+Recall = Annotated[float, typer.Option(help="the recall that is hoped for")]
+Above = Annotated[float, typer.Option(help="what its lower limit is to exceed")]
+
+
+def freeze(
+    out: Frozen = None, model: Source = None, threshold: Threshold = None, developed: Developed = None,
+    preset: Preset = "demo", data: Data = "phantom", labels: Labels = None, models: Models = None, seed: Seed = 0,
+    epochs: Epochs = None, weights: Weights = "imagenet", allow_cpu: AllowCpu = False,
+) -> None:  # fmt: skip
+    """Freeze a finished study's model, or somebody's own method, before new data are looked at.
+
+    The plan holds weights, calibration, threshold, endpoint, digests of the analysis code, and digests and keypoints of
+    the images that developed the method; no picture, no file's name. Own method: --threshold, --developed and --out.
+    """
+    from pcos_utils.serving import freeze
+
+    if (threshold is None) != (developed is None) or (developed and (out is None or model)):
+        raise StudyError("A method of your own needs --threshold, --developed and --out, and no --model.")
+    if developed:
+        if not developed.is_dir():
+            raise StudyError(f"{developed} is no folder; name the images that developed the method.")
+        if not abs(threshold) < float("inf"):
+            raise StudyError(f"--threshold {threshold} is no number; give the score from which on it is polycystic.")
+        from pcos_utils.audit.sources import find_sources
+        from pcos_utils.data.survey import survey
+
+        freeze.need_new(out)
+        facts = {"method": {"kind": "predictions"}, "threshold": threshold, "expected_auc": None}
+        plan = freeze.freeze(out, find_sources(survey(developed), developed), developed, facts)
+    else:
+        settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
+        chosen = study(preset, data, **settings)
+        if model and model not in JUDGED and not (Path(model) / "model.json").is_file():
+            raise StudyError(f"MODEL={model} is unknown; use one of: {', '.join(JUDGED)}, or a served model's folder.")
+        out = out or home() / "runs" / "plans" / chosen.name
+        plan = freeze.freeze_study(out, model or best(chosen), chosen)
+    sizes = plan["development"]
+    typer.echo(f"frozen in {out}: {sizes['images']} images of {sizes['sources']} sources developed the method")
+    typer.echo(f"plan {plan['sha256']}: put this digest where it gets a date, such as a registry or a mail")
+
+
+def confirm(plan: Plan, folder: New, labels: Table = None, predictions: Scores = None) -> None:
+    """Apply a frozen method to a new folder, once: leave out what developed it, then measure the frozen endpoint.
+
+    The result is kept in the plan's folder. A further look at the same images is marked as such.
+    """
+    from pcos_utils.serving import confirm
+
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is no folder; name a folder of new images.")
+    for table in (labels, predictions):
+        if table and not table.is_file():
+            raise StudyError(f"{table} is no file; give a table of the folder's images.")
+    record, path = confirm.confirm(plan, folder, labels, predictions)
+    typer.echo("\n".join([*confirm.sentences(record), f"written to {path}"]))
+
+
+def power(
+    low: From = 0.85, high: To = 0.90, prevalence: Prevalence = 0.3, power: Power = 0.8,
+    correlation: Correlation = 0.5, recall: Recall = 0.9, above: Above = 0.8,
+) -> None:  # fmt: skip
+    """Say how many sources a study needs: for a gain in AUC, paired or against a fixed value, and for a recall."""
+    from pcos_utils.evaluation.power import table
+
+    sizes = dict(prevalence=prevalence, power=power, correlation=correlation, recall=recall, above=above)
+    for row in table(low, high, **sizes).itertuples():
+        needed = f"{row.sources:,} sources, {row.polycystic:,} polycystic"
+        typer.echo(f"{row.question + ', ' + row.design:<58} {needed:<36} half-width ± {row.half_width:.3f}")
+    typer.echo(f"({prevalence:.0%} polycystic, {power:.0%} power, two-sided 5 %; a source is one original picture)")

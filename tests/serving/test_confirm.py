@@ -1,0 +1,225 @@
+"""A frozen method meets a new folder: what developed it is left out, every look is counted, every edit is named."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from pcos_utils.audit.sources import find_sources
+from pcos_utils.config import StudyError
+from pcos_utils.data.survey import survey
+from pcos_utils.evaluation.calibration import probability
+from pcos_utils.files import write_json
+from pcos_utils.follicles import training_set
+from pcos_utils.phantom import simulator
+from pcos_utils.serving import confirm, export, freeze
+from pcos_utils.serving.model import Served
+
+CLASSES = ("normal", "pco")
+
+
+def turned(image: np.ndarray) -> np.ndarray:
+    """Return a picture as somebody else might keep it: turned by 12 degrees and cropped."""
+    height, width = image.shape[:2]
+    around = cv2.getRotationMatrix2D((width / 2, height / 2), 12, 1)
+    return cv2.warpAffine(image, around, (width, height))[20:-20, 30:-30]
+
+
+def put(folder, name: str, label: int, image: np.ndarray) -> None:
+    """Write an image into its class folder."""
+    (folder / CLASSES[label]).mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(folder / CLASSES[label] / name)
+
+
+def scan(seed: int) -> np.ndarray:
+    """Return a phantom's frame, whose label is the last bit of its seed."""
+    return simulator.simulate(seed, seed % 2).image
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A plan of somebody's own scores, the folder that developed it, and a new one with a copy in it."""
+    place = tmp_path_factory.mktemp("own")
+    for seed in range(6):
+        put(place / "developed", f"Jane Doe {seed}.png", seed % 2, scan(4_000_000_000 + seed))
+    for seed in range(8):
+        put(place / "new", f"new{seed}.png", seed % 2, scan(4_000_001_000 + seed))
+    put(place / "new", "again.png", 0, turned(scan(4_000_001_000)))
+    put(place / "new", "known.png", 1, turned(scan(4_000_000_001)))
+    sources = find_sources(survey(place / "developed"), place / "developed")
+    facts = {"method": {"kind": "predictions"}, "threshold": 0.5, "expected_auc": None}
+    freeze.freeze(place / "plan", sources, place / "developed", facts)
+    return place
+
+
+@pytest.fixture
+def plan(own, tmp_path):
+    """A copy of the plan, to be looked at or spoiled."""
+    return shutil.copytree(own / "plan", tmp_path / "plan")
+
+
+def table(own, **scores) -> pd.DataFrame:
+    """Return scores that rank perfectly, but for those given by name."""
+    names = sorted(path.relative_to(own / "new").as_posix() for path in (own / "new").rglob("*.png"))
+    told = [scores.get(name.rpartition("/")[2][:-4], 0.9 if name.startswith("pco") else 0.1) for name in names]
+    return pd.DataFrame({"image": names, "score": told})
+
+
+def look(own, plan, rows: pd.DataFrame):
+    """Return the record and the file of a look with these scores."""
+    rows.to_csv(plan.parent / "scores.csv", index=False)
+    return confirm.confirm(plan, own / "new", predictions=plan.parent / "scores.csv")
+
+
+@pytest.fixture(scope="module")
+def confirmed(evaluated, served, tmp_path_factory):
+    """The small study's IustNet, frozen, and its first look at 10 of its frames, 10 that taught it and 30 new ones."""
+    study, _, home = evaluated
+    place = tmp_path_factory.mktemp("confirmed")
+    shards = [*served.parent.rglob("shards/*.npz")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PCOS_HOME", str(home))
+        patch.setattr(freeze, "home", lambda: place)
+        patch.setattr(export.training_set, "shards", lambda *_: shards)
+        patch.setattr(export, "TRIED", 2)
+        patch.setattr(freeze.kept, "phantoms_per_class", lambda path: 5)
+        freeze.freeze_study(place / "plan", "iustnet", study)
+        frames = [sorted((study.image_dir / name).glob("*.png"))[:5] for name in simulator.FOLDERS]
+    for number, path in enumerate(sum(frames, [])):
+        put(place / "new", f"own{number}.png", number // 5, turned(np.array(Image.open(path).convert("L"))))
+    for seed in training_set.seeds(5):
+        put(place / "new", f"taught{seed}.png", seed % 2, scan(seed))
+    for seed in range(30):
+        put(place / "new", f"new{seed}.png", seed % 2, scan(4_000_002_000 + seed))
+    return place, *confirm.confirm(place / "plan", place / "new")
+
+
+def test_what_developed_the_method_is_named_and_left_out(confirmed):
+    _, record, _ = confirmed
+    out = {row["image"].rpartition("/")[2]: row for row in record["left_out"]}
+    assert len(out) == 20 and all(name.startswith(("own", "taught")) for name in out)
+    assert {row["why"] for row in out.values()} == {"developed the method"}
+    assert all("keypoints" in out[f"own{number}.png"]["copy"] for number in range(10))
+    assert record["new_sources"] == 30 and record["polycystic"] == 15
+    text = "\n".join(confirm.sentences(record))
+    assert "look 1 at these images" in text and "own3.png: " in text and "30 new sources (30 images), 15" in text
+
+
+def test_the_endpoint_is_that_of_the_served_model(confirmed):
+    place, record, _ = confirmed
+    served, rows = Served(place / "plan" / "model"), pd.DataFrame(record["answers"])
+    answers = [served.answer(place / "new" / name) for name in rows.image]
+    for row, answer in zip(rows.itertuples(), answers, strict=True):
+        assert row.refusal == answer.refusal and np.isfinite(row.score) == (answer.value is not None)
+        assert answer.value is None or probability(row.score) == pytest.approx(answer.value, abs=1e-4)
+    measured = {row["metric"]: row for row in record["endpoint"] if row["of"] == "sources with a value"}
+    called = [answer.value >= served.card["threshold"] for answer in answers if answer.value is not None]
+    right = np.array(called) == rows.label[rows.score.notna()].astype(bool).to_numpy()
+    assert measured["recall"]["value"] == pytest.approx(right[rows.label[rows.score.notna()] == 1].mean())
+    assert measured["auc"]["sources"] == rows.score.notna().sum() == 30 - record["refused_sources"]
+
+
+def test_a_second_look_is_marked_and_the_first_one_stays(confirmed):
+    place, _, path = confirmed
+    first = path.read_bytes()
+    (place / "part").mkdir()
+    for name in CLASSES:  # some images less are still a second look
+        shutil.copytree(place / "new" / name, place / "part" / name, ignore=shutil.ignore_patterns("*9.png", "own*"))
+    record, second = confirm.confirm(place / "plan", place / "part")
+    assert record["look"] == 2 and record["earlier_looks_at_these_images"] == ["look-0001.json"]
+    assert "NOT A FIRST LOOK" in confirm.sentences(record)[1]
+    assert second.name == "look-0002.json" and path.read_bytes() == first
+
+
+def test_changed_weights_are_named(confirmed, tmp_path):
+    spoiled = shutil.copytree(confirmed[0] / "plan", tmp_path / "plan")
+    with open(spoiled / "model" / "model.onnx", "ab") as weights:
+        weights.write(b"x")
+    with pytest.raises(StudyError, match="model.onnx is not the file that was frozen; restore it, or freeze again"):
+        confirm.confirm(spoiled, confirmed[0] / "new")
+
+
+def test_no_picture_and_no_name_travels(own, confirmed):
+    for place in (own, confirmed[0]):
+        files = [path for path in (place / "plan").rglob("*") if path.is_file()]
+        texts = b"".join(path.read_bytes() for path in files if "looks" not in path.parts)
+        assert b"Jane" not in texts and not any(path.stem.encode() in texts for path in place.rglob("developed/*/*"))
+        with np.load(place / "plan" / "signatures.npz") as stored:
+            assert set(stored) == {"points", "descriptors", "shapes", "sizes"}
+
+
+def test_a_plan_is_never_overwritten_and_an_edit_or_other_code_is_named(own, plan):
+    with pytest.raises(StudyError, match="holds a frozen plan, which stays"):
+        freeze.need_new(plan)
+    frozen = json.loads((plan / "plan.json").read_text())
+    write_json(plan / "plan.json", frozen | {"threshold": 0.4})
+    with pytest.raises(StudyError, match="plan.json was edited after it was frozen; restore it"):
+        look(own, plan, table(own))
+    other = frozen | {"code": frozen["code"] | {"audit/matching.py": "0"}}
+    write_json(plan / "plan.json", other | {"sha256": freeze.seal(other)})
+    with pytest.raises(StudyError, match=r"other code than this \(audit/matching.py differs.*check out the commit"):
+        look(own, plan, table(own))
+    assert not (plan / "looks").exists()
+
+
+def test_sources_of_one_patient_are_told(own, plan):
+    rows = table(own)
+    labels = rows.assign(label=rows.image.str.startswith("pco").astype(int), patient="p" + rows.image.str[-5])
+    labels.to_csv(plan.parent / "labels.csv", columns=["image", "label", "patient"], index=False)
+    rows.to_csv(plan.parent / "scores.csv", index=False)
+    record, _ = confirm.confirm(plan, own / "new", plan.parent / "labels.csv", plan.parent / "scores.csv")
+    assert record["patients"] == 9 and "patients or clips" not in " ".join(confirm.sentences(record))
+    assert "They are of 3 patients or clips" in " ".join(confirm.sentences(record | {"patients": 3}))
+
+
+def test_copies_are_one_source_and_refusals_are_counted(own, plan):
+    record, _ = look(own, plan, table(own, new0=0.2, again=0.6, new2="", new3="", new5=0.3))
+    assert [row["image"] for row in record["left_out"]] == ["pco/known.png"]
+    assert (record["images"], record["new_sources"], record["polycystic"], record["refused_sources"]) == (9, 8, 4, 2)
+    values = {(row["of"].split()[0], row["metric"]): row["value"] for row in record["endpoint"]}
+    # Of 3 x 3 answered pairs 8 are right: new0, whose two images have a mean of .4, stands above new5.
+    assert values["sources", "auc"] == pytest.approx(8 / 9) and values["sources", "recall"] == pytest.approx(2 / 3)
+    assert values["every", "auc"] == pytest.approx(8 / 16) and values["every", "recall"] == pytest.approx(2 / 4)
+    assert values["sources", "specificity"] == 1 and values["every", "specificity"] == pytest.approx(3 / 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda rows: rows[1:], "lacks normal/again.png (1 in all); add a row"),
+        (lambda rows: pd.concat([rows, rows[:1].assign(image="x.png")]), "names 'x.png', which is not in the folder"),
+        (lambda rows: pd.concat([rows, rows[:1]]), "has normal/again.png twice"),
+        (lambda rows: rows.astype({"score": object}).replace({"score": {0.1: "high"}}), "has 'high' for normal/again"),
+        (lambda rows: rows.rename(columns={"score": "answer"}), "needs a column 'image' and a column 'score'"),
+        (lambda rows: rows.assign(score=""), "refused every image"),
+    ],
+)
+def test_scores_that_cannot_be_used_are_one_sentence(own, plan, change, words):
+    with pytest.raises(StudyError) as told:
+        look(own, plan, change(table(own)))
+    assert words in str(told.value) and not list(plan.glob("looks/*.json"))
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["confirm", "PLAN", "NEW"], "holds no weights; add --predictions CSV"),
+        (["confirm", "NEW", "NEW"], "holds no plan that can be read; make one with 'pcos freeze'"),
+        (["confirm", "PLAN", "nowhere"], "nowhere is no folder"),
+        (["freeze", "--threshold", "0.5"], "needs --threshold, --developed and --out"),
+        (["power", "--from", "0.9", "--to", "0.85"], "is no gain"),
+        (["power", "--prevalence", "30"], "--prevalence 30 lies outside 0 to 1"),
+        (["power", "--from", "0.9", "--to", "0.9001"], "sources would be needed"),
+    ],
+)
+def test_a_mistake_on_the_command_line_is_one_sentence(own, plan, words, named):
+    places = {"PLAN": plan, "NEW": own / "new"}
+    command = [sys.executable, "-m", "pcos_utils.cli", *(str(places.get(word, word)) for word in words)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=plan.parent)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and named in done.stderr, done.stderr
