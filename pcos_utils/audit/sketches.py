@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
@@ -13,6 +14,13 @@ SMALL_AREA, FEW_KEYPOINTS = 15_000, 120  # the same for a stretched picture
 ROUGH = (1.15, 3.0)  # px at half size, between the bands of speckle and of anatomy
 # Least ratio of their spreads. Blurred copies reached .42 and more, twins that agreed after smoothing .37 and less.
 SPECKLED = 0.37
+
+# Least ratio of the step across a line to the steps around it, where two pictures meet. Collages of phantoms had 1.6
+# and more, mostly 4; one phantom in ten has such a line inside, which alone says nothing.
+SEAM = 1.6
+NEARBY = 12  # px, lines to each side that are around a line
+ONE_SIDE, LEAST_BEYOND = 0.85, 0.15  # least shares of keypoints on one side of a seam, and of lines beyond it
+PLAIN = 8.0  # grey levels, SD of an empty margin
 
 # A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated. In an
 # inverted patch each gradient, and so the keypoint's own direction, turns by 180 degrees: rows and columns reversed.
@@ -111,3 +119,20 @@ def speckled(picture: Sketch) -> bool:
     half = cv2.pyrDown(grey).astype(np.float32)
     middle, large = (cv2.GaussianBlur(half, (0, 0), sigma) for sigma in ROUGH)
     return bool((half - middle).std() > SPECKLED * (middle - large).std())
+
+
+def in_panel(picture: Sketch, points: np.ndarray) -> bool:
+    """Return whether ``points`` (n, 2) lie in one panel of a picture that shows something else in another.
+
+    A collage, or a screen with a menu, has a straight seam from edge to edge with the panel on one side of it.
+    """
+    for axis, lines in enumerate((picture.grey.T, picture.grey)):
+        values = lines.astype(np.float32)
+        step = np.abs(values[2:] - values[:-2]).mean(axis=1)  # over two lines, as resizing blurs a seam
+        around = sliding_window_view(np.pad(step, NEARBY, mode="edge"), 2 * NEARBY + 1)
+        for seam in 1 + np.flatnonzero(step > SEAM * np.maximum(np.median(around, axis=1), 1)):
+            after = np.mean(points[:, axis] > seam)
+            beyond = lines[:seam] if after >= ONE_SIDE else lines[seam + 1 :] if after <= 1 - ONE_SIDE else lines[:0]
+            if len(beyond) >= LEAST_BEYOND * len(lines) and beyond.std() > PLAIN:
+                return True
+    return False

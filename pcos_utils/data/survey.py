@@ -19,6 +19,7 @@ APART = {
     "mask": "a mask or a drawing of few grey levels",
     "plain": "a picture of one grey level",
     "thumbnail": "a small copy",
+    "collage": "several pictures, each in a panel",
     "litter": "a hidden file or a desktop's own",
     "other file": "a table, a text or a program",
 }

@@ -41,10 +41,10 @@ def simulate(
 ) -> Phantom:
     """Simulate one phantom of the label, 0 normal or 1 polycystic. Equal arguments give equal bytes.
 
-    Another ``speckle`` gives a twin: the same scene with other speckle and camera noise. Another ``elevation`` (m) gives
-    a parallel section of the same ovary, as a frame of one sweep: follicles are cut elsewhere, scatterers leave the
-    slice (``ultrasound.beside``), and tissue and distractors fade into others over CHANGES. Window, screen, marks and
-    shadows stay, which makes frames of a sweep more alike than a real hand does. Truth: FNPO (follicles of 2 to
+    Another ``speckle`` gives a twin: the same scene with other speckle and camera noise. An ``elevation`` (m) gives a
+    parallel section of the same ovary, as a frame of one sweep: follicles are cut elsewhere, scatterers leave the slice
+    (``ultrasound.beside``), and tissue and distractors fade into others over CHANGES. Window, screen, marks and shadows
+    stay, which makes frames of a sweep more alike than a real hand does. Truth: FNPO (follicles of 2 to
     9 mm in the ovary), FNPS (follicles visible in the frame, with a dominant one), dominant (diameter in mm of a
     follicle above 9 mm, else 0), volume in mL, f0 in MHz.
     """
@@ -71,7 +71,9 @@ def simulate(
     power = sum(draw(ovary, grid.halved, window.scale, stream) for draw, stream in parts)
     if elevation:
         others = np.random.default_rng([seed, 2**33]).spawn(len(parts))
-        other = sum(draw(ovary, grid.halved, window.scale, stream) for (draw, _), stream in zip(parts, others))
+        other = sum(
+            draw(ovary, grid.halved, window.scale, stream) for (draw, _), stream in zip(parts, others, strict=True)
+        )
         power += np.float32(1 - np.exp(-((elevation / CHANGES) ** 2) / 2)) * (other - power)
     cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
     fluid, tissue = ultrasound.FLUID_ATTENUATION, ultrasound.TISSUE_ATTENUATION

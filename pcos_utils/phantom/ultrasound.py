@@ -215,13 +215,7 @@ def beside(scatterers: np.ndarray, elevation: float, thickness: float, rng: np.r
 
 
 def envelope(
-    echo: np.ndarray,
-    attenuation: np.ndarray,
-    grid: Grid,
-    beam: Beam,
-    rng: np.random.Generator,
-    elevation: float = 0.0,
-    for_noise: np.random.Generator | None = None,
+    echo: np.ndarray, attenuation: np.ndarray, grid: Grid, beam: Beam, rng, elevation: float = 0.0, for_noise=None
 ) -> np.ndarray:
     """Return the detected amplitude, float32 (rows, lines), averaged over the beam's looks.
 
