@@ -141,4 +141,5 @@ def _levels(pixels: np.ndarray) -> int:
 
 def _is_other(path: str) -> bool:
     place = PurePosixPath(path)
-    return OTHER.fullmatch(place.suffix or place.name) is not None
+    known = path.lower().endswith(clinic.VOLUMES)
+    return not known and OTHER.fullmatch(place.suffix or place.name) is not None
