@@ -9,7 +9,7 @@ import pytest
 from pcos_utils.config import ROOT
 from pcos_utils.reporting import readme
 from pcos_utils.reporting.sentences_results import FIRST_PLAN
-from studies import ablations, audit_planted, equal_quality, phantom_weights, stress, training_report
+from studies import ablations, audit_clips, audit_planted, equal_quality, phantom_weights, stress, training_report
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {page: page.read_text(encoding="utf-8") for page in readme.PAGES}
@@ -64,6 +64,7 @@ def test_every_file_that_it_links_exists():
     ("name", "script", "tables"),
     [
         ("benchmark", audit_planted, ["studies/audit_planted", "studies/audit_planted_recall"]),
+        ("clips", audit_clips, ["studies/audit_clips"]),
         ("training", training_report, ["training"]),
         ("equal-quality", equal_quality, ["equal_quality"]),
         ("ablations", ablations, ["ablations"]),
@@ -73,3 +74,7 @@ def test_every_file_that_it_links_exists():
 )
 def test_a_side_study_says_what_its_tables_say(name, script, tables):
     assert stated(name).strip() == script.block(*map(table, tables))
+
+
+def test_the_audit_at_full_size_says_what_its_table_says():
+    assert stated("alone") == audit_planted.sentence(table("studies/audit_planted_alone"))
