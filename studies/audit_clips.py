@@ -58,8 +58,8 @@ def block(table: pd.DataFrame) -> str:
         "clips of two ovaries",
     ]
     return (
-        f"{markdown(header, rows)}\n\n*Shares of the frames beside the first ones of {table.ovaries[0]:,} ovaries; each "
-        "row is a folder of its own.*"
+        f"{markdown(header, rows)}\n\n*Shares of the frames beside the first ones of {table.ovaries[0]:,} ovaries; "
+        "each row is a folder of its own.*"
     )
 
 

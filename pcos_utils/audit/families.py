@@ -9,7 +9,8 @@ Only *exemplars* are kept: the first image of a family, and each later image tha
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import combinations, groupby, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 import cv2
@@ -66,15 +67,8 @@ def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[It
     refused = sorted(join for join in apart if join[1] != join[2])
     shows = {number: sorted(collages[home]) for number, home in enumerate(family) if home in collages}
     neighbours = [pair for pair in gathering.neighbours if not shows.keys() & pair]
-    return Families(
-        np.array(family, int),
-        gathering.inliers,
-        gathering.plain,
-        refused,
-        gathering.unsure,
-        _clips(family, neighbours),
-        shows,
-    )
+    facts = gathering.inliers, gathering.plain, refused, gathering.unsure
+    return Families(np.array(family, int), *facts, _clips(family, neighbours), shows)
 
 
 class _Gathering:
@@ -90,7 +84,7 @@ class _Gathering:
         self.unlike: set[tuple[int, int, View]] = set()  # pairs that were compared in full, in vain
         self.refused: list[tuple[int, int, int]] = []  # (picture, exemplar, exemplar) of two families that it matched
         self.neighbours: list[tuple[int, int]] = []  # exemplars that are probably frames of one clip
-        self.panels: list[tuple[int, int, int]] = []  # (picture, what one of its panels shows, inliers)
+        self.panels: list[tuple[int, int, Link]] = []  # (picture, what one of its panels shows, link)
 
     def place(self, number: int, picture: Sketch) -> None:
         """Put a picture into its family, and make it an exemplar if it shows something new."""
@@ -134,17 +128,18 @@ class _Gathering:
             if most > GLANCES and picture.enlarged > PART * known.enlarged:
                 known = sketches.detailed(known, sketches.DENSE_KEYPOINTS)
             link = matching.relate(known, picture, view)
-            if link and link.copy and link.sure and link.panels[0] == link.panels[1]:
+            copy = link and link.copy and link.sure
+            if copy and link.whole is None:
                 links.append((other, link))
                 reached.add(self.root(other))
                 enough = max(enough, FAINT * votes)
-            elif most > GLANCES:
+            elif copy:
+                self.panels.append((*((number, other) if link.whole else (other, number)), link))
+            elif link and most > GLANCES:
+                self.neighbours.append((other, number))
+                self.unsure[[number, other]] |= link.copy
+            if most > GLANCES and not (copy and link.whole is None):
                 self.unlike.add(pair)
-                self.unsure[[number, other]] |= link is not None and link.copy and not link.sure
-                if link and link.copy and link.sure:
-                    self.panels.append((*((number, other) if link.panels[1] else (other, number)), link.inliers))
-                elif link:
-                    self.neighbours.append((other, number))
         return links
 
     def look_again(self, pool: ThreadPoolExecutor) -> None:
@@ -198,6 +193,10 @@ class _Gathering:
 
     def settle(self) -> dict[int, set[int]]:
         """Join each picture whose panels show one family with that, and return the others: {collage: its families}."""
+        for _, panels in groupby(sorted(self.panels, key=itemgetter(0)), itemgetter(0)):
+            for (_, part, link), (_, other, also) in combinations(panels, 2):
+                if _overlap(link.box, also.box):  # one panel
+                    self.union(part, other)
         while True:
             shown = {self.root(whole): set() for whole, _, _ in self.panels}
             for whole, part, _ in self.panels:
@@ -205,9 +204,9 @@ class _Gathering:
             single = [panel for panel in self.panels if len(shown[self.root(panel[0])]) == 1]
             if not single:
                 return {whole: families for whole, families in shown.items() if families}
-            for whole, part, inliers in single:
+            for whole, part, link in single:
                 self.union(whole, part)
-                self.inliers[max(whole, part)] = self.inliers[max(whole, part)] or inliers
+                self.inliers[max(whole, part)] = self.inliers[max(whole, part)] or link.inliers
 
     def root(self, number: int) -> int:
         """Return the number of the first picture of a picture's family."""
@@ -221,6 +220,13 @@ class _Gathering:
         if first != last:
             self.parent[last] = first
             self.size[first] += self.size[last]
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> bool:
+    """Return whether two boxes, [[left, top], [right, bottom]], share more than half of the smaller one."""
+    shared = np.minimum(first[1], second[1]) - np.maximum(first[0], second[0])
+    smaller = min(np.prod(box[1] - box[0]) for box in (first, second))
+    return bool((shared > 0).all() and np.prod(shared) > 0.5 * smaller)
 
 
 def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, in_panel, root, speckled
+from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, panel, root, speckled
 
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
@@ -51,7 +51,8 @@ class Link(NamedTuple):
     view: View = AS_IT_IS  # of the first picture in the second
     sure: bool = True  # False: a picture is so smooth that another scan of the same ovary would agree as well
     copy: bool = True  # False: fine detail does not agree, so that they may be frames of one clip
-    panels: tuple[bool, bool] = (False, False)  # whether the first, and the second, shows more than the other picture
+    whole: int | None = None  # 0 or 1: the first or the second picture, which shows the other in one of its panels
+    box: np.ndarray | None = None  # of that panel
 
 
 def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
@@ -85,11 +86,13 @@ def relate(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
         return Link(fitting, agreement, coverage, flat, view, copy=False) if clip else None
     sure = speckled(first) and speckled(second)
     fits = inlier.ravel() > 0
-    panels = in_panel(first, here[fits]), in_panel(second, there[fits])
-    if all(panels):  # a picture may have a line that looks like a seam, and the larger one shows more
+    boxes = panel(first, here[fits]), panel(second, there[fits])
+    wholes = [number for number, box in enumerate(boxes) if box is not None]
+    if len(wholes) == 2:  # a picture may have a line that looks like a seam, and the larger one shows more
         size = abs(np.linalg.det(matrix[:2, :2])) * first.grey.size / second.grey.size
-        panels = size > 1 / PANEL, size < PANEL
-    return Link(int(fits.sum()), agreement, coverage, matrix, view, sure, panels=panels)
+        wholes = [number for number, share in enumerate((1 / size, size)) if share < PANEL]
+    whole, box = (wholes[0], boxes[wholes[0]]) if wholes else (None, None)
+    return Link(int(fits.sum()), agreement, coverage, matrix, view, sure, whole=whole, box=box)
 
 
 def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = False) -> tuple[float, float]:

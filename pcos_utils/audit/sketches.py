@@ -121,8 +121,8 @@ def speckled(picture: Sketch) -> bool:
     return bool((half - middle).std() > SPECKLED * (middle - large).std())
 
 
-def in_panel(picture: Sketch, points: np.ndarray) -> bool:
-    """Return whether ``points`` (n, 2) lie in one panel of a picture that shows something else in another.
+def panel(picture: Sketch, points: np.ndarray) -> np.ndarray | None:
+    """Return the box of ``points`` (n, 2), [[left, top], [right, bottom]], if they lie in one of several panels.
 
     A collage, or a screen with a menu, has a straight seam from edge to edge with the panel on one side of it.
     """
@@ -136,5 +136,5 @@ def in_panel(picture: Sketch, points: np.ndarray) -> bool:
             after = np.mean(points[:, axis] > seam)
             beyond = lines[:seam] if after >= ONE_SIDE else lines[seam + 1 :] if after <= 1 - ONE_SIDE else lines[:0]
             if len(beyond) >= LEAST_BEYOND * len(lines) and beyond.std() > PLAIN:
-                return True
-    return False
+                return np.quantile(points, [0.05, 0.95], axis=0)
+    return None
