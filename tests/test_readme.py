@@ -12,6 +12,7 @@ from pcos_utils.reporting import readme
 from pcos_utils.reporting.sentences_results import FIRST_PLAN
 from studies import (
     ablations,
+    audit_clips,
     audit_planted,
     equal_quality,
     phantom_weights,
@@ -77,6 +78,7 @@ def test_every_file_that_it_links_exists():
     ("name", "script", "tables"),
     [
         ("benchmark", audit_planted, ["studies/audit_planted", "studies/audit_planted_recall"]),
+        ("clips", audit_clips, ["studies/audit_clips"]),
         ("training", training_report, ["training"]),
         ("equal-quality", equal_quality, ["equal_quality"]),
         ("ablations", ablations, ["ablations"]),
@@ -93,3 +95,7 @@ def test_the_sample_sizes_are_those_of_the_table_and_of_the_formulas():
     told, facts = table("sample_size"), json.loads((sample_size.OUT / "sample_size.json").read_text())
     assert stated("sample-size").strip() == sample_size.block(told, facts)
     pd.testing.assert_frame_equal(told, sample_size.needed(), atol=1e-4, check_dtype=False)
+
+
+def test_the_audit_at_full_size_says_what_its_table_says():
+    assert stated("alone") == audit_planted.sentence(table("studies/audit_planted_alone"))

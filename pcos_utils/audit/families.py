@@ -1,16 +1,22 @@
 """Gather images into families of one source picture, by comparing each image with candidates from an index.
 
+Families of frames that share anatomy but no speckle form clips. A collage shows one picture in each of its panels; it
+stands apart, and no family grows through it.
+
 Only *exemplars* are kept: the first image of a family, and each later image that shows a good part not yet seen.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import combinations, groupby, islice
+from operator import itemgetter
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from pcos_utils.audit import matching, sketches
@@ -36,6 +42,8 @@ class Families(NamedTuple):
     plain: np.ndarray  # (n,) bool, whether it has too few keypoints to be compared
     refused: list[tuple[int, int, int]]  # (picture, family, family): families that it matched but that stay apart
     unsure: np.ndarray  # (n,) bool, whether it matched, but with too little speckle to tell a copy from a twin
+    clip: np.ndarray  # (n,) number of the first picture of all families that are probably of one clip
+    collages: dict[int, list[int]]  # picture -> the families that it shows, each in a panel of its own
 
 
 def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:
@@ -53,10 +61,14 @@ def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[It
             gathering.look_again(pool)
     finally:
         cv2.setNumThreads(threads)
+    collages = gathering.settle()
     family = [gathering.root(number) for number in range(count)]
     apart = {(number, *sorted((family[left], family[right]))) for number, left, right in gathering.refused}
     refused = sorted(join for join in apart if join[1] != join[2])
-    return Families(np.array(family, int), gathering.inliers, gathering.plain, refused, gathering.unsure)
+    shows = {number: sorted(collages[home]) for number, home in enumerate(family) if home in collages}
+    neighbours = [pair for pair in gathering.neighbours if not shows.keys() & pair]
+    facts = gathering.inliers, gathering.plain, refused, gathering.unsure
+    return Families(np.array(family, int), *facts, _clips(family, neighbours), shows)
 
 
 class _Gathering:
@@ -71,6 +83,8 @@ class _Gathering:
         self.index = Index()
         self.unlike: set[tuple[int, int, View]] = set()  # pairs that were compared in full, in vain
         self.refused: list[tuple[int, int, int]] = []  # (picture, exemplar, exemplar) of two families that it matched
+        self.neighbours: list[tuple[int, int]] = []  # exemplars that are probably frames of one clip
+        self.panels: list[tuple[int, int, Link]] = []  # (picture, what one of its panels shows, link)
 
     def place(self, number: int, picture: Sketch) -> None:
         """Put a picture into its family, and make it an exemplar if it shows something new."""
@@ -113,14 +127,19 @@ class _Gathering:
             known = self.exemplars[other]
             if most > GLANCES and picture.enlarged > PART * known.enlarged:
                 known = sketches.detailed(known, sketches.DENSE_KEYPOINTS)
-            link = matching.compare(known, picture, view)
-            if link and link.sure:
+            link = matching.relate(known, picture, view)
+            copy = link and link.copy and link.sure
+            if copy and link.whole is None:
                 links.append((other, link))
                 reached.add(self.root(other))
                 enough = max(enough, FAINT * votes)
-            elif most > GLANCES:
+            elif copy:
+                self.panels.append((*((number, other) if link.whole else (other, number)), link))
+            elif link and most > GLANCES:
+                self.neighbours.append((other, number))
+                self.unsure[[number, other]] |= link.copy
+            if most > GLANCES and not (copy and link.whole is None):
                 self.unlike.add(pair)
-                self.unsure[[number, other]] |= link is not None
         return links
 
     def look_again(self, pool: ThreadPoolExecutor) -> None:
@@ -172,6 +191,23 @@ class _Gathering:
         if agreement >= matching.LEAST_AGREEMENT or len(witnesses) > 1:
             self.union(left, right)
 
+    def settle(self) -> dict[int, set[int]]:
+        """Join each picture whose panels show one family with that, and return the others: {collage: its families}."""
+        for _, panels in groupby(sorted(self.panels, key=itemgetter(0)), itemgetter(0)):
+            for (_, part, link), (_, other, also) in combinations(panels, 2):
+                if _overlap(link.box, also.box):  # one panel
+                    self.union(part, other)
+        while True:
+            shown = {self.root(whole): set() for whole, _, _ in self.panels}
+            for whole, part, _ in self.panels:
+                shown[self.root(whole)] |= {self.root(part)} - {self.root(whole)}
+            single = [panel for panel in self.panels if len(shown[self.root(panel[0])]) == 1]
+            if not single:
+                return {whole: families for whole, families in shown.items() if families}
+            for whole, part, link in single:
+                self.union(whole, part)
+                self.inliers[max(whole, part)] = self.inliers[max(whole, part)] or link.inliers
+
     def root(self, number: int) -> int:
         """Return the number of the first picture of a picture's family."""
         while self.parent[number] != number:
@@ -184,6 +220,22 @@ class _Gathering:
         if first != last:
             self.parent[last] = first
             self.size[first] += self.size[last]
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> bool:
+    """Return whether two boxes, [[left, top], [right, bottom]], share more than half of the smaller one."""
+    shared = np.minimum(first[1], second[1]) - np.maximum(first[0], second[0])
+    smaller = min(np.prod(box[1] - box[0]) for box in (first, second))
+    return bool((shared > 0).all() and np.prod(shared) > 0.5 * smaller)
+
+
+def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:
+    """Return the first picture of each picture's clip: families of which ``neighbours`` are linked, each a pair."""
+    left, right = np.array(neighbours, int).reshape(-1, 2).T
+    numbers, count = np.arange(len(family)), len(family)
+    links = np.append(left, numbers), np.append(right, family)
+    clip = connected_components(coo_array((np.ones(len(links[0])), links), shape=(count, count)), directed=False)[1]
+    return numbers[np.unique(clip, return_index=True)[1]][clip]
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:

@@ -12,57 +12,77 @@ KINDS = {
     "group": "another split has the same patient or clip",
     "class": "the picture is in another class, too",
     "folder": "the picture is in another data set, too",
+    "clip split": "another split has a picture that is probably of one clip with it",
+    "clip class": "another class has a picture that is probably of one clip with it",
+    "clip folder": "another data set has a picture that is probably of one clip with it",
 }
+LEVELS = ("source", "clip")
 COLUMNS = ["finding", "path", "here", "there", "source"]
-PAIRS = ["there", "here", "images", "copied", "same_bytes", "group", "crossing", "new"]
+PAIRS = ["there", "here", "images", "copied", "same_bytes", "clip", "group", "crossing", "new"]
 NEEDED = {"path", "folder_split", "status", "source"}
 
 
-def findings(sources: pd.DataFrame) -> pd.DataFrame:
+def findings(sources: pd.DataFrame, level: str = "source") -> pd.DataFrame:
     """Return one row per image and finding: ``finding`` (a key of KINDS), ``path``, ``here``, ``there``, ``source``.
 
     ``sources`` is a table of ``find_sources``. ``here`` and ``there`` are the two splits, of which train comes first
-    and test last, the two classes or the two data sets; the image is the one that is ``here``.
+    and test last, the two classes or the two data sets; the image is the one that is ``here``. At the ``level`` "clip"
+    what pictures of one clip share is found too, beside what copies share.
     """
     images = _named(sources)
+    groups = [pd.DataFrame(columns=COLUMNS, dtype=object)]
+    for there, here, first, second in _splits(images):
+        groups.append(_told("group", second[second.group.isin(set(first.group) - {""})], here, there))
+    found = pd.concat([_shared(images, "source"), *groups], ignore_index=True)
+    if level == "source":
+        return found
+    # What is a copy is not said again.
+    clips, keys = _shared(images, "clip"), ["finding", "path", "here", "there"]
+    clips = clips[~pd.MultiIndex.from_frame(clips[keys]).isin(pd.MultiIndex.from_frame(found[keys]))]
+    return pd.concat([found, clips.assign(finding="clip " + clips.finding)], ignore_index=True)
+
+
+def _shared(images: pd.DataFrame, level: str) -> pd.DataFrame:
+    """Return the findings of splits, classes and data sets that share a source, or a clip."""
     parts = []
     for there, here, first, second in _splits(images):
-        copied, known = second.source.isin(first.source), second.group.isin(set(first.group) - {""})
-        parts += [_told("split", second[copied], here, there), _told("group", second[known], here, there)]
+        parts.append(_told("split", second[second[level].isin(first[level])], here, there))
     labelled = images[images["class"] != ""]
     words = labelled.groupby("dataset")["class"].agg(frozenset)
     # The classes of two data sets are held against each other where both use the same words.
     scope = labelled.dataset if words.nunique() > 1 else pd.Series("", index=labelled.index)
-    several = labelled.groupby([scope, "source"])["class"].transform("nunique") > 1
-    for _, family in labelled[several].groupby([scope, "source"]):
+    several = labelled.groupby([scope, level])["class"].transform("nunique") > 1
+    for _, family in labelled[several].groupby([scope, level]):
         kinds = sorted(set(family["class"]))
         others = [", ".join(kind for kind in kinds if kind != own) for own in family["class"]]
         parts.append(_told("class", family, family["class"], others))
     for there, here in combinations(images.dataset.unique(), 2):
         after = images[images.dataset == here]
-        shared = after.source.isin(images.source[images.dataset == there])
+        shared = after[level].isin(images[level][images.dataset == there])
         parts.append(_told("folder", after[shared], here, there))
     return pd.concat([pd.DataFrame(columns=COLUMNS, dtype=object), *parts], ignore_index=True)
 
 
 def unknown(found: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
     """Return the findings that an earlier table of sources does not have, by kind and path."""
-    known = pd.MultiIndex.from_frame(findings(baseline)[["finding", "path"]])
+    known = pd.MultiIndex.from_frame(findings(baseline, "clip")[["finding", "path"]])
     return found[~pd.MultiIndex.from_frame(found[["finding", "path"]]).isin(known)]
 
 
 def pairs(sources: pd.DataFrame) -> pd.DataFrame:
     """Return one row per pair of splits of a data set: ``there`` and ``here`` as in ``findings``, and counts.
 
-    ``images`` of the split ``here``; of them ``copied`` (their source is ``there``), ``same_bytes`` and ``group``
-    (their patient or clip is there); ``crossing`` sources; ``new`` sources, which ``there`` lacks.
+    ``images`` of the split ``here``; of them ``copied`` (their source is ``there``), ``same_bytes``, ``clip`` (no
+    copies, but probably of one clip with a picture there) and ``group`` (their patient or clip is there by name);
+    ``crossing`` sources; ``new`` sources, which ``there`` lacks.
     """
     rows = []
     for there, here, first, second in _splits(_named(sources)):
         crossing = set(first.source) & set(second.source)
         copied, same_bytes = second.source.isin(crossing).sum(), second.sha256.isin(first.sha256).sum()
         group, new = second.group.isin(set(first.group) - {""}).sum(), second.source.nunique() - len(crossing)
-        rows.append((there, here, len(second), copied, same_bytes, group, len(crossing), new))
+        clip = (second["clip"].isin(first["clip"]) & ~second.source.isin(crossing)).sum()
+        rows.append((there, here, len(second), copied, same_bytes, clip, group, len(crossing), new))
     return pd.DataFrame(rows, columns=PAIRS)
 
 
@@ -76,6 +96,7 @@ def counts(sources: pd.DataFrame, apart: dict[str, str]) -> dict[str, int]:
         "unreadable files": int(status.drop(["ok", *apart], errors="ignore").sum()),
         **distinct(readable),
         **compared(readable),
+        **({"probable clips": readable["clip"].nunique()} if "clip" in readable else {}),
         "classes": len(set(readable["class"]) - {""}),
         "images with a class": int((readable["class"] != "").sum()),
         **{f"images in {name}": int((readable.folder_split == name).sum()) for name in ordered(readable.folder_split)},
@@ -100,6 +121,8 @@ def _named(sources: pd.DataFrame) -> pd.DataFrame:
     images = sources[sources.status == "ok"].reset_index(drop=True)
     if "class" not in images:  # a table from before classes had names
         images["class"] = images["label"].astype(object).map(str).replace("nan", "") if "label" in images else ""
+    if "clip" not in images:  # a table from before clips were told
+        images["clip"] = images.source
     for column in ("group", "dataset"):
         images[column] = images[column].fillna("") if column in images else ""
     return images.assign(name=images.path.where(images.dataset == "", images.dataset + "/" + images.path))

@@ -3,6 +3,9 @@
 SIFT and its matching follow Lowe 2004 (doi:10.1023/B:VISI.0000029664.99615.94), and the square root of the
 descriptors follows Arandjelovic and Zisserman 2012. Keypoints alone would join two frames that share anatomy, a
 caption or a screen layout. Speckle is the fingerprint of one acquisition, so the speckle decides.
+
+Frames of one clip, a fraction of a millimetre apart, are another relation. Their keypoints fit one map and the anatomy
+agrees, but the speckle does not.
 """
 
 from typing import NamedTuple
@@ -10,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, root, speckled
+from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, panel, root, speckled
 
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
@@ -24,6 +27,13 @@ LEAST_AGREEMENT = 0.45
 LEAST_OF_EITHER = 0.25  # the same, of the windows in which either picture has detail
 LEAST_OVERLAP = 0.04  # share of the picture's area
 LEAST_SHRUNK = 0.2  # share of the area; a picture that another shows smaller than that is a part of it
+ANATOMY = (3.0, 9.0)  # px, the band that holds anatomy and no speckle
+# Least correlation of the anatomy of one clip. Where keypoints agreed, frames of a sweep mostly had .8 and more; other
+# ovaries, at best-fitting places, had at most .35 (studies/audit_clips.csv).
+LEAST_ALIKE = 0.5
+MARGIN = 19  # px
+LEAST_SHARED = 0.55  # share of both pictures' areas; one panel of a collage covers no more than half of it
+PANEL = 0.75  # largest share of a picture that is one of its panels
 FLAT = 1.0  # grey levels squared; a window of less variance has nothing to compare
 BLANK = 0.15  # largest share of a window without detail; above it, background beside words, rulers or an edge shows
 STROKE = 70  # grey levels from the local median beyond which a pixel is a drawn line or letter, not an echo
@@ -32,7 +42,7 @@ TILT = 0.5  # greatest change of scale from one side of a picture to the other, 
 
 
 class Link(NamedTuple):
-    """The evidence that two images show one picture."""
+    """The evidence that two images show one picture, or frames of one clip."""
 
     inliers: int
     agreement: float  # share of the overlap's windows in which fine detail agrees
@@ -40,24 +50,44 @@ class Link(NamedTuple):
     matrix: np.ndarray  # (3, 3), from the first picture's pixels to the second's
     view: View = AS_IT_IS  # of the first picture in the second
     sure: bool = True  # False: a picture is so smooth that another scan of the same ovary would agree as well
+    copy: bool = True  # False: fine detail does not agree, so that they may be frames of one clip
+    whole: int | None = None  # 0 or 1: the first or the second picture, which shows the other in one of its panels
+    box: np.ndarray | None = None  # of that panel
 
 
 def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
     """Return the link between two pictures, or None if nothing shows that the second is the first in this ``view``."""
+    link = relate(first, second, view)
+    return link if link and link.copy else None
+
+
+def relate(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
+    """Return the link between copies or between frames of one clip, or None if the pictures share neither."""
     fitted = fit(first, second, view)
     if fitted is None:
         return None
     matrix, inlier, here, there = fitted
+    flat = matrix
     agreement, coverage = agree(first, second, matrix, view.inverted)
+    fits = inlier.ravel() > 0
     if agreement < LEAST_AGREEMENT and inlier.sum() > 1.5 * LEAST_INLIERS:
         # Screens are photographed at an angle: a part fits an affine map, and the whole fits a perspective.
         matrix, inlier = cv2.findHomography(here, there, cv2.RANSAC, REPROJECTION, maxIters=TRIALS)
         if matrix is not None and inlier.sum() > 2 * LEAST_INLIERS and _tilt(matrix, first.grey.shape) < TILT:
             agreement, coverage = agree(first, second, matrix, view.inverted)
     if agreement < LEAST_AGREEMENT:
-        return None
+        alike, fitting = anatomy(first, second, flat, there[fits], view.inverted)
+        clip = alike >= LEAST_ALIKE and fitting >= LEAST_INLIERS
+        return Link(fitting, agreement, coverage, flat, view, copy=False) if clip else None
     sure = speckled(first) and speckled(second)
-    return Link(int(inlier.sum()), agreement, coverage, matrix, view, sure)
+    fits = inlier.ravel() > 0
+    boxes = panel(first, here[fits]), panel(second, there[fits])
+    wholes = [number for number, box in enumerate(boxes) if box is not None]
+    if len(wholes) == 2:  # a picture may have a line that looks like a seam, and the larger one shows more
+        size = abs(np.linalg.det(matrix[:2, :2])) * first.grey.size / second.grey.size
+        wholes = [number for number, share in enumerate((1 / size, size)) if share < PANEL]
+    whole, box = (wholes[0], boxes[wholes[0]]) if wholes else (None, None)
+    return Link(int(fits.sum()), agreement, coverage, matrix, view, sure, whole=whole, box=box)
 
 
 def fit(first: Sketch, second: Sketch, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
@@ -93,7 +123,7 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
     moved = _warp(first.grey, matrix, (width, height))
     inside = _warp(np.ones_like(first.grey), matrix, (width, height))
     inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
-    a, b = _fine(moved, coarser), _fine(second.grey, coarser)
+    a, b = _band(moved, FINE, coarser), _band(second.grey, FINE, coarser)
     a = -a if inverted else a
 
     def mean(values):
@@ -112,6 +142,31 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
     if shared.sum() < LEAST_OVERLAP * shared.size or same.sum() < LEAST_OF_EITHER * either.sum():
         return 0.0, 0.0
     return float(same.sum() / shared.sum()), float(same.sum() / detailed.sum())
+
+
+def anatomy(
+    first: Sketch, second: Sketch, matrix: np.ndarray, points: np.ndarray, inverted: bool = False
+) -> tuple[float, int]:
+    """Return the correlation of anatomy in tissue that both pictures show, and how many ``points`` lie in that tissue.
+
+    ``matrix`` (3, 3), affine, maps the first picture's pixels to the second's, and ``points`` (n, 2) are matched
+    keypoints of the second. Both are 0 if the pictures share too little.
+    """
+    height, width = second.grey.shape
+    inside = _warp(np.ones_like(first.grey), matrix, (width, height))
+    if inside.sum() < LEAST_SHARED * max(inside.size, first.grey.size * abs(np.linalg.det(matrix))):
+        return 0.0, 0
+    moved, bands = _warp(first.grey, matrix, (width, height)), []
+    for grey in (moved, second.grey):
+        inside &= _tissue(grey, _band(grey, FINE), WINDOW)
+        bands.append(_band(grey, ANATOMY))
+    # The edge of a sector is one in every picture of a scanner, and this band blurs it into the tissue.
+    inside = cv2.erode(inside, np.ones((MARGIN, MARGIN), np.uint8), borderValue=0) > 0
+    if inside.sum() < LEAST_OVERLAP * inside.size:
+        return 0.0, 0
+    alike = float(np.corrcoef(*(band[inside] for band in bands))[0, 1])
+    column, row = np.clip(np.rint(points).astype(int).T, 0, [[width - 1], [height - 1]])
+    return -alike if inverted else alike, int(inside[row, column].sum())
 
 
 def _warp(grey: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -158,8 +213,8 @@ def _believable(matrix: np.ndarray, mirrored: bool) -> bool:
     return least < small and large < most and large < ratio * small and (np.linalg.det(matrix[:, :2]) < 0) == mirrored
 
 
-def _fine(grey: np.ndarray, coarser: float) -> np.ndarray:
-    """Return the speckle of a picture, a band of fine detail."""
+def _band(grey: np.ndarray, sigmas: tuple[float, float], coarser: float = 1) -> np.ndarray:
+    """Return the detail of a picture between two sizes, such as its speckle or its anatomy."""
     grey = grey.astype(np.float32)
-    small, large = (cv2.GaussianBlur(grey, (0, 0), sigma * coarser) for sigma in FINE)
+    small, large = (cv2.GaussianBlur(grey, (0, 0), sigma * coarser) for sigma in sigmas)
     return small - large

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
@@ -13,6 +14,13 @@ SMALL_AREA, FEW_KEYPOINTS = 15_000, 120  # the same for a stretched picture
 ROUGH = (1.15, 3.0)  # px at half size, between the bands of speckle and of anatomy
 # Least ratio of their spreads. Blurred copies reached .42 and more, twins that agreed after smoothing .37 and less.
 SPECKLED = 0.37
+
+# Where two pictures meet: least ratio of the step across a line to the steps across the lines around, and least share
+# of its pixels with more than the mean step around. They find 99 % of the seams of collages and none in phantoms.
+SEAM, ALL_ALONG = 1.6, 0.62
+NEARBY, ALONG = 12, 9  # px: lines to each side that are around a line, and the length that is around a pixel
+ONE_SIDE, LEAST_BEYOND = 0.85, 0.15  # least shares of keypoints on one side of a seam, and of lines beyond it
+PLAIN = 8.0  # grey levels, SD of an empty margin
 
 # A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated. In an
 # inverted patch each gradient, and so the keypoint's own direction, turns by 180 degrees: rows and columns reversed.
@@ -111,3 +119,22 @@ def speckled(picture: Sketch) -> bool:
     half = cv2.pyrDown(grey).astype(np.float32)
     middle, large = (cv2.GaussianBlur(half, (0, 0), sigma) for sigma in ROUGH)
     return bool((half - middle).std() > SPECKLED * (middle - large).std())
+
+
+def panel(picture: Sketch, points: np.ndarray) -> np.ndarray | None:
+    """Return the box of ``points`` (n, 2), [[left, top], [right, bottom]], if they lie in one of several panels.
+
+    A collage, or a screen with a menu, has a straight seam from edge to edge with the panel on one side of it.
+    """
+    for axis, lines in enumerate((picture.grey.T, picture.grey)):
+        values = lines.astype(np.float32)
+        steps = np.abs(values[2:] - values[:-2])  # over two lines, as resizing blurs a seam
+        step, size = steps.mean(axis=1), 2 * NEARBY + 1
+        around = np.median(sliding_window_view(np.pad(step, NEARBY, mode="edge"), size), axis=1)
+        abrupt = (steps > cv2.blur(steps, (ALONG, size)) + 1).mean(axis=1) > ALL_ALONG
+        for seam in 1 + np.flatnonzero((step > SEAM * np.maximum(around, 1)) & abrupt):
+            after = np.mean(points[:, axis] > seam)
+            beyond = lines[:seam] if after >= ONE_SIDE else lines[seam + 1 :] if after <= 1 - ONE_SIDE else lines[:0]
+            if len(beyond) >= LEAST_BEYOND * len(lines) and beyond.std() > PLAIN:
+                return np.quantile(points, [0.05, 0.95], axis=0)
+    return None

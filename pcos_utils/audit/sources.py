@@ -21,17 +21,20 @@ from pcos_utils.progress import bar
 def find_sources(
     manifest: pd.DataFrame | Sequence[str | Path], folder: Path | dict[str, Path] | None = None
 ) -> pd.DataFrame:
-    """Return the manifest with columns ``source``, ``inliers`` and ``evidence``, which are empty for unreadable files.
+    """Return the manifest with ``source``, ``clip``, ``inliers`` and ``evidence``, empty for unreadable files.
 
     A list of image files does instead of a manifest and its folder, and gives one row per file, in the same order, so
     that no copy crosses ``GroupKFold().split(paths, y, groups=find_sources(paths).source)``.
 
-    ``source`` is the path of the first image of the family. ``inliers`` is the number of keypoints shared with the
-    picture through which the image joined it. ``evidence`` says how it joined: "first", "same pixels" or "keypoints".
-    It is "too plain" for a picture with nothing to compare, "cannot tell" for one that is so smooth that a copy and
-    another scan of the same ovary look alike, and "bridge" for one that matches two families which stay
-    apart. A manifest of several data sets has a column ``dataset``; ``folder`` then maps each data set to its folder,
-    and a source is named ``dataset/path``. Raises StudyError where a listed file is no image that can be read.
+    ``source`` is the path of the first image of the family. ``clip`` is that of the first image of all sources that
+    are probably frames of one clip: they share anatomy and no speckle. ``inliers`` is the number of keypoints shared
+    with the picture through which the image joined it. ``evidence`` says how it joined: "first", "same pixels" or
+    "keypoints". It is "too plain" for a picture with nothing to compare, "cannot tell" for one that is so smooth that a
+    copy and another scan of the same ovary look alike, and "bridge" for one that matches two families which stay apart.
+    A file that shows several sources, each in a panel of its own, has no source; its ``status`` is "collage", and its
+    ``reason`` names them. A manifest of several data sets has a column ``dataset``; ``folder`` then maps each data set
+    to its folder, and a source is named ``dataset/path``. Raises StudyError where a listed file is no image that can be
+    read.
     """
     if not isinstance(manifest, pd.DataFrame):
         manifest, folder = _listed(manifest), Path()
@@ -47,11 +50,17 @@ def find_sources(
     evidence[gathered.plain] = "too plain"
     evidence[gathered.unsure & (gathered.inliers == 0)] = "cannot tell"
     evidence[[number for number, _, _ in gathered.refused]] = "bridge"
-    columns = pd.DataFrame({"source": name[gathered.family[picture]]}, index=readable.index)
+    found = {"source": name[gathered.family[picture]], "clip": name[gathered.clip[picture]]}
+    columns = pd.DataFrame(found, index=readable.index)
     inliers = pd.Series(gathered.inliers[picture], readable.index)
     columns["inliers"] = inliers.where(inliers > 0).astype("Int64")
     columns["evidence"] = np.where(first | (evidence[picture] == "bridge"), evidence[picture], "same pixels")
-    return manifest.join(columns).fillna({"source": "", "evidence": ""})
+    shows = {number: "it shows " + ", ".join(name[families]) for number, families in gathered.collages.items()}
+    reason = pd.Series(picture, readable.index).map(shows).dropna()
+    columns.loc[reason.index] = ["", "", pd.NA, ""]
+    table = manifest.join(columns).fillna({"source": "", "clip": "", "evidence": ""})
+    table.loc[reason.index, "status"], table.loc[reason.index, "reason"] = "collage", reason
+    return table
 
 
 def names(rows: pd.DataFrame) -> pd.Series:

@@ -24,7 +24,7 @@ def totals(sources: pd.DataFrame) -> pd.DataFrame:
     facts = {
         "files in class folders": len(sources),
         "readable images": len(readable),
-        "unreadable files": len(sources) - len(readable),
+        "unreadable files": int((~sources.status.isin(["ok", "collage"])).sum()),
         **distinct(readable),
         "polycystic sources": readable[readable.label == 1].source.nunique(),
         "normal sources": readable[readable.label == 0].source.nunique(),

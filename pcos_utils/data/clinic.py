@@ -1,7 +1,7 @@
-"""Read what clinics export, DICOM files and cine clips, as frames of 8-bit RGB.
+"""Read what clinics export, DICOM files, NIfTI volumes and cine clips, as frames of 8-bit RGB.
 
 Only pixels, and a digest that groups the frames of one patient, leave this module. Names, dates and numbers from
-a file's header are never returned, written or shown. DICOM needs the extra ``clinic``.
+a file's header are never returned, written or shown. DICOM and NIfTI need the extra ``clinic``.
 """
 
 import hashlib
@@ -19,18 +19,21 @@ from pcos_utils.data.images import MAX_PIXELS, ImageError, opened
 from pcos_utils.data.levels import scaled
 
 CLIPS = {".avi", ".mp4", ".mov", ".m4v", ".mkv", ".wmv", ".mpg", ".mpeg"}
+VOLUMES = (".nii", ".nii.gz")
 EVERY = 5  # frames of a clip or cine from one that is read to the next
 MOST = 10_000  # frames of a file
+MAX_VOXELS = 125_000_000  # of a volume, which is read whole; a scaled one has 8 bytes each
 TISSUE = 1  # the region data type of two-dimensional tissue, DICOM PS3.3 C.8.5.5.1.4
 # Warnings and messages of pydicom may quote a header.
 warnings.filterwarnings("ignore", module=r"pydicom\.")
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-INSTALL = 'a DICOM file; pip install "pcos-utils[clinic]" reads it'
+logging.getLogger("nibabel").setLevel(logging.CRITICAL)
+INSTALL = 'a {} file; pip install "pcos-utils[clinic]" reads it'
 
 
 def is_clinic(path: Path) -> bool:
-    """Return whether a file is a DICOM file, by its bytes 128 to 132 and not by its name, or a clip by its suffix."""
-    if path.suffix.lower() in CLIPS:
+    """Return whether a file is a DICOM file, by its bytes 128 to 132 and not by its name, or a clip or a volume."""
+    if kind(path) != "DICOM":
         return True
     try:
         with opened(path, path.name) as stream:
@@ -39,9 +42,15 @@ def is_clinic(path: Path) -> bool:
         return False
 
 
+def kind(path: Path) -> str:
+    """Return clip or NIfTI by the suffix, and DICOM for all others."""
+    name = path.name.lower()
+    return "clip" if name.endswith(tuple(CLIPS)) else "NIfTI" if name.endswith(VOLUMES) else "DICOM"
+
+
 def count(path: Path) -> int:
-    """Return how many frames a DICOM file names, 1 if it cannot be read, and 2 for a clip, which is not counted."""
-    if path.suffix.lower() in CLIPS:
+    """Return how many frames a DICOM file names, 1 if it cannot be read, and 2 for what is not counted."""
+    if kind(path) != "DICOM":
         return 2
     try:
         return int(_header(path, path.name, pixels=False).get("NumberOfFrames") or 1)
@@ -52,18 +61,19 @@ def count(path: Path) -> int:
 def frames(path: Path, name: str | None = None, every: int = EVERY) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (frame name, image) of every n-th frame, images as from ``images.load``. Raises ImageError.
 
+    The frames of a volume are its slices across the third axis, with the second axis down the picture; where there are
+    several volumes, one after the other.
+
     The frame name is empty in a file of one frame, and otherwise the frame's number, from 1, as ``load`` takes it.
     """
     name = name or path.name
-    read = _clip if path.suffix.lower() in CLIPS else _dicom
-    return read(path, name, every)
+    return READ[kind(path)](path, name, every)
 
 
 def load(path: Path, number: int = 1, name: str | None = None) -> np.ndarray:
     """Load the frame of this number, from 1, as 8-bit RGB, shape (height, width, 3). Raises ImageError."""
     name = name or path.name
-    read = _clip if path.suffix.lower() in CLIPS else _dicom
-    for _, picture in read(path, name, MOST, number - 1):
+    for _, picture in READ[kind(path)](path, name, MOST, number - 1):
         return picture
     raise ImageError("damaged", name, f"it has no frame {number}")
 
@@ -91,7 +101,7 @@ def _header(path: Path, name: str, *, pixels: bool = True):
     try:
         import pydicom
     except ImportError:
-        raise ImageError("not an image", name, INSTALL) from None
+        raise ImageError("not an image", name, INSTALL.format("DICOM")) from None
     try:
         with opened(path, name) as stream:
             return pydicom.dcmread(stream, stop_before_pixels=not pixels)
@@ -168,3 +178,35 @@ def _clip(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[s
             raise ImageError("damaged", name, "no frame of the clip can be decoded")
     finally:
         clip.release()
+
+
+def _volume(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    try:
+        import nibabel
+    except ImportError:
+        raise ImageError("not an image", name, INSTALL.format("NIfTI")) from None
+    opened(path, name).close()  # refuses what is no ordinary file
+    try:
+        volume = nibabel.Nifti1Image.from_filename(path)
+        across, down, *others = volume.shape
+        size, count = across * down, int(np.prod(others))
+        fits = size <= MAX_PIXELS and count <= MOST and size * count <= MAX_VOXELS
+        values = np.asanyarray(volume.dataobj).reshape(across, down, count, order="F") if fits else np.zeros(1)
+        if not values.size:
+            raise ValueError("no voxels")
+    except Exception as error:  # the message may quote a header, so only the error's kind is told
+        raise ImageError("damaged", name, f"the volume cannot be read: {type(error).__name__}") from None
+    if not fits:
+        limits = f"limits: {MOST:,} of {MAX_PIXELS:,}, {MAX_VOXELS:,} in all"
+        raise ImageError("too large", name, f"{count:,} slices of {size:,} pixels; {limits}")
+    for number in range(first, count, every):
+        part = np.ascontiguousarray(values[..., number].T)
+        if part.dtype.fields:
+            part = part.view(np.uint8).reshape(down, across, -1)[..., :3]
+        elif part.dtype != np.uint8:
+            bits, signed = 8 * part.dtype.itemsize * (part.dtype.kind in "iu"), part.dtype.kind == "i"
+            part = scaled(part.astype(np.float64), bits, white=float(volume.header["cal_max"]), signed=signed)
+        yield str(number + 1) if count > 1 else "", part if part.ndim == 3 else np.repeat(part[..., None], 3, axis=2)
+
+
+READ = {"clip": _clip, "DICOM": _dicom, "NIfTI": _volume}

@@ -85,7 +85,7 @@ def load(file: str | Path | BinaryIO, name: str | None = None, *, tint: bool = F
 
 
 def count(path: Path) -> int:
-    """Return how many frames a file holds, at least 1; of a clip, more than 1."""
+    """Return how many frames a file holds, at least 1; of a clip or a volume, more than 1."""
     if clinic := _clinic(path):
         return clinic.count(path)
     try:
@@ -99,7 +99,7 @@ def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the frames of a file: the name of each ("" where there is one, else its number from 1) and its pixels.
 
     The frame ``3`` of ``file.tif`` is loaded again as ``file.tif#3``. Raises ImageError where one cannot be read, and
-    after MAX_FRAMES. Of DICOM files and clips every fifth frame is read.
+    after MAX_FRAMES. Of DICOM files, volumes and clips every fifth frame is read.
     """
     if clinic := _clinic(path):
         yield from clinic.frames(path)
@@ -113,7 +113,7 @@ def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _clinic(path: Path) -> ModuleType | None:
-    """Return the module that reads the file if it is a DICOM file or a clip."""
+    """Return the module that reads the file if it is a DICOM file, a volume or a clip."""
     from pcos_utils.data import clinic  # imported late, because it uses this module; a Space does without it
 
     return clinic if clinic.is_clinic(path) else None
@@ -132,8 +132,8 @@ def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0)
         path, frame = _frame(Path(file))
         if clinic := _clinic(path):
             pixels = clinic.load(path, frame + 1, name)
-            kind = "clip" if path.suffix.lower() in clinic.CLIPS else "DICOM"
-            return pixels, {"width": pixels.shape[1], "height": pixels.shape[0], "mode": "RGB", "format": kind}
+            facts = {"width": pixels.shape[1], "height": pixels.shape[0], "mode": "RGB", "format": clinic.kind(path)}
+            return pixels, facts
         with opened(path, name) as stream:
             return decode(stream, name, frame)
     (only,) = _decoded(file, name, [frame])

@@ -24,16 +24,19 @@ LAST_FRAME = {1: 14, 0: 40}
 SELECTION_SHARE = 1 / 5  # share of the training sources that chooses the epoch if there is one inner fold
 
 
-def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
+def draw(sources: pd.DataFrame, study: Study, level: str = "source") -> pd.DataFrame:
     """Return the audited manifest with columns ``used``, ``split`` and ``r0``, ``r1``, ... (the fold in each repeat).
 
-    ``used`` is "yes" or the reason why not: unreadable, bridge (an image that matches two sources), two labels, not
-    drawn. ``split`` is train or test under the published protocol. A source has one fold per repeat. Where the table
-    has a column ``group``, all pictures of a group count as one source, named by the first. If a class has too few
-    sources for a test set, splits and folds stay empty, and ``need_test_set`` says why.
+    ``used`` is "yes" or the reason why not: unreadable, collage (of several sources), bridge (an image that matches two
+    sources), two labels, not drawn. ``split`` is train or test under the published protocol. A source has one fold per
+    repeat. Where the table has a column ``group``, all pictures of a group count as one source, named by the first. At
+    the ``level`` "clip" so do all pictures that are probably of one clip. If a class has too few sources for a test
+    set, splits and folds stay empty, and ``need_test_set`` says why.
     """
     repeats = [f"r{repeat}" for repeat in range(study.repeats)]
-    table = whole_groups(sources.assign(used=_used(sources, study), split="", **dict.fromkeys(repeats, pd.NA)))
+    table = sources.assign(used=_used(sources, study), split="", **dict.fromkeys(repeats, pd.NA))
+    table = whole_groups(whole_groups(table, "clip") if level == "clip" else table)
+    table = table.drop(columns="clip", errors="ignore")
     if enough(table, study):
         images = table[table.used == "yes"]
         labels = source_labels(images)
@@ -47,16 +50,16 @@ def draw(sources: pd.DataFrame, study: Study) -> pd.DataFrame:
     return table.astype(dict.fromkeys(repeats, "Int64"))
 
 
-def whole_groups(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with one ``source`` for all pictures of a ``group``, such as a patient.
+def whole_groups(table: pd.DataFrame, column: str = "group") -> pd.DataFrame:
+    """Return the table with one ``source`` for all pictures of a group, such as a patient, that ``column`` names.
 
     Groups that share a picture are one. An empty cell is no group; without the column nothing changes.
     """
-    if "group" not in table:
+    if column not in table:
         return table
-    named = table.group.fillna("").ne("") & table.source.ne("")
+    named = table[column].fillna("").ne("") & table.source.ne("")
     source, names = pd.factorize(table.source[named])
-    group, _ = pd.factorize(table.group[named])
+    group, _ = pd.factorize(table[column][named])
     links = coo_array((np.ones(len(source)), (source, group + len(names))), shape=(len(names) + len(group),) * 2)
     joined = pd.Series(connected_components(links, directed=False)[1][: len(names)])
     first = joined.map(pd.Series(names).groupby(joined).first())
@@ -146,6 +149,7 @@ def _used(sources: pd.DataFrame, study: Study) -> pd.Series:
     used = pd.Series("yes", index=sources.index)
     readable = sources.status == "ok"
     used[~readable] = "unreadable"
+    used[sources.status == "collage"] = "collage"
     if "evidence" in sources:
         used[sources.evidence == "bridge"] = "bridge"
     labels = sources[readable].groupby("source").label.nunique()

@@ -19,6 +19,7 @@ APART = {
     "mask": "a mask or a drawing of few grey levels",
     "plain": "a picture of one grey level",
     "thumbnail": "a small copy",
+    "collage": "several pictures, each in a panel",
     "litter": "a hidden file or a desktop's own",
     "other file": "a table, a text or a program",
 }
@@ -140,4 +141,5 @@ def _levels(pixels: np.ndarray) -> int:
 
 def _is_other(path: str) -> bool:
     place = PurePosixPath(path)
-    return OTHER.fullmatch(place.suffix or place.name) is not None
+    known = path.lower().endswith(clinic.VOLUMES)
+    return not known and OTHER.fullmatch(place.suffix or place.name) is not None

@@ -22,6 +22,7 @@ from pcos_utils.phantom.effects import Effects
 VERSION = "3"  # raise it whenever a seed gives other bytes
 VISIBLE_PIXELS = 60  # least area of a follicle that counts in a frame, about 1.2 mm across
 THIN = 0.02e-3  # m, a slice too thin for partial volume
+CHANGES = 2e-3  # m, elevation (SD of a Gaussian) over which the tissue of a sweep becomes other tissue
 FOLDERS = ("normal", "pcom")  # by label
 
 
@@ -35,10 +36,15 @@ class Phantom(NamedTuple):
     truth: dict
 
 
-def simulate(seed: int, label: int, speckle: int | None = None, effects: Effects | None = None) -> Phantom:
+def simulate(
+    seed: int, label: int, speckle: int | None = None, effects: Effects | None = None, elevation: float = 0.0
+) -> Phantom:
     """Simulate one phantom of the label, 0 normal or 1 polycystic. Equal arguments give equal bytes.
 
-    Another ``speckle`` gives a twin: the same scene with other speckle and camera noise. Truth: FNPO (follicles of 2 to
+    Another ``speckle`` gives a twin: the same scene with other speckle and camera noise. An ``elevation`` (m) gives a
+    parallel section of the same ovary, as a frame of one sweep: follicles are cut elsewhere, scatterers leave the slice
+    (``ultrasound.beside``), and tissue and distractors fade into others over CHANGES. Window, screen, marks and shadows
+    stay, which makes frames of a sweep more alike than a real hand does. Truth: FNPO (follicles of 2 to
     9 mm in the ovary), FNPS (follicles visible in the frame, with a dominant one), dominant (diameter in mm of a
     follicle above 9 mm, else 0), volume in mL, f0 in MHz.
     """
@@ -48,7 +54,11 @@ def simulate(seed: int, label: int, speckle: int | None = None, effects: Effects
     for_ovary, for_scanner, for_look, for_tissue, for_distractors, for_marks, for_speckle, for_grain = streams
     if speckle is not None:
         for_speckle, for_grain = np.random.default_rng([seed, speckle]).spawn(2)
+    for_noise = None
+    if elevation:
+        for_noise, for_grain = np.random.default_rng([seed, round(elevation * 1e7) + 2**32]).spawn(2)
     ovary = draw_ovary(for_ovary, label, effects)
+    ovary = replace(ovary, offset=ovary.offset + elevation)
     window = ultrasound.Window.draw(for_scanner, *ovary.centre, length=2 * ovary.semi_axes[0])
     beam, screen = ultrasound.Beam.draw(for_scanner, window.scale), Screen.draw(for_look)
     if not effects.randomisation:
@@ -57,17 +67,23 @@ def simulate(seed: int, label: int, speckle: int | None = None, effects: Effects
     if not effects.partial_volume:
         beam = replace(beam, thickness=THIN)
     grid = ultrasound.Grid.covering(window, beam, top=ovary.centre[1] - ovary.semi_axes[0])
-    power = scene.tissue(ovary, grid.halved, window.scale, for_tissue)
+    parts = [(scene.tissue, for_tissue)] + [(scene.distractors, for_distractors)] * effects.distractors
+    power = sum(draw(ovary, grid.halved, window.scale, stream) for draw, stream in parts)
+    if elevation:
+        others = np.random.default_rng([seed, 2**33]).spawn(len(parts))
+        other = sum(
+            draw(ovary, grid.halved, window.scale, stream) for (draw, _), stream in zip(parts, others, strict=True)
+        )
+        power += np.float32(1 - np.exp(-((elevation / CHANGES) ** 2) / 2)) * (other - power)
     cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
     fluid, tissue = ultrasound.FLUID_ATTENUATION, ultrasound.TISSUE_ATTENUATION
     attenuation, marks = tissue + cut.share * (fluid - tissue), None
     if effects.distractors:
-        power += scene.distractors(ovary, grid.halved, window.scale, for_distractors)
         attenuation += scene.shadows(grid, for_distractors)
         marks = draw_marks(for_marks)
     power = cv2.resize(power, grid.shape[::-1], interpolation=cv2.INTER_LINEAR)
     echo = scene.with_follicles(power, cut, for_tissue)
-    amplitude = ultrasound.envelope(echo, attenuation, grid, beam, for_speckle)
+    amplitude = ultrasound.envelope(echo, attenuation, grid, beam, for_speckle, elevation, for_noise)
     image = display(ultrasound.scan_convert(amplitude, grid, window), screen, for_grain, marks)
     u, v = ovary.along_axes(*window.positions)
     _, _, owner, core = section(u, v, ovary, beam.thickness)

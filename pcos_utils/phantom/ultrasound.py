@@ -194,18 +194,45 @@ def white_noise(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
     return parts.view(np.complex64)[..., 0]
 
 
-def envelope(echo: np.ndarray, attenuation: np.ndarray, grid: Grid, beam: Beam, rng: np.random.Generator) -> np.ndarray:
+def beside(scatterers: np.ndarray, elevation: float, thickness: float, rng: np.random.Generator) -> np.ndarray:
+    """Return the scatterers of the parallel slice at ``elevation`` (m), given those of the slice at 0, complex64.
+
+    The scatterers that a slice shows are weighted by the beam's profile, Gaussian with the ``thickness`` (SD of its
+    power, metres), so those of two slices at a distance d have the correlation exp(-d^2 / 8 thickness^2). Slices from
+    equal ``rng`` belong to one sweep.
+    """
+    step, seed = thickness, rng.integers(2**63)  # between the layers of scatterers, which are finer than the profile
+    middle, reach = round(elevation / step), 5
+    here, there = np.zeros_like(scatterers), np.zeros_like(scatterers)
+    for layer in {*range(-reach, reach + 1), *range(middle - reach, middle + reach + 1)}:
+        drawn = white_noise(np.random.default_rng([seed, layer + 2**20]), scatterers.shape)
+        for total, place in ((here, 0.0), (there, elevation)):
+            total += np.float32(np.exp(-(((layer * step - place) / thickness) ** 2) / 4)) * drawn
+    power = np.float32((2 * np.pi) ** -0.25 * np.sqrt(step / thickness))
+    shared = np.float32(np.exp(-((elevation / thickness) ** 2) / 8))
+    # The layers know nothing of the slice at 0, so what they say of it is exchanged for what is known.
+    return power * there + shared * (scatterers - power * here)
+
+
+def envelope(
+    echo: np.ndarray, attenuation: np.ndarray, grid: Grid, beam: Beam, rng, elevation: float = 0.0, for_noise=None
+) -> np.ndarray:
     """Return the detected amplitude, float32 (rows, lines), averaged over the beam's looks.
 
     ``echo`` is the scatterer amplitude, 1 in reference tissue, and ``attenuation`` is in dB/cm/MHz, both (rows, lines).
-    One look at uniform tissue is Rayleigh distributed, with a mean of 1.91 times its SD (Wagner 1983).
+    One look at uniform tissue is Rayleigh distributed, with a mean of 1.91 times its SD (Wagner 1983). At another
+    ``elevation`` (m) the slice holds other scatterers, as in ``beside``, and other noise, of ``for_noise``.
     """
     echo = np.asarray(echo, np.float32)
     arriving = transmission(attenuation, grid, beam)
-    total = np.zeros(grid.shape, np.float32)
+    total, (for_layers,) = np.zeros(grid.shape, np.float32), rng.spawn(1)
     for _ in range(beam.looks):
-        signal = point_spread(white_noise(rng, grid.shape) * echo, grid, beam) * arriving
-        signal += np.float32(beam.noise) * white_noise(rng, grid.shape)
+        scatterers, noise = white_noise(rng, grid.shape), white_noise(rng, grid.shape)
+        if elevation:
+            scatterers = beside(scatterers, elevation, beam.thickness, for_layers)
+            noise = white_noise(for_noise, grid.shape)
+        signal = point_spread(scatterers * echo, grid, beam) * arriving
+        signal += np.float32(beam.noise) * noise
         total += length(signal.real, signal.imag)
     return total / beam.looks
 

@@ -23,15 +23,21 @@ from pcos_utils.reporting.cards import TEXTS
 from pcos_utils.reporting.text import many
 
 SCHEMA = "audit.schema.json"
-FORMAT = 2  # raise it whenever audit.json changes its shape
+FORMAT = 3  # raise it whenever audit.json changes its shape
 
 
 def run(
-    folders: list[Path], out: Path, labels: Path | None = None, baseline: Path | None = None, group_by: str = ""
+    folders: list[Path],
+    out: Path,
+    labels: Path | None = None,
+    baseline: Path | None = None,
+    group_by: str = "",
+    level: str = "source",
 ) -> dict:
     """Audit one folder, or several against each other, and return what ``write`` does.
 
-    ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``.
+    ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``;
+    ``level`` as in ``findings``.
     """
     try:
         earlier = manifest.read(baseline) if baseline else None
@@ -45,15 +51,21 @@ def run(
         where = short_names(folders)
         tables = [survey(folder, labels, group_by).assign(dataset=name) for name, folder in where.items()]
         table = pd.concat(tables, ignore_index=True)
-    return write(find_sources(table, where), where, out, earlier)
+    return write(find_sources(table, where), where, out, earlier, level)
 
 
-def write(sources: pd.DataFrame, where: Path | dict[str, Path], out: Path, earlier: pd.DataFrame | None = None) -> dict:
+def write(
+    sources: pd.DataFrame,
+    where: Path | dict[str, Path],
+    out: Path,
+    earlier: pd.DataFrame | None = None,
+    level: str = "source",
+) -> dict:
     """Write the files of an audit under ``out``, and return the content of audit.json. ``where``: as in find_sources.
 
     ``earlier``: sources of the baseline; ``leaks_or_conflicts`` then tells whether any finding is new.
     """
-    found, count, splits = findings(sources), counts(sources, APART), pairs(sources)
+    found, count, splits = findings(sources, level), counts(sources, APART), pairs(sources)
     between = summary.between(sources) if isinstance(where, dict) else pd.DataFrame()
     new = found if earlier is None else unknown(found, earlier)
     measured = shortcuts.measure(sources, where)
@@ -76,6 +88,7 @@ def write(sources: pd.DataFrame, where: Path | dict[str, Path], out: Path, earli
         "between": between.to_dict("records"),
         "findings": found.assign(new=found.index.isin(new.index)).to_dict("records"),
         "copies": _families(readable),
+        "clips": _clips(readable),
         "effective_size": {str(r): round(summary.effective_size(sources, r), 2) for r in (0.1, 0.5, 0.9, 1.0)},
         "apart": _named(sources[sources.status.isin(APART)]),
         "unreadable": _named(sources[~sources.status.isin(["ok", *APART])]),
@@ -129,6 +142,13 @@ def _families(readable: pd.DataFrame) -> list[dict]:
         }
         rows.append({"source": source, "images": len(images), **counted})
     return sorted(rows, key=lambda row: -row["images"])
+
+
+def _clips(readable: pd.DataFrame) -> list[dict]:
+    """Return each clip with several sources, the largest first."""
+    counted = readable.groupby("clip").agg(sources=("source", "unique"), images=("path", "size"))
+    several = counted[counted.sources.map(len) > 1].sort_values("images", ascending=False, kind="stable")
+    return several.assign(sources=several.sources.map(list)).reset_index().to_dict("records")
 
 
 def _named(rows: pd.DataFrame) -> list[dict]:

@@ -120,8 +120,10 @@ def _pictures(content: dict, readable: pd.DataFrame) -> str:
         missed += f"<div class=family><p>correlation {number(row['correlation'])}</p>{_row(pair, pixels)}</div>"
     cut = _cut(content["copies"], FAMILIES)
     look = "The pairs of pictures that look most alike as thumbnails and were <b>not</b> joined. Look at them."
+    clips = [(row["clip"], row["images"], ", ".join(row["sources"])) for row in content["clips"]]
     return (
         _section("Families: one picture, several images", copied and f"{cut}<div class=grid>{copied}</div>")
+        + _section("Probably one clip, and no copies", _table(["first picture", "images", "pictures"], clips))
         + _section("Near misses", missed and f"<p>{look}</p><div class=grid>{missed}</div>")
         + _section("Pictures without a copy", _row(alone, pixels) if len(alone) else "")
     )

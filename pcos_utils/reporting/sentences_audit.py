@@ -12,7 +12,7 @@ from pcos_utils.data.splits import FEWEST_SOURCES
 from pcos_utils.reporting.text import listed, many
 
 SHOWN = 6  # classes, folders or pairs named in one sentence
-WORDS = {"mask": "mask", "plain": "plain picture", "thumbnail": "thumbnail"}
+WORDS = {"mask": "mask", "plain": "plain picture", "thumbnail": "thumbnail", "collage": "collage"}
 # Names that often carry a patient or a clip. They are offered and decide nothing by themselves.
 SUGGESTED = (
     r"(?i)(?:^|[/_-])((?:pt|pat|patient|subj|subject|case)[-_ ]?\d+)",
@@ -43,7 +43,7 @@ def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, b
 
 
 def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
-    parts, copied, grouped = [], pairs[pairs.copied > 0], pairs[pairs.group > 0]
+    parts, copied, grouped, near = [], *(pairs[pairs[part] > 0] for part in ("copied", "group", "clip"))
     for row in copied.head(SHOWN).itertuples():
         if row.new:
             parts.append(
@@ -58,6 +58,12 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     for row in grouped.head(SHOWN).itertuples():
         are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
         parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
+    for row in near.head(SHOWN).itertuples():
+        are = "is no copy but is" if row.clip == 1 else "are no copies but are"
+        clip = "a clip that" if row.clip == 1 else "clips that"
+        parts.append(
+            f"{row.clip:,} of {many(row.images, f'`{row.here}` image')} {are} probably of {clip} `{row.there}` has"
+        )
     if len(copied) > SHOWN:
         parts.append(f"{many(len(copied) - SHOWN, 'more pair')} of splits share pictures")
     if len(pairs) and copied.empty and grouped.empty:

@@ -26,9 +26,18 @@ Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the
 Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
 GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient or clip in a path")]
 
+Level = Annotated[
+    str, typer.Option(help="source: only copies are findings; clip: probable frames of one clip are, too")
+]
+
 
 def audit(
-    folders: Folders, out: Found, labels: Labels = None, baseline: Baseline = None, group_by: GroupBy = ""
+    folders: Folders,
+    out: Found,
+    labels: Labels = None,
+    baseline: Baseline = None,
+    group_by: GroupBy = "",
+    level: Level = "source",
 ) -> None:
     """Find the source pictures behind the images of any folder, and report copies, leaks, double labels and shortcuts.
 
@@ -40,6 +49,7 @@ def audit(
     Exit code 0: nothing found; 2: the input cannot be used; 3: a picture, a patient or a clip is in two splits, or a
     picture in two classes or in two folders.
     """
+    from pcos_utils.audit.findings import LEVELS
     from pcos_utils.reporting.audit import run
 
     for folder in folders:
@@ -52,8 +62,10 @@ def audit(
         raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
     if baseline and not baseline.is_file():
         raise StudyError(f"{baseline} is no file; name the sources.csv of an earlier audit.")
+    if level not in LEVELS:
+        raise StudyError(f"--level {level} is unknown; give {' or '.join(LEVELS)}.")
     need_writable(out)
-    content = run(folders, out, Path(labels) if labels else None, baseline, group_by)
+    content = run(folders, out, Path(labels) if labels else None, baseline, group_by, level)
     said = [f"{count:>9,}  {fact}" for fact, count in content["summary"].items()]
     said += [f"cannot be read: {row['path']} ({row['reason']})" for row in content["unreadable"]]
     said += ["", *(sentence.replace("**", "") for sentence in [content["verdict"], *content["reading"]])]

@@ -49,20 +49,45 @@ def test_parts_are_joined_by_two_pictures_of_the_whole_and_not_by_one():
     assert once.family[0] != once.family[1] and [number for number, _, _ in once.refused] == [2]
 
 
-def test_a_collage_of_single_pictures_joins_none_of_them():
+@pytest.mark.parametrize("first", [True, False])
+def test_a_collage_shows_its_pictures_and_joins_none_of_them(first):
     four = [simulator.simulate(seed, 1).image for seed in (5, 7, 9, 11)]
-    gathered = gather(*four, np.vstack([np.hstack(four[:2]), np.hstack(four[2:])]))
-    assert len(set(gathered.family[:4].tolist())) == 4 and {number for number, _, _ in gathered.refused} == {4}
+    gap = np.zeros((200, 12), np.uint8)
+    for collage, shown in (
+        (np.vstack([np.hstack(four[:2]), np.hstack(four[2:])]), [0, 1, 2, 3]),
+        (np.hstack([four[0], gap, four[1]]), [0, 1]),
+        (cv2.resize(np.vstack([four[2], np.fliplr(four[3])]), (240, 320), interpolation=cv2.INTER_AREA), [2, 3]),
+    ):
+        gathered = gather(collage, *four) if first else gather(*four, collage)
+        place, singles = (0, np.arange(1, 5)) if first else (4, np.arange(4))
+        assert gathered.family[singles].tolist() == gathered.clip[singles].tolist() == singles.tolist()
+        assert gathered.collages == {place: [number + first for number in shown]} and gathered.refused == []
 
 
-def test_one_montage_does_not_join_two_established_families_and_two_do():
-    left, right = (simulator.simulate(seed, 1).image for seed in (5, 7))
-    montage = np.hstack([left, right])
+def test_a_collage_of_one_known_picture_is_a_copy_of_it():
+    known, other, third = (simulator.simulate(seed, 1).image for seed in (5, 7, 9))
+    gathered = gather(third, known, np.hstack([known, other]))
+    assert gathered.family.tolist() == [0, 1, 1] and gathered.collages == {} and gathered.inliers[2] > 30
+
+
+def test_montages_join_no_established_families():
+    left, right = (simulator.simulate(seed, seed % 2).image for seed in (5, 7))
     crops = [picture[20 * i : 180 + i, 10 * i : 260 + 10 * i].copy() for picture in (left, right) for i in range(4)]
-    gathered = gather(*crops, montage)
-    assert gathered.family.tolist()[:8] == [0] * 4 + [4] * 4 and gathered.refused == [(8, 0, 4)]
-    again = gather(*crops, montage, np.vstack([right, left]))
-    assert set(again.family.tolist()) == {0} and again.refused == []
+    gathered = gather(*crops, np.hstack([left, right]), np.vstack([right, left]))
+    assert gathered.family.tolist()[:8] == [0] * 4 + [4] * 4 and set(gathered.collages) == {8, 9}
+
+
+def test_frames_of_a_sweep_are_one_clip_and_copies_only_where_they_share_speckle():
+    frames = [simulator.simulate(80_000_001, 1, elevation=step * 1e-3).image for step in (0, 0.1, 1)]
+    twin, other = simulator.simulate(80_000_001, 1, speckle=1).image, simulator.simulate(80_000_003, 1).image
+    gathered = gather(other, *frames, np.fliplr(frames[2]).copy(), twin)
+    assert gathered.family.tolist() == [0, 1, 1, 3, 3, 5] and gathered.clip.tolist() == [0, 1, 1, 1, 1, 1]
+
+
+def test_one_screen_layout_makes_no_clip():
+    screens = [audit_planted.layout(simulator.simulate(60_000_000 + seed, seed % 2).image) for seed in range(12)]
+    gathered = gather(*screens)
+    assert gathered.clip.tolist() == list(range(12))
 
 
 @pytest.mark.parametrize("few", [300, 0])

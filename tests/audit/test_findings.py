@@ -107,9 +107,18 @@ def test_patients_in_two_splits_are_told_beside_pictures():
     found = findings(table(*ROWS))
     assert found[["finding", "path"]].values.tolist() == [["split", "a2"], ["group", "a2"], ["group", "b"]]
     assert pairs(table(*ROWS)).iloc[0].to_dict() == {
-        "there": "train", "here": "test", "images": 3, "copied": 1, "same_bytes": 0, "group": 2,
+        "there": "train", "here": "test", "images": 3, "copied": 1, "same_bytes": 0, "clip": 0, "group": 2,
         "crossing": 1, "new": 2,
     }  # fmt: skip
+
+
+def test_frames_of_one_clip_are_told_beside_copies_and_found_at_their_level():
+    clips = table(*ROWS).assign(group="", clip=["a", "a", "a", "c", "a"])
+    assert findings(clips).path.tolist() == ["a2"] and pairs(clips)["clip"].tolist() == [2]
+    found = findings(clips, "clip")
+    assert found[["finding", "path"]].values.tolist()[:3] == [["split", "a2"], ["clip split", "b"], ["clip split", "d"]]
+    assert found[found.finding == "clip class"].path.tolist() == ["a1", "a2", "b", "d"] and len(found) == 7
+    assert unknown(found, clips).empty and len(unknown(found, table(*ROWS))) == 6
 
 
 def test_a_baseline_knows_what_was_there():

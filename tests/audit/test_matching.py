@@ -94,6 +94,16 @@ def test_one_anatomy_with_other_speckle_is_another_source(seed):
     assert len(matching._matches(sketches.sketch(first).descriptors, sketches.sketch(twin).descriptors)) > 30
 
 
+def test_frames_of_a_sweep_are_related_by_anatomy_and_other_ovaries_are_not():
+    first, near, other = (
+        sketches.sketch(simulator.simulate(seed, 1, elevation=step).image)
+        for seed, step in ((80_000_001, 0.0), (80_000_001, 1e-3), (80_000_005, 0.0))
+    )
+    related = matching.relate(first, near)
+    assert matching.compare(first, near) is None and related and not related.copy
+    assert np.abs(related.matrix - np.eye(3))[:2, :2].max() < 0.05 and matching.relate(first, other) is None
+
+
 @pytest.mark.slow
 def test_one_layout_or_caption_is_no_link():
     rng = np.random.default_rng(0)

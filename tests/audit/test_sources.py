@@ -92,7 +92,7 @@ def test_the_effective_size_lies_between_sources_and_images():
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_an_image_that_bridges_two_sources_is_marked(tmp_path):
+def test_a_collage_is_set_apart_and_says_what_it_shows(tmp_path):
     (tmp_path / "pco").mkdir()
     pictures = [simulator.simulate(seed, 1).image for seed in (5, 7)]
     for name, picture in enumerate(pictures):
@@ -100,4 +100,6 @@ def test_an_image_that_bridges_two_sources_is_marked(tmp_path):
             Image.fromarray(picture[20 * i : 180 + i, 10 * i : 260 + 10 * i]).save(tmp_path / "pco" / f"{name}{i}.png")
     Image.fromarray(np.hstack(pictures)).save(tmp_path / "pco" / "montage.png")
     table = find_sources(survey(tmp_path), tmp_path)
-    assert table.source.nunique() == 2 and table.set_index("path").evidence["pco/montage.png"] == "bridge"
+    montage = table.set_index("path").loc["pco/montage.png"]
+    assert table.source[table.status == "ok"].nunique() == 2 and (montage.status, montage.source) == ("collage", "")
+    assert montage.reason == "it shows pco/00.png, pco/10.png"

@@ -3,19 +3,22 @@
 import io
 import logging
 import sys
+from pathlib import Path
 
 import cv2
+import nibabel
 import numpy as np
 import pydicom
 import pytest
 from PIL import Image
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless, generate_uid
+from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLosslessSV1, RLELossless, generate_uid
 from typer.testing import CliRunner
 
 from pcos_utils import cli
 from pcos_utils.data import clinic, images, manifest
+from pcos_utils.data.survey import survey
 from pcos_utils.phantom import simulator
 
 SECRETS = ("Doe^Jane", "MRN-4711", "19800229")
@@ -151,6 +154,58 @@ def test_without_the_extra_one_sentence_says_what_to_install(tmp_path, cine, mon
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(images.ImageError, match=r'IM1: .*pip install "pcos-utils\[clinic\]"'):
         list(clinic.frames(path))
+
+
+def test_lossless_jpeg_gives_its_grey_values(tmp_path, cine):
+    gdcm = pytest.importorskip("gdcm")
+    reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+    reader.SetFileName(str(dicom(tmp_path / "plain", cine[:3])))
+    assert reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
+    change.SetInput(reader.GetImage())
+    assert change.Change()
+    writer, path = gdcm.ImageWriter(), tmp_path / "lossless"
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(path))
+    assert writer.Write()
+    assert pydicom.dcmread(path).file_meta.TransferSyntaxUID == JPEGLosslessSV1
+    assert path.stat().st_size < 0.9 * cine[:3].size and np.array_equal(read(path)[1], cine[:3])
+
+
+@pytest.mark.parametrize("name", ["volume.nii", "volume.nii.gz"])
+def test_a_volume_gives_its_slices(tmp_path, cine, name):
+    path, voxels = tmp_path / name, cine.transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
+    names, grey = read(path)
+    assert names == tuple(map(str, range(1, 13))) and np.array_equal(grey, cine)
+    assert np.array_equal(images.load(Path(f"{path}#6"))[..., 0], cine[5]) and images.count(path) > 1
+    deep = nibabel.Nifti1Image((voxels * 257.0 - 32_768).astype(np.int16)[..., None], np.eye(4))
+    nibabel.save(deep, path)
+    assert np.array_equal(read(path)[1], cine)
+    stated = nibabel.Nifti1Image(voxels.astype(np.float32) * 4, np.eye(4))
+    stated.header["cal_max"] = 1020
+    nibabel.save(stated, path)
+    assert np.array_equal(read(path)[1], cine)
+    colours = np.zeros(voxels.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    colours["G"] = voxels
+    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), path)
+    green = clinic.load(path, 3)
+    assert np.array_equal(green[..., 1], cine[2]) and not green[..., [0, 2]].any()
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises(images.ImageError, match=rf"{name}: damaged"):
+        list(clinic.frames(path))
+
+
+def test_a_folder_of_volumes_is_audited_or_says_what_to_install(tmp_path, cine, monkeypatch):
+    nibabel.save(nibabel.Nifti1Image(cine.transpose(2, 1, 0), np.eye(4)), tmp_path / "v.nii.gz")
+    Image.fromarray(cine[5]).save(tmp_path / "copy.png")
+    table = survey(tmp_path)
+    assert table.path.tolist() == ["copy.png", "v.nii.gz#1", "v.nii.gz#11", "v.nii.gz#6"]
+    assert table.pixel_sha256[0] == table.pixel_sha256[3] and table.format[1] == "NIfTI"
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    told = survey(tmp_path).set_index("path").loc["v.nii.gz"]
+    assert told.status == "not an image" and 'a NIfTI file; pip install "pcos-utils[clinic]"' in told.reason
 
 
 @pytest.mark.parametrize("code", ["FFV1", "MJPG"])

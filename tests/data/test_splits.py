@@ -75,6 +75,15 @@ def test_no_patient_is_in_two_folds():
     assert splits.whole_groups(visits.assign(group="")).equals(visits.assign(group=""))
 
 
+def test_no_clip_is_in_two_folds_where_folds_are_drawn_at_its_level():
+    frames = table(images=1, sources_per_class=20)
+    clip = pd.Series([f"clip {i // 2}" for i in range(40)])
+    with_clips = frames.assign(clip=clip)
+    assert splits.draw(with_clips, STUDY).equals(splits.draw(frames, STUDY))
+    drawn = splits.draw(with_clips, STUDY, "clip")
+    assert drawn.groupby(clip)[["r0", "r1", "split"]].nunique().eq(1).all().all() and drawn.source.nunique() == 20
+
+
 @pytest.mark.parametrize(
     ("role", "protocol"), [("test", "grouped"), ("selection", "grouped"), ("selection", "published")]
 )

@@ -45,6 +45,22 @@ def test_speckle_of_uniform_tissue_is_rayleigh():
     assert thirds == pytest.approx([1, 1, 1], abs=0.1)
 
 
+def test_slices_of_a_sweep_share_scatterers_as_far_as_their_profiles_overlap():
+    here = ultrasound.white_noise(np.random.default_rng(1), (300, 300))
+    slices = [ultrasound.beside(here, d, 0.5e-3, np.random.default_rng(2)) for d in (0.4e-3, 1e-3, 1.2e-3)]
+    correlation = np.abs(np.corrcoef([part.ravel() for part in (here, *slices)]))
+    places = np.array([0, 0.4, 1, 1.2])
+    assert correlation == pytest.approx(np.exp(-(((places[:, None] - places) / 0.5) ** 2) / 8), abs=0.02)
+    assert [np.mean(np.abs(part) ** 2) for part in slices] == pytest.approx([1] * 3, abs=0.03)
+
+
+def test_a_section_elsewhere_cuts_the_same_ovary():
+    first, near = (simulator.simulate(5, 1, elevation=elevation) for elevation in (0.0, 1e-3))
+    unchanged = ("label", "FNPO", "volume", "f0")
+    assert [first.truth[name] for name in unchanged] == [near.truth[name] for name in unchanged]
+    assert (first.follicles > 0).mean() != (near.follicles > 0).mean() and (first.ovary != near.ovary).any()
+
+
 def test_cyst_is_20_decibels_darker_than_tissue():
     amplitude = scanned(CYST, seed=2)
     x, z = GRID.positions

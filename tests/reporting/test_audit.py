@@ -210,6 +210,23 @@ def test_the_command_compares_folders_and_is_content_with_clean_ones(folder, tmp
     assert done.exit_code == 3 and "test and train share 2 pictures" in done.output
 
 
+def test_frames_of_one_clip_in_two_splits_are_findings_at_their_level(tmp_path):
+    for split, step in (("train", 0.0), ("test", 1e-3)):
+        save(tmp_path / "set" / split / "x" / "other.png", 20 + bool(step))
+        frame = simulator.simulate(80_000_001, 1, elevation=step).image
+        Image.fromarray(frame).save(tmp_path / "set" / split / "x" / "frame.png")
+    done = audit(tmp_path / "set", "--out", tmp_path / "out")
+    said = "1 of 2 `test` images is no copy but is probably of a clip that `train` has"
+    assert done.exit_code == 0 and said in done.output and "share no picture" in done.output
+    done = audit(tmp_path / "set", "--out", tmp_path / "out", "--level", "clip")
+    content = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert done.exit_code == 3 and [row["finding"] for row in content["findings"]] == ["clip split"]
+    assert content["clips"][0]["sources"] == ["test/x/frame.png", "train/x/frame.png"]
+    assert "Probably one clip" in (tmp_path / "out" / "audit.html").read_text()
+    with pytest.raises(StudyError, match="--level scan is unknown; give source or clip"):
+        commands.audit([tmp_path / "set"], tmp_path / "out", level="scan")
+
+
 def test_images_without_classes_can_be_audited(tmp_path):
     flat = tmp_path / "flat"
     for seed in (4, 6):
