@@ -189,14 +189,14 @@ class _Gathering:
         # Families may merge between two witnesses, so they are compared by the roots of their exemplars.
         witnesses = {witness for witness, a, b in self.refused if {self.root(a), self.root(b)} == pair}
         if agreement >= matching.LEAST_AGREEMENT or len(witnesses) > 1:
-            self.union(left, right)
+            self.union(left, right, min(to_left.inliers, to_right.inliers))
 
     def settle(self) -> dict[int, set[int]]:
         """Join each picture whose panels show one family with that, and return the others: {collage: its families}."""
         for _, panels in groupby(sorted(self.panels, key=itemgetter(0)), itemgetter(0)):
             for (_, part, link), (_, other, also) in combinations(panels, 2):
                 if _overlap(link.box, also.box):  # one panel
-                    self.union(part, other)
+                    self.union(part, other, min(link.inliers, also.inliers))
         while True:
             shown = {self.root(whole): set() for whole, _, _ in self.panels}
             for whole, part, _ in self.panels:
@@ -205,8 +205,7 @@ class _Gathering:
             if not single:
                 return {whole: families for whole, families in shown.items() if families}
             for whole, part, link in single:
-                self.union(whole, part)
-                self.inliers[max(whole, part)] = self.inliers[max(whole, part)] or link.inliers
+                self.union(whole, part, link.inliers)
 
     def root(self, number: int) -> int:
         """Return the number of the first picture of a picture's family."""
@@ -214,12 +213,13 @@ class _Gathering:
             self.parent[number] = number = self.parent[self.parent[number]]
         return number
 
-    def union(self, left: int, right: int) -> None:
-        """Join the families of two pictures."""
+    def union(self, left: int, right: int, inliers: int = 0) -> None:
+        """Join the families of two pictures, which share so many ``inliers`` where that is not noted yet."""
         first, last = sorted((self.root(left), self.root(right)))
         if first != last:
             self.parent[last] = first
             self.size[first] += self.size[last]
+            self.inliers[last] = self.inliers[last] or inliers
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> bool:
