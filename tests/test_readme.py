@@ -17,6 +17,7 @@ from studies import (
     curves_report,
     equal_quality,
     real_answers,
+    real_transfer,
     sample_size,
     stress,
     training_report,
@@ -84,6 +85,7 @@ def test_every_file_that_it_links_exists():
         ("ablations", ablations, ["ablations"]),
         ("learning-curves", curves_report, [f"learning_curves{part}" for part in ("", "_differences", "_worth")]),
         ("stress", stress, ["stress_curves", "stress_definitions"]),
+        ("real-transfer", real_transfer, ["real_transfer", "real_transfer_pairs"]),
         ("real-answers", real_answers, ["real_answers"]),
     ],
 )
