@@ -29,7 +29,7 @@ def values(study: config.Study) -> pd.Series:
     rows += [("comparisons", row.first, row.second, row.difference) for row in results["comparisons"].itertuples()]
     index = ["table", "first", "second"]
     table = pd.DataFrame(rows, columns=[*index, "value"])
-    trained = table["first"].isin(config.MODELS) | table.second.isin(config.MODELS)
+    trained = table["first"].isin(compare_reports.TRAINED) | table.second.isin(compare_reports.TRAINED)
     return table[trained].set_index(index).value
 
 
@@ -53,8 +53,9 @@ def trained(seed: int) -> pd.Series:
             for name in ("sources.csv", "plan.json"):
                 shutil.copyfile(report_dir / name, study.report_dir / name)
         counts.run(study)
-        for model in config.MODELS:
-            store.save_runs(sweep.run(model, study), study, model)
+        for model in compare_reports.TRAINED:
+            arms = [arm for arm in recipes.ARMS if (model, arm) in recipes.RECIPES]
+            store.save_runs(sweep.run(model, study, arms), study, model)
         return values(study)
     finally:
         os.environ["PCOS_HOME"] = home
