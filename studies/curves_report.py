@@ -66,14 +66,16 @@ def _number(value: float, sizes: list[int]) -> str:
 
 def sentences(means: pd.DataFrame, table: pd.DataFrame) -> str:
     """Return what an outline is worth in labels, and what photographs are worth."""
-    sizes, parts = sorted(means["size"].unique()), []
-    same = table[table.method == "unet_labels"]
-    for row in same.itertuples():
-        low, high = _number(row.low, sizes), _number(row.high, sizes)
-        ends = f"{low}" if low == high else f"{low} to {high}"
-        parts.append(f"{row.outlined:,} outlined phantoms rank as well as {_number(row.labelled, sizes)} labelled ones "
-                     f"(95 % interval: {ends})")  # fmt: skip
-    text = f"Taught to a U-Net of the same size, {'; '.join(parts)}."
+    sizes, same = sorted(means["size"].unique()), table[table.method == "unet_labels"]
+    row = same.loc[same.outlined.idxmin()]
+    labels, low, high = (_number(row[name], sizes) for name in ("labelled", "low", "high"))
+    each = f"{_number(row.labelled, sizes).rsplit(' ', 1)[0]} " if row.labelled in (0, np.inf) else ""
+    known = min(max(row.labelled, min(sizes)), max(sizes)) / row.outlined
+    text = (
+        f"Taught to a U-Net of the same size, {row.outlined:,.0f} outlined phantoms rank as well as {labels} labelled "
+        f"ones (95 % interval: {low if low == high else f'{low} to {high}'}): an outline is worth {each}{known:.2g} "
+        "labels."
+    )
     imagenet, random = (
         means[(means.method == f"lite0_{start}") & (means["size"] == max(sizes))].set_index("on")
         for start in ("imagenet", "random")
