@@ -126,7 +126,7 @@ def figure(means: pd.DataFrame) -> plt.Figure:
         ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
         ax.minorticks_off()
     axes[0].set_ylabel("AUC, 95 % interval over sources and seeds")
-    axes[0].legend(fontsize=8, loc="upper left")
+    axes[0].legend(fontsize=8, loc="lower left")
     return shown
 
 
