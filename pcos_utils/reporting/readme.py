@@ -43,6 +43,8 @@ def findings() -> str:
     audited = json.loads((ROOT / "studies" / "audit_public.json").read_text(encoding="utf-8"))
     copied = audited["dataset-a"]["summary"]
     auc = main_rows(pd.read_csv(folders["real"] / "tables" / "metrics.csv")).set_index("model")
+    phantoms = pd.read_csv(ROOT / "reports" / "studies" / "real_transfer.csv").query("metric == 'auc'")
+    phantoms = phantoms.set_index("model").loc[ZERO_SHOT]
     count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
     better = [TITLES[name] for name in networks.index[networks.verdict == comparison.BETTER]]
     beat = f"Shown to beat a coin: {listed(better)}" if better else "No network is shown to beat a coin"
@@ -57,7 +59,8 @@ def findings() -> str:
         f"**A count of follicles ranks real frames {number(count.value)} {ends(count.low, count.high)}** "
         f"({count.sources} sources, {count.polycystic} polycystic). Only phantoms taught it; the label that it agrees "
         "with is itself a judgement of follicles.",
-        f"**{beat}** when trained on those frames: {each}.",
+        f"**{beat}** when trained on those frames: {each}. Taught by phantoms, IustNet ranks them {interval(phantoms)} "
+        f"({phantoms.verdict}).",
         f"**Brightness, its spread and the border rank them {number(grey.value)} {ends(grey.low, grey.high)}** without "
         f"a follicle ({grey.verdict}): a ranking may rest on how a class was acquired.",
     ]
