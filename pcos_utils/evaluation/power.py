@@ -106,7 +106,9 @@ def table(
     if not 0 <= correlation < 1:
         raise StudyError(f"--correlation {correlation:g} cannot be used; give 0 or more and less than 1.")
     if not 0.5 <= low < high:
-        raise StudyError(f"--from {low:g} --to {high:g} is no gain over a coin; give .5 or more, and then more.")
+        raise StudyError(
+            f"--from {low:g} --to {high:g} is no gain: give an AUC of .5 or more, and then a higher one below 1."
+        )
     if not above < recall:
         raise StudyError(f"A recall of {recall:g} is not above {above:g}; give --above a lower value.")
     paired = sources(lambda p, n: power_of_difference(high, low, p, n, correlation), prevalence, power)

@@ -30,7 +30,7 @@ def stops(study, words: str) -> None:
 def test_every_method_is_there_and_says_what_taught_it(study):
     loaded = predictions.load(study)
     assert set(loaded.grouped) == {"iustnet", COUNT, *baselines.BASELINES} == set(loaded.taught)
-    assert set(loaded.published) == {"iustnet"} and set(loaded.bare) == set(predictions.UNFITTED) - {"always_normal"}
+    assert set(loaded.published) == {"iustnet"} and set(loaded.bare) == {COUNT, "local_contrast"}
     assert "3,000 phantoms with outlines" in loaded.taught[COUNT]
     assert loaded.taught["iustnet"].endswith("started from random weights") and loaded.dealt == {}
 

@@ -115,6 +115,6 @@ def crowded(folder: Path, log: Path, *, waiting: int, seconds: float):
     code = (
         "import time\nfrom pcos_utils.serving import app\nfrom pcos_utils.serving.model import Served\n"
         f"app.WAITING, look = {waiting}, Served.look\n"
-        f"Served.look = lambda *values: (time.sleep({seconds}), look(*values))[1]"
+        f"Served.look = lambda *values, **how: (time.sleep({seconds}), look(*values, **how))[1]"
     )
     return page_running(folder, log, code)
