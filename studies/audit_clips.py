@@ -18,7 +18,7 @@ from pcos_utils.phantom import simulator
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
 from studies import arguments
-from studies.audit_planted import layout
+from studies.planted import layout
 
 TABLE = Path(__file__).with_suffix(".csv")
 FIRST = 80_000_000  # seed of an ovary that nothing was tuned on is FIRST + 60 or higher

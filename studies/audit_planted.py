@@ -30,66 +30,11 @@ from pcos_utils.audit import families
 from pcos_utils.data.images import load
 from pcos_utils.evaluation.leakage import look_alikes
 from pcos_utils.files import write_csv
-from pcos_utils.phantom import simulator
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
 from studies import arguments, planted
 
 HERE = Path(__file__).parent
-COPIES = 20
-
-
-def layout(pixels: np.ndarray) -> np.ndarray:
-    """Return the frame inside one and the same screen: a sector's edges, a grey bar, a ruler and words."""
-    screen = np.zeros((300, 420), np.uint8)
-    fan = np.zeros_like(screen)
-    cv2.ellipse(fan, (210, -20), (300, 300), 90, -38, 38, 255, -1)
-    inside = cv2.resize(pixels, (420, 300), interpolation=cv2.INTER_LINEAR)
-    screen[fan > 0] = inside[fan > 0]
-    cv2.ellipse(screen, (210, -20), (300, 300), 90, -38, 38, 200, 1)
-    screen[60:240, 8:20] = np.linspace(255, 0, 180, dtype=np.uint8)[:, None]
-    for y in range(20, 290, 15):
-        cv2.line(screen, (405, y), (412 if y % 2 else 416, y), 255, 1)
-    for text, place in (("OVARY RT", (20, 20)), ("14 Hz  GN 62  DR 110", (250, 290)), ("TV 5-9 MHz", (20, 285))):
-        cv2.putText(screen, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1)
-    return screen
-
-
-def make(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
-    """Return shuffled pictures, grey uint8, originals among the copies, and a row for each: ``source``, ``kind``."""
-    rng = np.random.default_rng(seed)
-    rows = []  # source, kind, pixels
-    for number in range(sources):
-        original = simulator.simulate(50_000_000 + number, number % 2).image
-        copies = planted.family(original, rng, COPIES)
-        rows += [(f"source {number}", kind, pixels) for kind, pixels in [("original", original), *copies]]
-    for number in range(sources):
-        if number % 3 == 0:
-            twin = simulator.simulate(50_000_000 + number, number % 2, speckle=1).image
-            rows.append((f"twin {number}", "twin", twin))
-        else:
-            other = simulator.simulate(60_000_000 + number, number % 2).image
-            kind, pixels = ("layout", layout(other)) if number % 3 == 1 else ("caption", planted.caption(other, rng))
-            rows.append((f"single {number}", f"shared {kind}", pixels))
-    rows = [rows[i] for i in rng.permutation(len(rows))]
-    return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])
-
-
-def further(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
-    """Return originals with a copy by each further change, and pairs of smoothed twins, as ``make`` does."""
-    rng = np.random.default_rng([seed, 1])
-    rows = []
-    for number in range(sources):
-        original = simulator.simulate(50_000_000 + number, number % 2).image
-        copies = [(kind, change(original, rng)) for kind, change in planted.FURTHER.items()]
-        rows += [(f"source {number}", kind, pixels) for kind, pixels in [("original", original), *copies]]
-        if number % 3 == 0:
-            sigma = rng.uniform(5, 8)
-            for speckle in (1, 2):
-                twin = simulator.simulate(70_000_000 + number, number % 2, speckle=speckle).image
-                rows.append((f"twin {number}.{speckle}", "smoothed twin", cv2.GaussianBlur(twin, (0, 0), sigma)))
-    rows = [rows[i] for i in rng.permutation(len(rows))]
-    return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])
 
 
 def judge(truth: pd.DataFrame, family: np.ndarray) -> dict:
@@ -169,8 +114,8 @@ def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
     header = ["method", f"of {first.sources:,} sources found", "adjusted Rand index", "families with two sources"]
     table = markdown([*header, "weakest kind: share found", "time"], rows)
     return (
-        f"{table}\n\n*{first.images:,} images; {COPIES} copies of each of {first.sources // 2:,} sources, and as many "
-        "singles, and a second set of harder copies; processor time as a multiple of the audit's.*"
+        f"{table}\n\n*{first.images:,} images; {planted.COPIES} copies of each of {first.sources // 2:,} sources, and "
+        "as many singles, and a second set of harder copies; processor time as a multiple of the audit's.*"
     )
 
 
@@ -188,7 +133,7 @@ def alone(sources: int) -> None:
 
     The pictures are in memory, of which they take a part.
     """
-    pictures, truth = make(sources)
+    pictures, truth = planted.make(sources)
     start = time.perf_counter()
     found = families.gather(pictures.__getitem__, len(pictures))
     row = {"images": len(pictures), **judge(truth, found.family), "collages": len(found.collages)}
@@ -204,8 +149,9 @@ def sentence(table: pd.DataFrame) -> str:
     """Return the README's sentence on the audit alone."""
     row = table.iloc[0]
     return (
-        f"At full size, {row.images:,.0f} images of {row.sources:,.0f} sources ({row.sources / 2:,.0f} with {COPIES} "
-        f"copies each, and as many singles), the audit finds {row.found:,.0f} families with an adjusted Rand index of "
+        f"At full size, {row.images:,.0f} images of {row.sources:,.0f} sources ({row.sources / 2:,.0f} with "
+        f"{planted.COPIES} copies each, and as many singles), the audit "
+        f"finds {row.found:,.0f} families with an adjusted Rand index of "
         f"{row.adjusted_rand:.4f}. {row.false_merges:,.0f} of them hold two sources, {row.collages:,.0f} images are "
         f"taken for collages, and {row.false_clips:,.0f} clips hold two ovaries. Beside other work it took "
         f"{row.seconds / 60:.1f} minutes, and {row.peak_mb / 1000:.2f} GB of memory with all images in it."
@@ -227,7 +173,10 @@ def main() -> None:
     sources = given.sources
     rows, recalls = [], []
     with tempfile.TemporaryDirectory() as folder:
-        sets = [write(Path(folder, kind), *made(sources)) for kind, made in (("usual", make), ("hard", further))]
+        sets = [
+            write(Path(folder, kind), *made(sources))
+            for kind, made in (("usual", planted.make), ("hard", planted.further))
+        ]
         for name, method in METHODS.items():
             (paths, truth), (hard_paths, hard_truth) = sets
             start, before = time.perf_counter(), _cpu()

@@ -30,6 +30,7 @@ from pcos_utils.evaluation.intervals import resample
 from pcos_utils.files import cached, code, write_csv
 from pcos_utils.follicles import network as unet
 from pcos_utils.follicles import pretrain, training_set
+from pcos_utils.follicles.labels import resized
 from pcos_utils.models import architectures, devices, frozen, training, weights
 from pcos_utils.models.recipes import FOLLICLES, RECIPES
 from studies import OUT, arguments, curves_report
@@ -38,7 +39,7 @@ from studies import OUT, arguments, curves_report
 CODE = (
     "../studies/learning_curves.py",
     *training_set.CODE,
-    *(f"follicles/{name}.py" for name in ("counting", "network", "pretrain")),
+    *(f"follicles/{name}.py" for name in ("counting", "labels", "network", "pretrain")),
     *(f"models/{name}.py" for name in ("architectures", "devices", "frozen", "training")),
 )
 SIZES, SEEDS, HELD_OUT = (100, 300, 1000), (0, 1, 2), 500  # held out of each class
@@ -119,11 +120,6 @@ def epochs(name: str, size: int) -> int:
 def nobody(train: training.Images) -> training.Images:
     """Return an empty selection set: the last epoch is kept."""
     return training.Images(*(part[:0] for part in train))
-
-
-def resized(grey: np.ndarray, side: int) -> torch.Tensor:
-    """Return grey images (n, H, W) as uint8 (n, side, side, 3)."""
-    return torch.from_numpy(np.stack([images.resize(np.repeat(each[..., None], 3, axis=2), side) for each in grey]))
 
 
 def cell(method: str, size: int, seed: int, phantoms: dict, held: dict, real: dict) -> Scores:

@@ -9,7 +9,11 @@ from functools import partial
 
 import cv2
 import numpy as np
+import pandas as pd
 
+from pcos_utils.phantom import simulator
+
+COPIES = 20
 FILLS = {
     "constant": cv2.BORDER_CONSTANT, "nearest": cv2.BORDER_REPLICATE,
     "reflect": cv2.BORDER_REFLECT, "wrap": cv2.BORDER_WRAP,
@@ -165,3 +169,56 @@ def family(pixels: Pixels, rng: Rng, copies: int = 20) -> list[tuple[str, Pixels
             copy = group[rng.integers(len(group))](copy, rng)
         family.append(("three combined", copy))
     return family
+
+
+def layout(pixels: np.ndarray) -> np.ndarray:
+    """Return the frame inside one and the same screen: a sector's edges, a grey bar, a ruler and words."""
+    screen = np.zeros((300, 420), np.uint8)
+    fan = np.zeros_like(screen)
+    cv2.ellipse(fan, (210, -20), (300, 300), 90, -38, 38, 255, -1)
+    inside = cv2.resize(pixels, (420, 300), interpolation=cv2.INTER_LINEAR)
+    screen[fan > 0] = inside[fan > 0]
+    cv2.ellipse(screen, (210, -20), (300, 300), 90, -38, 38, 200, 1)
+    screen[60:240, 8:20] = np.linspace(255, 0, 180, dtype=np.uint8)[:, None]
+    for y in range(20, 290, 15):
+        cv2.line(screen, (405, y), (412 if y % 2 else 416, y), 255, 1)
+    for text, place in (("OVARY RT", (20, 20)), ("14 Hz  GN 62  DR 110", (250, 290)), ("TV 5-9 MHz", (20, 285))):
+        cv2.putText(screen, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, 255, 1)
+    return screen
+
+
+def make(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
+    """Return shuffled pictures, grey uint8, originals among the copies, and a row for each: ``source``, ``kind``."""
+    rng = np.random.default_rng(seed)
+    rows = []  # source, kind, pixels
+    for number in range(sources):
+        original = simulator.simulate(50_000_000 + number, number % 2).image
+        copies = family(original, rng, COPIES)
+        rows += [(f"source {number}", kind, pixels) for kind, pixels in [("original", original), *copies]]
+    for number in range(sources):
+        if number % 3 == 0:
+            twin = simulator.simulate(50_000_000 + number, number % 2, speckle=1).image
+            rows.append((f"twin {number}", "twin", twin))
+        else:
+            other = simulator.simulate(60_000_000 + number, number % 2).image
+            kind, pixels = ("layout", layout(other)) if number % 3 == 1 else ("caption", caption(other, rng))
+            rows.append((f"single {number}", f"shared {kind}", pixels))
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])
+
+
+def further(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
+    """Return originals with a copy by each further change, and pairs of smoothed twins, as ``make`` does."""
+    rng = np.random.default_rng([seed, 1])
+    rows = []
+    for number in range(sources):
+        original = simulator.simulate(50_000_000 + number, number % 2).image
+        copies = [(kind, change(original, rng)) for kind, change in FURTHER.items()]
+        rows += [(f"source {number}", kind, pixels) for kind, pixels in [("original", original), *copies]]
+        if number % 3 == 0:
+            sigma = rng.uniform(5, 8)
+            for speckle in (1, 2):
+                twin = simulator.simulate(70_000_000 + number, number % 2, speckle=speckle).image
+                rows.append((f"twin {number}.{speckle}", "smoothed twin", cv2.GaussianBlur(twin, (0, 0), sigma)))
+    rows = [rows[i] for i in rng.permutation(len(rows))]
+    return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])

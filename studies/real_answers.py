@@ -12,6 +12,7 @@ import pandas as pd
 
 from pcos_utils import config
 from pcos_utils.data import images, manifest
+from pcos_utils.evaluation.calibration import probability
 from pcos_utils.evaluation.intervals import exact
 from pcos_utils.files import write_csv
 from pcos_utils.follicles import kept
@@ -31,7 +32,7 @@ def left_out(table: pd.DataFrame) -> list[str]:
     for at in range(len(table)):
         rule = tabulate.tabulate(table.drop(index=at), is_count=True, resamples=20)
         fitted = rule["calibration"]
-        value = float(1 / (1 + np.exp(-(fitted["slope"] * table.logit[at] + fitted["intercept"]))))
+        value = float(probability(fitted["slope"] * table.logit[at] + fitted["intercept"]))
         decisions.append(decide(value, rule)[0])
     return decisions
 

@@ -20,11 +20,14 @@ EPOCHS, HELD_OUT = 12, 200  # phantoms held out of each class
 def phantoms(per_class: int, seed: int) -> training.Images:
     """Return phantoms with their labels, from the files that the follicle network learns from."""
     shards = training_set.shards(home() / "runs" / COUNT / "shards", per_class, seed)
-    content, side = training_set.load(shards), weights.PHANTOM_SIDE
-    pixels = np.stack([images.resize(np.repeat(grey[..., None], 3, axis=2), side) for grey in content["images"]])
-    return training.Images(
-        torch.from_numpy(pixels), torch.tensor(content["label"].astype(np.float32)), torch.ones(len(pixels))
-    )
+    content = training_set.load(shards)
+    pixels, labels = resized(content["images"], weights.PHANTOM_SIDE), content["label"].astype(np.float32)
+    return training.Images(pixels, torch.tensor(labels), torch.ones(len(pixels)))
+
+
+def resized(grey: np.ndarray, side: int) -> torch.Tensor:
+    """Return grey images, uint8 (n, H, W), as uint8 (n, side, side, 3)."""
+    return torch.from_numpy(np.stack([images.resize(np.repeat(each[..., None], 3, axis=2), side) for each in grey]))
 
 
 def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = weights.PHANTOM_IUSTNET) -> dict:

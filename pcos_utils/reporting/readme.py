@@ -10,8 +10,8 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-from pcos_utils.config import COUNT, FEATURES, MODELS, ROOT, TUNED, ZERO_SHOT
-from pcos_utils.evaluation import comparison, plan
+from pcos_utils.config import COUNT, MODELS, ROOT, ZERO_SHOT
+from pcos_utils.evaluation import comparison
 from pcos_utils.evaluation.tables import main_rows
 from pcos_utils.files import write_text
 from pcos_utils.reporting import sentences_results as sentences
@@ -73,8 +73,7 @@ def answer(folder: Path) -> str:
     settings, metrics = planned["settings"], pd.read_csv(folder / "tables" / "metrics.csv")
     columns = ["taught with", "AUC", "recall", "specificity", "against chance"]
     table = sentences.overview(metrics)[columns]
-    methods = (*MODELS, *FEATURES, TUNED, ZERO_SHOT, COUNT, plan.REFERENCE)
-    rows = [[title, *table.loc[title]] for title in map(TITLES.get, methods) if title in table.index]
+    rows = [[title, *table.loc[title]] for title in sentences.beside_baselines(metrics).model.map(TITLES)]
     text = markdown(["method", "taught with", "AUC", "recall", "specificity", "verdict"], rows)
     first = main_rows(metrics).iloc[0]
     kind = "synthetic phantoms" if planned["study"].startswith("phantom") else planned["study"]

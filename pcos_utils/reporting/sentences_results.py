@@ -44,10 +44,14 @@ def method(row: pd.Series) -> str:
 
 
 def methods(table: pd.DataFrame) -> str:
-    """Return a Markdown list: the sentence of each network, of the count and of the baseline that they must beat."""
+    """Return a Markdown list: the sentence of each method that is no baseline, and of the one that they must beat."""
+    return "\n".join(f"- {method(row)}" for _, row in beside_baselines(table).iterrows())
+
+
+def beside_baselines(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the AUC's row of each method that is no baseline, and of the one that they must beat."""
     rows = main_rows(table)
-    chosen = rows[rows.model.map(group_of).ne("baselines") | rows.model.eq(plan.REFERENCE)]
-    return "\n".join(f"- {method(row)}" for _, row in chosen.iterrows())
+    return rows[rows.model.map(group_of).ne("baselines") | rows.model.eq(plan.REFERENCE)]
 
 
 def compared(table: pd.DataFrame) -> str:

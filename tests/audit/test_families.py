@@ -17,7 +17,7 @@ def gather(*pictures):
 @pytest.fixture(scope="module")
 def known():
     """Planted families of ten sources and ten singles, shuffled, and the truth about them."""
-    return audit_planted.make(10, seed=1)
+    return planted.make(10, seed=1)
 
 
 @pytest.mark.slow
@@ -85,7 +85,7 @@ def test_frames_of_a_sweep_are_one_clip_and_copies_only_where_they_share_speckle
 
 
 def test_one_screen_layout_makes_no_clip():
-    screens = [audit_planted.layout(simulator.simulate(60_000_000 + seed, seed % 2).image) for seed in range(12)]
+    screens = [planted.layout(simulator.simulate(60_000_000 + seed, seed % 2).image) for seed in range(12)]
     gathered = gather(*screens)
     assert gathered.clip.tolist() == list(range(12))
 

@@ -8,7 +8,7 @@ import pytest
 
 from pcos_utils.audit import matching, sketches
 from pcos_utils.phantom import simulator
-from studies import audit_planted, planted
+from studies import planted
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_frames_of_a_sweep_are_related_by_anatomy_and_other_ovaries_are_not():
 def test_one_layout_or_caption_is_no_link():
     rng = np.random.default_rng(0)
     others = [simulator.simulate(60_000_000 + seed, seed % 2).image for seed in (79, 82, 31, 46, 52, 190)]
-    for make in (audit_planted.layout, lambda pixels: planted.caption(pixels, rng)):
+    for make in (planted.layout, lambda pixels: planted.caption(pixels, rng)):
         assert not any(link(*pair) for pair in combinations([make(pixels) for pixels in others], 2))
 
 
