@@ -102,7 +102,7 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
         if failures:
             return
         started = time.monotonic()
-        print(name, flush=True)
+        print(f"{name}\n", end="", flush=True)  # at once with its line's end, because two threads print
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace", env=environment)
         running.append(process)
         said = process.communicate()[1]
@@ -111,7 +111,7 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
             failures.append(killed if process.returncode < 0 else said)
             stop()
         else:
-            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
+            print(f"{name}: {time.monotonic() - started:.0f} s\n", end="", flush=True)
 
     def stop() -> None:
         """Ask the commands that run to end."""

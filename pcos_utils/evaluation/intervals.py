@@ -5,6 +5,7 @@ How often each interval covers the truth was simulated (reports/studies/interval
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,13 +32,21 @@ class Interval(NamedTuple):
 def resample(label: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Return bootstrap weights, shape (resamples, n): how often each source was drawn, with replacement within class.
 
-    ``label``: 0 or 1, shape (n,). Every resample keeps the number of sources of each class.
+    ``label``: 0 or 1, shape (n,). Every resample keeps the number of sources of each class. The array is read-only,
+    because the methods of a study share it.
     """
+    return _resample(np.asarray(label).astype(np.int8).tobytes(), resamples, seed)
+
+
+@lru_cache(maxsize=2)  # all methods are judged on the same sources, and drawing takes longer than using the draws
+def _resample(labels: bytes, resamples: int, seed: int) -> np.ndarray:
+    label = np.frombuffer(labels, np.int8)
     rng, weights = np.random.default_rng(seed), np.zeros((resamples, len(label)))
     for value in (0, 1):
         where = np.flatnonzero(label == value)
         if len(where):
             weights[:, where] = rng.multinomial(len(where), np.full(len(where), 1 / len(where)), size=resamples)
+    weights.flags.writeable = False
     return weights
 
 

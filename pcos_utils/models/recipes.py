@@ -68,8 +68,8 @@ DEMO_EPOCHS = {
     ("iustnet", "published"): 1,
     ("densenet201", "ours"): 30,
     ("densenet121d", "ours"): 2,
-    ("iustnet", "ours"): 12,
-    (TUNED, "ours"): 12,
+    ("iustnet", "ours"): 6,
+    (TUNED, "ours"): 3,
 }
 # Without a GPU, a full study at 224 pixels (at least 210 runs) would train these networks for days. With these sides
 # one of 7 x 10 folds takes less than an hour on two cores without bfloat16.
