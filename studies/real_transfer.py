@@ -22,7 +22,7 @@ PAIR = (LITE0, f"{LITE0}_random")
 
 def block(methods: pd.DataFrame, compared: pd.DataFrame) -> str:
     """Return the README's sentences: each method's, and the difference that photographs make."""
-    return f"{sentences_results.methods(methods)}\n\n{sentences_results.compared(compared)}"
+    return f"{sentences_results.methods(methods)}\n\n{sentences_results.differences(compared)}"
 
 
 def main() -> None:

@@ -187,7 +187,7 @@ def test_clean_keeps_what_no_run_made(checkout, outer):
 
 def test_the_commit_is_of_this_folder_alone(checkout):
     subprocess.run(["git", "init", "-q", checkout.parent], check=True)
-    code = "from pcos_utils.reporting import store; print(store.stamp().version['commit'])"
+    code = "from pcos_utils.reporting import store; print(store.stamp().data.split('commit ')[1].strip('.*'))"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, cwd=checkout, capture_output=True, text=True,
                           env=os.environ | {"PYTHONPATH": str(checkout), "GIT_DIR": str(ROOT / ".git")})  # fmt: skip

@@ -160,8 +160,8 @@ BASELINES = {
     "image_size": Baseline("image size", "width|height", logistic),
     "intensity": Baseline("mean intensity, SD and border", "mean|sd|border|black", logistic),
     "thumbnails": Baseline("nearest thumbnail", "", lambda: Scored(Nearest())),
-    "otsu_blobs": Baseline("dark blobs, global threshold", "otsu_count|otsu_area", logistic),
-    "local_contrast": Baseline("dark blobs, local contrast", "contrast_count", Monotone),
+    "otsu_blobs": Baseline("dark blobs (global threshold)", "otsu_count|otsu_area", logistic),
+    "local_contrast": Baseline("dark blobs (local contrast)", "contrast_count", Monotone),
     "glcm_svm": Baseline(
         "texture (GLCM) + SVM", "glcm_.*", lambda: Scored(make_pipeline(StandardScaler(), SVC(class_weight="balanced")))
     ),

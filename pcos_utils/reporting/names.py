@@ -11,18 +11,26 @@ MODEL_NAMES = {
 }
 TITLES = MODEL_NAMES | {name: baseline.title for name, baseline in BASELINES.items()}
 TITLES |= {
-    LITE0: "EfficientNet-Lite0, ImageNet",
-    f"{LITE0}_random": "EfficientNet-Lite0, random",
-    "densenet201_frozen": "DenseNet201 features, as started",
-    "densenet201_frozen_random": "DenseNet201 features, random",
-    "densenet201_untrained": "DenseNet201 features, untrained",  # of earlier reports
-    ZERO_SHOT: "IustNet of phantoms, zero-shot",
-    TUNED: "IustNet of phantoms, fine-tuned",
+    LITE0: "EfficientNet-Lite0 (ImageNet)",
+    f"{LITE0}_random": "EfficientNet-Lite0 (random)",
+    "densenet201_frozen": "DenseNet201 features (as started)",
+    "densenet201_frozen_random": "DenseNet201 features (random)",
+    "densenet201_untrained": "DenseNet201 features (untrained)",  # of earlier reports
+    ZERO_SHOT: "IustNet (phantoms, zero-shot)",
+    TUNED: "IustNet (phantoms, fine-tuned)",
 }
 # Okabe and Ito's colours, which colour-blind readers tell apart; black is left for the lines of reference.
 CLASS_COLOURS = {"normal": "#0072B2", "polycystic": "#D55E00"}
 MODEL_COLOURS = {"densenet201": "#0072B2", "densenet121d": "#009E73", "iustnet": "#CC79A7", COUNT: "#D55E00"}
 STYLE = {"figure.dpi": 72, "savefig.dpi": 100, "figure.constrained_layout.use": True, "svg.hashsalt": "pcos"}
+
+# What stands before a group's methods where they are listed.
+HEADINGS = {
+    "networks": "Networks trained on these sources",
+    "frozen features": "Everyday photographs, then these labels",
+    "taught by phantoms": "Taught by phantoms",
+    "baselines": "The baseline to beat",
+}
 
 
 def group_of(name: str) -> str:

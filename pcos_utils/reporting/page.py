@@ -30,6 +30,7 @@ OFFLINE = (
     "mathjax_url", "require_js_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "jquery_url",
     "jupyter_widgets_base_url", "widget_renderer_url",
 )  # fmt: skip
+LEFT = "<style>.jp-RenderedHTMLCommon :is(td, th){text-align:left!important}</style>"  # words and numbers alike
 # Which notebook stands under which anchor, in the order of the report.
 PARTS = {"06_compare": "results", "02_explore": "data", "03": "training", "04": "", "05": ""}
 NOT_JUDGED = "no method is judged: the source pictures are too few"
@@ -59,7 +60,7 @@ def as_html(notebook: nbformat.NotebookNode, title: str, *, inputs: bool = True)
     hidden = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), not inputs)
     exporter = HTMLExporter(embed_images=True, **hidden, **dict.fromkeys(OFFLINE, ""))
     text = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
-    return re.sub(r'<script src=""> ?</script>', "", text)
+    return re.sub(r'<script src=""> ?</script>', "", text).replace("</head>", f"{LEFT}</head>", 1)
 
 
 def _cells(path: Path, anchor: str, synthetic: bool) -> list[nbformat.NotebookNode]:
@@ -100,7 +101,7 @@ def _abstract(study: Study, judged: bool) -> str:
     ]
     if judged:
         metrics, compared = read_table(study, "metrics"), read_table(study, "comparisons")
-        lines += [sentences.methods(metrics), sentences.compared(compared), sentences.acquisition(metrics)]
+        lines += [sentences.groups(metrics), sentences.compared(compared), sentences.acquisition(metrics)]
         lines += [sentences.planned(study), sentences.first_plan(study.report_dir)]
     else:
         lines.append(f"**{NOT_JUDGED[0].upper()}{NOT_JUDGED[1:]}.**")

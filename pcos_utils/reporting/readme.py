@@ -31,7 +31,12 @@ def reports() -> dict[str, Path]:
 def block(folder: Path) -> str:
     """Return what the README says of a study. ``folder``: its report's."""
     metrics, compared = (pd.read_csv(folder / "tables" / f"{name}.csv") for name in ("metrics", "comparisons"))
-    parts = [answer(folder), sentences.compared(compared), sentences.acquisition(metrics), sentences.first_plan(folder)]
+    parts = [
+        answer(folder),
+        sentences.differences(compared),
+        sentences.acquisition(metrics),
+        sentences.first_plan(folder),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 

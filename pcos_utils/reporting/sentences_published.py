@@ -9,9 +9,9 @@ from pcos_utils.reporting.names import MODEL_NAMES
 from pcos_utils.reporting.text import ends, listed, many, number, p_value, percent
 
 
-def read_again(table: pd.DataFrame) -> str:
-    """Return what the published numbers are worth. ``table``: of ``published.intervals``."""
-    return " ".join([width(table), ranking(), prevalence(), selection()])
+def read_again() -> str:
+    """Return what else the published numbers rest on, as a Markdown list."""
+    return "\n".join(f"- {text}" for text in (ranking(), prevalence(), selection()))
 
 
 def width(table: pd.DataFrame) -> str:
@@ -19,15 +19,13 @@ def width(table: pd.DataFrame) -> str:
     recall = table[table.metric == "recall"].set_index(["model", "way"])
     model = recall.xs("naive", level="way").value.idxmax()
     naive = recall.loc[(model, "naive")]
-    least, most = (recall.loc[(model, f"n_eff {correlation}")] for correlation in CORRELATIONS)
-    frames = recall.loc[(model, "frames")]
+    least, frames = recall.loc[(model, f"n_eff {CORRELATIONS[0]}")], recall.loc[(model, "frames")]
     return (
         f"The published recall of {MODEL_NAMES[model]}, {number(naive.value)}, seems to be known to within "
-        f"{ends(naive.low, naive.high)} when its {naive.n:.0f} images count as so many pictures. At a correlation of "
-        f"{number(CORRELATIONS[0])} to {number(CORRELATIONS[1])} among copies they are worth {least.n:.1f} to "
-        f"{most.n:.1f} pictures, and the interval is {ends(least.low, least.high)} or wider. On the {frames.n:.0f} "
-        f"original frames, whose answers were published, it is right in {frames.value * frames.n:.0f}: "
-        f"{number(frames.value)}, exact interval {ends(frames.low, frames.high)}."
+        f"{ends(naive.low, naive.high)} when its {naive.n:.0f} images count as so many pictures; at a "
+        f"correlation of {number(CORRELATIONS[0])} among copies the interval is {ends(least.low, least.high)}. Of the "
+        f"{frames.n:.0f} original frames it gets {frames.value * frames.n:.0f} right: {number(frames.value)} "
+        f"{ends(frames.low, frames.high)}."
     )
 
 
@@ -97,3 +95,12 @@ def split(across: int) -> str:
         f"**{many(across, 'source stands', 'sources stand')} on both sides of the published split**: what is measured "
         "there is memory of training pictures, not skill."
     )
+
+
+def rerun(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the published protocol's counts for reading, a row a run. ``table``: of ``published.rerun``."""
+    counts = table[["tp", "fn", "fp", "tn"]].astype(str).agg(", ".join, axis=1)
+    by_batch = table.accuracy_by_batch.map(lambda value: "–" if pd.isna(value) else number(value, 3))
+    shown = table[["run", "level", "n"]].assign(**{"TP, FN, FP, TN": counts})
+    shown["accuracy"], shown["accuracy over batches"] = table.accuracy_by_count.map(lambda at: number(at, 3)), by_batch
+    return shown.set_index(table.model.map(MODEL_NAMES).rename(None))

@@ -7,10 +7,10 @@ import pandas as pd
 from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.data.splits import source_labels
 from pcos_utils.evaluation import comparison, plan
-from pcos_utils.evaluation.metrics import DECISIONS, NOT_SHOWN
+from pcos_utils.evaluation.metrics import NOT_SHOWN
 from pcos_utils.evaluation.tables import main_rows
-from pcos_utils.reporting.names import MODEL_NAMES, TITLES, group_of
-from pcos_utils.reporting.text import ends, interval, listed, many, number, p_value, percent
+from pcos_utils.reporting.names import HEADINGS, MODEL_NAMES, TITLES, group_of
+from pcos_utils.reporting.text import cell, ends, interval, listed, many, markdown, number, p_value, percent
 
 # Human counting of follicles in one section reaches an AUC of .87, in the whole ovary .905 (Pea et al. 2024).
 SUSPICIOUS = 0.95
@@ -54,19 +54,55 @@ def beside_baselines(table: pd.DataFrame) -> pd.DataFrame:
     return rows[rows.model.map(group_of).ne("baselines") | rows.model.eq(plan.REFERENCE)]
 
 
+def groups(table: pd.DataFrame) -> str:
+    """Return a Markdown list: a line for each way of being taught, with the AUC of its methods and who beats chance."""
+    rows, lines = beside_baselines(table), []
+    for group, members in rows.groupby(rows.model.map(group_of), sort=False):
+        each = ", ".join(f"{TITLES[row.model]} {interval(row)}" for _, row in members.iterrows())
+        better = [TITLES[row.model] for row in members.itertuples() if row.verdict == comparison.BETTER]
+        lines.append(f"- **{HEADINGS[group]}**: {each}. Shown to be better than chance: {listed(better)}.")
+    return "\n".join([judged_on(table), "", *lines])
+
+
+def judged_on(table: pd.DataFrame) -> str:
+    """Return on how many sources the AUCs of a table were measured."""
+    first = main_rows(table).iloc[0]
+    few = " With fewer than ten of a class the intervals are too narrow." if first.few_sources else ""
+    return (
+        f"AUC with its 95 % interval on {many(first.sources, 'held-out source')}, {first.polycystic} of them "
+        f"polycystic; .5 is a coin.{few}"
+    )
+
+
 def compared(table: pd.DataFrame) -> str:
-    """Return every planned comparison with its interval, its corrected p and its verdict."""
+    """Return how many planned differences of AUC are shown, and the largest."""
     if table.empty:
         return "No comparison was planned between the methods at hand."
-    words = [
-        f"{TITLES[row['first']]} minus {TITLES[row['second']]} {number(row.difference)} {ends(row.low, row.high)}, "
-        f"p {p_value(row.p_holm)}, {row.verdict}"
-        for _, row in table.iterrows()
-    ]
+    shown = table[table.verdict != "not shown"]
+    text = f"Of {many(len(table), 'planned difference')} of AUC on {many(int(table.sources.max()), 'source')} "
+    if shown.empty:
+        return text + "none is shown."
+    row = shown.loc[shown.difference.abs().idxmax()]
     return (
-        f"Paired differences of AUC on {many(int(table.sources.max()), 'source')} (p after Holm's correction for all "
-        f"{len(table)}; a difference is shown where p is at most .05 and the interval leaves out 0 under each of "
-        f"{comparison.SEEDS} resampling seeds): {'; '.join(words)}."
+        f"{text}{len(shown)} {'is' if len(shown) == 1 else 'are'} shown; the largest is {TITLES[row['first']]} minus "
+        f"{TITLES[row['second']]}, {number(row.difference)} {ends(row.low, row.high)}."
+    )
+
+
+def differences(table: pd.DataFrame) -> str:
+    """Return every planned difference of AUC as a Markdown table, and when one is shown; "" without any."""
+    if table.empty:
+        return ""
+    names = [
+        f"{TITLES[first]} minus {TITLES[second]}" for first, second in zip(table["first"], table.second, strict=True)
+    ]
+    values = [f"{number(row.difference)} {ends(row.low, row.high)}" for row in table.itertuples()]
+    chances = [p_value(p).removeprefix("= ") for p in table.p_holm]
+    rows = zip(names, values, chances, table.verdict, strict=True)
+    return (
+        f"{markdown(['difference of AUC', 'value', 'p after Holm', 'verdict'], rows)}\n\n*Paired, on "
+        f"{many(int(table.sources.max()), 'source')}. A difference is shown where the corrected p is at most .05 and "
+        f"the interval leaves out 0 under each of {comparison.SEEDS} resampling seeds.*"
     )
 
 
@@ -119,12 +155,15 @@ def ranking(table: pd.DataFrame, models: list[str]) -> str:
 
 
 def decided(table: pd.DataFrame, models: list[str]) -> str:
-    """Return recall and specificity of each method at the threshold fixed beforehand, beside the recall asked for."""
+    """Return between what recall and specificity lie at thresholds fixed beforehand, beside the recall asked for."""
     recall, specificity = (
-        main_rows(table, metric=name).set_index("model").apply(interval, axis=1) for name in ("recall", "specificity")
+        main_rows(table, metric=name).set_index("model").value[models] for name in ("recall", "specificity")
     )
-    parts = [f"{MODEL_NAMES[name]} recall {recall[name]}, specificity {specificity[name]}" for name in models]
-    return f"A recall of .90 was asked for on the selection sources. On test sources: {'; '.join(parts)}."
+    return (
+        "A recall of .90 was asked for on the selection sources. On test sources recall lies between "
+        f"{number(recall.min())} and {number(recall.max())}, and specificity between {number(specificity.min())} and "
+        f"{number(specificity.max())}."
+    )
 
 
 def shared_errors(answers: pd.DataFrame) -> str:
@@ -197,13 +236,12 @@ def first_plan(folder: Path) -> str:
 
 
 def overview(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the metrics under grouped folds for reading: a row a method, ``value [low, high]`` in each cell."""
-    columns = ["auc", *DECISIONS]
+    """Return the AUC and the decisions under grouped folds for reading: a row a method, "–" without an interval."""
+    columns = ["auc", "recall", "specificity"]
     rows = table[(table.protocol == "grouped") & table.metric.isin(columns)]
-    cells = rows.assign(cell=rows.apply(interval, axis=1)).pivot(index="model", columns="metric", values="cell")
-    cells = cells.reindex(rows.model.unique())[columns].rename(columns={"auc": "AUC"})
+    cells = rows.assign(cell=rows.apply(cell, axis=1)).pivot(index="model", columns="metric", values="cell")
+    cells = cells.reindex(index=rows.model.unique(), columns=columns).rename(columns={"auc": "AUC"})
     first = main_rows(table).set_index("model")
     cells.insert(0, "taught with", first.taught)
-    cells.insert(1, "sources", first.sources)
     cells["against chance"] = [f"{row.verdict} (p {p_value(row.p)})" for row in first.itertuples()]
     return cells.rename(index=TITLES).rename_axis(None).rename_axis(None, axis=1)

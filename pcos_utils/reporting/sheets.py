@@ -95,13 +95,11 @@ def taught(truth: pd.DataFrame, folder: Path) -> tuple[plt.Figure, str]:
     """
     frames = [images.load(folder / name)[..., 0] for name in truth["image"]]
     masks = [_mask(folder / name) for name in truth["mask"]]
-    titles = [
-        f"{CLASS_NAMES[row.label]}: {row.FNPS} in the section, {row.FNPO} in the ovary" for row in truth.itertuples()
-    ]
+    titles = [f"{CLASS_NAMES[row.label]}: {row.FNPS} of {row.FNPO}" for row in truth.itertuples()]
     means = truth.groupby("label").FNPS.mean()
     reading = (
-        f"Phantoms with what the simulator knows: of the {many(len(truth), 'section')} shown, the normal ones hold "
-        f"{means[0]:.1f} visible follicles on average and the polycystic ones {means[1]:.1f}."
+        f"Visible of all follicles in the ovary, as the simulator knows them. Of {many(len(truth), 'section')} the "
+        f"normal ones hold {means[0]:.1f} visible follicles on average and the polycystic ones {means[1]:.1f}."
     )
     return outlines(frames, masks, titles), reading
 

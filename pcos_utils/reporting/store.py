@@ -1,12 +1,14 @@
 """Write the study's tables and figures with their provenance, and show them under a notebook's cell."""
 
 import platform
+import re
 from importlib.metadata import version
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import Image, Markdown, display
+from matplotlib.ticker import ScalarFormatter
 
 from pcos_utils.clean import git, tracked
 from pcos_utils.config import ROOT, Study, StudyError
@@ -17,19 +19,29 @@ CODE = ("pcos_utils", "studies", "pyproject.toml", "requirements.lock")  # what 
 PIXELS = "pcos_pixels"  # marks an output that shows images
 
 
-def stamp() -> pd.DataFrame:
-    """Return the versions of what computes the numbers, and the code's git commit.
+class ShortDecimals(ScalarFormatter):
+    """Write the numbers of an axis as the text does: without a leading zero."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        """Return the words at one tick."""
+        text = re.sub(r"^(\D?)0\.", r"\1.", super().__call__(value, position))
+        return text if text.strip(".0") else "0"
+
+
+def stamp() -> Markdown:
+    """Return a line with the versions of what computes the numbers and the code's git commit.
 
     The commit is marked "-dirty" where the code differs from it, and "unknown" outside a repository of its own.
     """
     packages = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
-    versions = {"python": platform.python_version()} | {name: version(name) for name in packages}
+    versions = {"Python": platform.python_version()} | {name: version(name) for name in packages}
     commit = "unknown"
     if tracked(ROOT) is not None:
         described = git(ROOT, "describe", "--always", "--abbrev=10").stdout.decode().strip()
         changed = git(ROOT, "diff", "--quiet", "HEAD", "--", *CODE).returncode == 1
         commit = (described or "unknown") + ("-dirty" if changed else "")
-    return pd.Series(versions | {"commit": commit}).to_frame("version")
+    versions["commit"] = commit
+    return Markdown(f"*Made with {', '.join(' '.join(pair) for pair in versions.items())}.*")
 
 
 def use_style() -> None:
@@ -57,6 +69,9 @@ def show(figure: plt.Figure, study: Study, name: str, reading: str, *, pixels: b
     figure.text(0.995, -0.01, origin, ha="right", va="top", fontsize=7, color="0.45")
     images = study.data_dir / "manifest.csv"
     note = f"{origin}; manifest.csv {sha256(images)[:12] if images.exists() else 'not made'}"
+    for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
+        if type(axis.get_major_formatter()) is ScalarFormatter:
+            axis.set_major_formatter(ShortDecimals())
     for suffix, metadata in ((".png", {"Description": note}), (".svg", {"Description": note, "Date": None})):
         with appearing(folder / f"{name}{suffix}") as temporary:
             figure.savefig(temporary, bbox_inches="tight", metadata=metadata)

@@ -32,6 +32,15 @@ def interval(row: pd.Series) -> str:
     return f"{number(row['value'])} {ends(row['low'], row['high'])}"
 
 
+def cell(row: pd.Series) -> str:
+    """Return a value with its interval in one unbroken piece for a table; a dash where there is none."""
+    if pd.isna(row["value"]):
+        return "–"
+    return f"{number(row['value'])} {'–' if pd.isna(row['low']) else ends(row['low'], row['high'])}".replace(
+        " ", "\xa0"
+    )
+
+
 def many(count: int, thing: str, plural: str = "") -> str:
     """Return the count with its noun, as "1 source" or "2,000 sources". ``plural``: of what not only adds an s."""
     return f"{count:,} {thing if count == 1 else plural or thing + 's'}"

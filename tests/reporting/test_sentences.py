@@ -27,15 +27,34 @@ def test_a_method_is_told_with_interval_n_p_and_its_test():
     assert "1 held-out source," in sentences.method(auc_row(sources=1))
 
 
-def test_every_planned_difference_is_told_with_its_verdict():
+def test_planned_differences_are_counted_in_a_sentence_and_listed_in_a_table():
     rows = [("follicles", "iustnet", 0.22, 0.13, 0.3, 0.001, "better")]
     rows += [("iustnet", "local_contrast", -0.05, -0.2, 0.1, 1.0, "not shown")]
     table = pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p_holm", "verdict"])
-    text = sentences.compared(table.assign(sources=300))
-    assert "Follicle count minus IustNet .22 [.13, .30], p = .001, better" in text
-    assert "IustNet minus dark blobs, local contrast -.05 [-.20, .10], p = 1.000, not shown" in text
-    assert "on 300 sources" in text and "for all 2" in text
+    assert sentences.compared(table.assign(sources=300)) == (
+        "Of 2 planned differences of AUC on 300 sources 1 is shown; the largest is Follicle count minus IustNet, "
+        ".22 [.13, .30]."
+    )
+    assert sentences.compared(table.iloc[1:].assign(sources=1)).endswith("on 1 source none is shown.")
     assert sentences.compared(table.iloc[:0]).startswith("No comparison was planned")
+    text = sentences.differences(table.assign(sources=300))
+    assert "| Follicle count minus IustNet | .22 [.13, .30] | .001 | better |" in text
+    assert "| IustNet minus dark blobs (local contrast) | -.05 [-.20, .10] | 1.000 | not shown |" in text
+    assert "on 300 sources" in text and sentences.differences(table.iloc[:0]) == ""
+
+
+def test_methods_are_listed_by_what_taught_them_and_say_who_beats_chance():
+    rows = [auc_row(), auc_row("densenet201", comparison.NOT_SHOWN), auc_row("follicles"), auc_row("intensity")]
+    text = sentences.groups(pd.DataFrame(rows))
+    assert text.startswith("AUC with its 95 % interval on 300 held-out sources, 150 of them polycystic")
+    networks, phantoms = text.splitlines()[2:]
+    assert networks.startswith("- **Networks trained on these sources**: IustNet .72 [.61, .81], DenseNet201 .72")
+    assert networks.endswith("Shown to be better than chance: IustNet.") and "Follicle count .72" in phantoms
+
+
+def test_a_table_for_reading_has_a_dash_where_there_is_no_interval():
+    cells = sentences.overview(pd.DataFrame([auc_row(), auc_row("follicles", low=np.nan)]).assign(metric="auc"))
+    assert list(cells.AUC) == [".72\xa0[.61,\xa0.81]", ".72\xa0–"]
 
 
 def test_brightness_is_told_only_where_it_is_shown():
@@ -67,7 +86,7 @@ def test_the_plan_before_the_metric_was_changed_is_told(tmp_path):
     table.to_csv(tmp_path / sentences.FIRST_PLAN, index=False)
     text = sentences.first_plan(tmp_path)
     assert "Follicle count .90 [.69, .98]" in text
-    assert "over dark blobs, local contrast .24 [.08, .47], not shown" in text
+    assert "over dark blobs (local contrast) .24 [.08, .47], not shown" in text
 
 
 def test_epochs_are_counted():
