@@ -111,7 +111,7 @@ def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
         weak = "none: all found" if weakest[row.method] == 1 else f"{weakest.kind}: {weakest[row.method]:.2f}"
         counts = [f"{row.found:,}", f"{row.adjusted_rand:.3f}", f"{row.false_merges:,}"]
         rows.append([row.method, *counts, weak, f"{row.times_audit:.2f}"])
-    header = ["method", f"of {first.sources:,} sources found", "adjusted Rand index", "families with two sources"]
+    header = ["method", f"sources found (true: {first.sources:,})", "adjusted Rand index", "families with two sources"]
     table = markdown([*header, "weakest kind: share found", "time"], rows)
     return (
         f"{table}\n\n*{first.images:,} images; {planted.COPIES} copies of each of {first.sources // 2:,} sources, and "

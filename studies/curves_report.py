@@ -64,7 +64,7 @@ def _number(value: float, sizes: list[int]) -> str:
     return f"more than {max(sizes):,}" if np.isinf(value) else f"{float(f'{value:.2g}'):,.0f}"
 
 
-def sentences(means: pd.DataFrame, table: pd.DataFrame) -> str:
+def sentences(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame) -> str:
     """Return what an outline is worth in labels, and what photographs are worth."""
     sizes, same = sorted(means["size"].unique()), table[table.method == "unet_labels"]
     row = same.loc[same.outlined.idxmin()]
@@ -76,6 +76,11 @@ def sentences(means: pd.DataFrame, table: pd.DataFrame) -> str:
         f"ones (95 % interval: {low if low == high else f'{low} to {high}'}): an outline is worth {each}{known:.2g} "
         "labels."
     )
+    twin = differences[(differences.method == "unet_labels") & (differences.on == "phantoms")].sort_values("size")
+    gains = ", ".join(
+        f"{number(row.value)} [{number(row.low)}, {number(row.high)}] at {row.size:,}" for row in twin.itertuples()
+    )
+    text += f" Outlines minus labels is {gains}."
     imagenet, random = (
         means[(means.method == f"lite0_{start}") & (means["size"] == max(sizes))].set_index("on")
         for start in ("imagenet", "random")
@@ -91,7 +96,7 @@ def sentences(means: pd.DataFrame, table: pd.DataFrame) -> str:
 def block(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame) -> str:
     """Return the README's block: the sentence, AUCs by method and size, and what outlines gain at each size."""
     sizes = sorted(means["size"].unique())
-    parts = [sentences(means, table)]
+    parts = [sentences(means, differences, table)]
     for on, of in means.groupby("on", sort=False):
         cells = of.assign(cell=of.apply(interval, axis=1)).set_index(["method", "size"]).cell
         rows = [[NAMES[method], *(cells[method, size] for size in sizes)] for method in of.method.unique()]

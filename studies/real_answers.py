@@ -18,7 +18,7 @@ from pcos_utils.files import write_csv
 from pcos_utils.follicles import kept
 from pcos_utils.follicles import network as unet
 from pcos_utils.reporting.readme import write_block
-from pcos_utils.reporting.text import ends, listed, number, percent
+from pcos_utils.reporting.text import ends, number, percent
 from pcos_utils.serving import tabulate
 from pcos_utils.serving.model import DECISIONS, decide
 from studies import OUT, arguments
@@ -62,12 +62,12 @@ def block(table: pd.DataFrame) -> str:
         return f"{int(cell.hits)} of {int(cell.n)} {ends(cell.low, cell.high)}"
 
     answered, n = (int(cells[part].xs("answered", level="share").sum()) for part in ("hits", "n"))
-    each = [f"{told(name, 'answered')} of the {name} ones, of which {told(name, 'wrong')} wrongly" for name in CLASSES]
+    each = [f"{name}: {told(name, 'answered')} answered, {told(name, 'wrong')} of these wrongly" for name in CLASSES]
     return (
         f"Calibrated on the other sources, the count answers {answered} of {n} real sources ({percent(answered / n)}): "
-        f'{listed(each)}. Of the rest it says "cannot say". Asked was that at most {number(tabulate.ALPHA)} of either '
-        "class be called wrongly or left out. In brackets stand exact 95 % intervals: so few polycystic sources cannot "
-        "show an error of one in ten."
+        f'{"; ".join(each)}. Of the rest it says "cannot say". It answers where the other class is ruled out at an '
+        f"error of {number(tabulate.ALPHA)}. In brackets stand exact 95 % intervals: 12 polycystic sources cannot "
+        "verify an error of one in ten."
     )
 
 

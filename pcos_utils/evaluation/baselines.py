@@ -156,7 +156,7 @@ def logistic(strength: float = 1.0) -> BaseEstimator:
 
 
 BASELINES = {
-    "always_normal": Baseline("always normal", "width", lambda: DummyClassifier(strategy="constant", constant=0)),
+    "always_normal": Baseline("constant score", "width", lambda: DummyClassifier(strategy="constant", constant=0)),
     "image_size": Baseline("image size", "width|height", logistic),
     "intensity": Baseline("mean intensity, SD and border", "mean|sd|border|black", logistic),
     "thumbnails": Baseline("nearest thumbnail", "", lambda: Scored(Nearest())),

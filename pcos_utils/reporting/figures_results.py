@@ -202,8 +202,8 @@ def published(table: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
     models = rows.model.unique()
     for place, model in enumerate(models):
         colour, ways = MODEL_COLOURS[model], rows[rows.model == model].set_index("way")
-        honest = "frames" if "frames" in ways.index else ways.index[-1]
-        for way, lift, width in (("naive", -0.17, 7), (honest, 0.17, 2.5)):
+        fair = "frames" if "frames" in ways.index else ways.index[-1]
+        for way, lift, width in (("naive", -0.17, 7), (fair, 0.17, 2.5)):
             row = ways.loc[way]
             ax.plot([row.low, row.high], [place + lift] * 2, color=colour, lw=width, solid_capstyle="butt")
             ax.plot(row.value, place + lift, "o", color=colour, mfc="white", mew=2, ms=8)
@@ -215,6 +215,6 @@ def published(table: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
     ax.text(0.5, 0.02, " a coin", transform=ax.get_xaxis_transform(), va="bottom", fontsize="small", color="0.25")
     ax.set_yticks(range(len(models)), [MODEL_NAMES[model] for model in models])
     ax.set(xlim=(0, 1), ylim=(len(models) - 0.5, -0.6), xlabel=f"published {metric}")
-    ax.set_title("95 % interval when every copy counts as a picture (thick),\nand when each frame counts once (thin)")
+    ax.set_title("95 % interval when every copy counts (thick),\nand of the frames, or of what images are worth (thin)")
     ax.grid(axis="y", visible=False)
     return ax

@@ -59,12 +59,10 @@ def data(study: Study, counted: pd.DataFrame) -> str:
     kind = "synthetic phantoms, not patients" if study.synthetic else facts(study.data_name).title
     text = (
         f"{count['readable images']:,} readable images ({kind}) show {many(count[SOURCES], 'source picture')}: "
-        f"{count['polycystic sources']:,} polycystic and {count['normal sources']:,} normal."
-    )
+        f"{count['polycystic sources']:,} polycystic and {count['normal sources']:,} normal"
+    ) + (f" ({count[BOTH_LABELS]:,} of them both)." if count[BOTH_LABELS] else ".")
     if count["unreadable files"]:
         text += f" {many(count['unreadable files'], 'file')} could not be read."
-    if count[BOTH_LABELS]:
-        text += f" {many(count[BOTH_LABELS], 'source carries', 'sources carry')} both labels."
     if count[CROSSING]:
         across = many(count[CROSSING], "source stands", "sources stand")
         text += f" **{across} in the train folder and in the test folder.**"

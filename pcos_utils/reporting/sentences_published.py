@@ -57,8 +57,8 @@ def selection() -> str:
     rows = best_of_runs().set_index("runs")
     rest = ", ".join(f"{number(mean)} of {count}" for count, mean in rows["mean"].items() if count > 1)
     return (
-        f"A network that is right {number(rows['mean'][1])} of the time shows on average {rest} when the best of "
-        "so many runs is shown. At least ten runs were looked at on the published test frames, and the best of ten "
+        f"If only the best run is shown, a network that is right {number(rows['mean'][1])} of the time looks like "
+        f"{rest} runs. At least ten runs were looked at on the published test frames, and the best of ten "
         f"such runs reaches IustNet's published accuracy in {percent(rows.reach[10])} of simulations."
     )
 

@@ -149,8 +149,8 @@ def ranking(table: pd.DataFrame, models: list[str]) -> str:
     better = [MODEL_NAMES[model] for model, row in rows.iterrows() if row.verdict == comparison.BETTER]
     best = rows.value.idxmax()
     return (
-        f"Better than chance at ranking: {listed(better)}. Highest AUC: {MODEL_NAMES[best]}, "
-        f"{interval(rows.loc[best])}."
+        f"Of the {len(rows)} drawn, shown to rank better than chance: {listed(better)}. Highest AUC: "
+        f"{MODEL_NAMES[best]}, {interval(rows.loc[best])}."
     )
 
 
@@ -191,8 +191,8 @@ def calibrated(table: pd.DataFrame, models: list[str]) -> str:
             continue
         slope, large, brier = (interval(rows.loc[name]) for name in ("slope", "in_the_large", "brier"))
         parts.append(
-            f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (the class share's is "
-            f"{number(rows.value['brier_of_share'])})."
+            f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (ideal: 1, 0 and far "
+            f"below the class share's {number(rows.value['brier_of_share'])})."
         )
     if withheld:
         parts.append(
