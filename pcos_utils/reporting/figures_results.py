@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 from pcos_utils.config import CLASS_NAMES
 from pcos_utils.evaluation import auc, intervals
 from pcos_utils.evaluation.tables import main_rows
-from pcos_utils.reporting.names import MODEL_COLOURS, MODEL_NAMES, TITLES, colour_of, group_of
+from pcos_utils.reporting.names import HEADINGS, MODEL_COLOURS, MODEL_NAMES, TITLES, colour_of, group_of
 from pcos_utils.reporting.text import ends, number, p_value
 
 VERDICTS = {"better": "#0072B2", "worse": "#D55E00", "not shown": "0.45"}
-GROUP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+GROUP_COLOURS = dict(zip(HEADINGS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
 GRID = np.linspace(0.01, 0.6, 60)  # thresholds of probability; above .6 nobody would still hesitate
 BAND = 500  # resamples behind a shaded band, which is read by eye
 BINS = 5
@@ -43,7 +43,7 @@ def methods(metrics: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     """Plot the AUC of every method under grouped folds with its interval. ``metrics``: of ``tables.evaluate``."""
     rows = main_rows(metrics)
     groups = rows.model.map(group_of)
-    palette = dict(zip(groups.unique(), GROUP_COLOURS, strict=False))
+    palette = {group: colour for group, colour in GROUP_COLOURS.items() if group in set(groups)}
     for height, (row, group) in enumerate(zip(rows.itertuples(), groups, strict=True)):
         words = ends(row.low, row.high) if np.isfinite(row.low) else "[no interval]"
         _line(ax, height, row.value, row.low, row.high, palette[group], f"{number(row.value)} {words}")
