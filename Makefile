@@ -55,9 +55,10 @@ export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUTF8 := 1
 export PIP_USER := 0
 unexport PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONINSPECT PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING JUPYTER_PATH
-# A user without a name or a home of his own gets both, because many tools write settings there.
+# A user without a name or a home of his own gets both, because many tools write settings there; the name holds the
+# number, because pytest names a shared temporary folder after it.
 ifeq ($(LOGNAME)$(USER),)
-export LOGNAME := user
+export LOGNAME := user-$(shell id -u)
 endif
 ifneq ($(shell test -n "$$HOME" && test -w "$$HOME" && echo yes),yes)
 export HOME := $(shell home="$${PCOS_HOME:-.}/.home"; mkdir -p "$$home" && cd "$$home" && pwd)
