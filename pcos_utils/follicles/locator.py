@@ -1,0 +1,74 @@
+"""Find ovaries in a whole frame: boxes with scores, from the maps of a network that whole-sector phantoms taught.
+
+torch is imported only to run the kept network. Where its maps come from elsewhere, as from ONNX, none is needed.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from pcos_utils.config import ROOT
+
+KEPT = ROOT / "pcos_utils" / "weights" / "ovary_locator.safetensors"  # made by pcos pretrain --locator
+CHANNELS = (16, 32, 48, 64, 96)
+MAPS = ("ovary", "follicle", "other")
+SIDE = 192  # px of the square to which a frame is stretched
+THRESHOLD, LEAST = 0.5, 120  # probability and px of a part of the ovary map, chosen on phantoms
+
+
+class Found(NamedTuple):
+    """An ovary that was found."""
+
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the frame, x1 and y1 excluded
+    score: float  # mean probability of the ovary's pixels, 0 to 1
+
+
+def locate(grey: np.ndarray, maps_of: Callable[[np.ndarray], np.ndarray] | None = None) -> list[Found]:
+    """Return the ovaries of a grey frame, uint8 (H, W), best first; an empty list if there is none.
+
+    ``maps_of`` computes the maps (3, SIDE, SIDE) of a stretched frame, uint8 (SIDE, SIDE); by default the kept network
+    does, with torch.
+    """
+    return boxes((maps_of or kept_maps)(stretched(grey)), grey.shape)
+
+
+def stretched(grey: np.ndarray) -> np.ndarray:
+    """Return a frame, uint8 (H, W), as the network reads it, uint8 (SIDE, SIDE)."""
+    return cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+
+
+def boxes(maps: np.ndarray, shape: tuple[int, int]) -> list[Found]:
+    """Return the ovaries in a frame of a ``shape`` (H, W), best first, from the frame's ``maps`` (3, SIDE, SIDE).
+
+    Each connected part of the ovary map above THRESHOLD with at least LEAST pixels is one ovary.
+    """
+    parts, _ = ndimage.label(maps[0] > THRESHOLD)
+    areas, found = np.bincount(parts.ravel()), []
+    down, across = shape[0] / maps.shape[1], shape[1] / maps.shape[2]
+    for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
+        if areas[number] < LEAST:
+            continue
+        corners = columns.start * across, rows.start * down, columns.stop * across, rows.stop * down
+        found.append(Found(tuple(round(each) for each in corners), float(maps[0][parts == number].mean())))
+    return sorted(found, key=lambda each: -each.score)
+
+
+def kept_maps(frame: np.ndarray) -> np.ndarray:
+    """Return the kept network's probabilities of MAPS, float32 (3, SIDE, SIDE), for a frame uint8 (SIDE, SIDE)."""
+    from pcos_utils.follicles import network
+
+    return network.predict_maps(_kept(), frame[None])[0]
+
+
+@cache
+def _kept():
+    from pcos_utils.follicles import network
+    from pcos_utils.models import weights
+
+    locator = network.UNet(CHANNELS)
+    weights.load(locator, KEPT)
+    return locator.eval()
