@@ -14,7 +14,6 @@ from scipy import ndimage
 from pcos_utils.config import ROOT
 
 KEPT = ROOT / "pcos_utils" / "weights" / "ovary_locator.safetensors"  # made by pcos pretrain --locator
-CHANNELS = (16, 32, 48, 64, 96)
 MAPS = ("ovary", "follicle", "other")
 SIDE = 192  # px of the square to which a frame is stretched
 THRESHOLD, LEAST = 0.5, 120  # probability and px of a part of the ovary map, chosen on phantoms
@@ -66,9 +65,6 @@ def kept_maps(frame: np.ndarray) -> np.ndarray:
 
 @cache
 def _kept():
-    from pcos_utils.follicles import network
-    from pcos_utils.models import weights
+    from pcos_utils.follicles import locator_network
 
-    locator = network.UNet(CHANNELS)
-    weights.load(locator, KEPT)
-    return locator.eval()
+    return locator_network.load(KEPT)
