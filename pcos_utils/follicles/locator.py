@@ -12,10 +12,12 @@ import numpy as np
 from scipy import ndimage
 
 from pcos_utils.config import ROOT
+from pcos_utils.data.images import HEIGHT, WIDTH
 
 KEPT = ROOT / "pcos_utils" / "weights" / "ovary_locator.safetensors"  # made by pcos pretrain --locator
 MAPS = ("ovary", "follicle", "other")
 SIDE = 192  # px of the square to which a frame is stretched
+MARGIN = 1.2  # the phantoms of the follicle network show .95 to 1.6 times an ovary's length
 THRESHOLD, LEAST = 0.5, 120  # probability and px of a part of the ovary map, chosen on phantoms
 
 
@@ -54,6 +56,18 @@ def boxes(maps: np.ndarray, shape: tuple[int, int]) -> list[Found]:
         corners = columns.start * across, rows.start * down, columns.stop * across, rows.stop * down
         found.append(Found(tuple(round(each) for each in corners), float(maps[0][parts == number].mean())))
     return sorted(found, key=lambda each: -each.score)
+
+
+def widened(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the window around a box in a frame of a ``shape`` (H, W) at the scale that the follicle network knows.
+
+    It is MARGIN times as large and has the sides 3:2 where the frame leaves room.
+    """
+    x0, y0, x1, y1 = box
+    width = MARGIN * max(x1 - x0, (y1 - y0) * WIDTH / HEIGHT)
+    height, middle = width * HEIGHT / WIDTH, ((x0 + x1) / 2, (y0 + y1) / 2)
+    corners = middle[0] - width / 2, middle[1] - height / 2, middle[0] + width / 2, middle[1] + height / 2
+    return tuple(int(np.clip(round(each), 0, side)) for each, side in zip(corners, shape[1::-1] * 2, strict=True))
 
 
 def kept_maps(frame: np.ndarray) -> np.ndarray:

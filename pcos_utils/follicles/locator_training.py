@@ -19,8 +19,9 @@ from pcos_utils.phantom import sector, simulator
 CODE = tuple(
     f"phantom/{name}.py" for name in ("anatomy", "display", "pelvis", "scene", "sector", "sector_screen", "ultrasound")
 )
+EPOCHS = 12
 SHARD, FIRST_SEED, HELD_OUT_SEED, HELD_OUT = 100, 3_000_000_000, 3_900_000_000, 200
-RECIPE = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=12)
+RECIPE = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=EPOCHS)
 OVERLAP = 0.3  # least intersection over union of a box that found an ovary
 ZOOM, SHIFT = 0.3, 0.2  # largest change of each side, as a logarithm, and of the place, as a share of the frame
 
@@ -65,11 +66,12 @@ def change(images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Te
     return pretrain.jitter(both[:, :1], (both[:, 1:] > 0.5).float(), generator)
 
 
-def teach(count: int, seed: int, on_epoch=lambda row: None, target: Path = locator.KEPT) -> dict:
-    """Train the locator on ``count`` sectors, save its weights in float16 as ``target``, and return what they are.
+def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = locator.KEPT) -> dict:
+    """Train the locator on twice ``per_class`` sectors, save its weights in float16 as ``target``, and return what they are.
 
     The last epoch is kept. It is judged, by the weights as saved, on HELD_OUT sectors that it never saw.
     """
+    count = 2 * per_class
     held, train = phantoms(HELD_OUT, HELD_OUT_SEED), phantoms(count, FIRST_SEED + seed * 1_000_000)
     torch.manual_seed(seed)
     learner, nobody = locator_network.Locator(), training.Images(*(part[:0] for part in train))
