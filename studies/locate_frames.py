@@ -4,7 +4,7 @@
 
 Two annotators drew boxes. An ovary is one that both drew, overlapping by at least OVERLAP; its box is the mean of the
 two, its count too. A frame without an ovary is one in which neither drew any. The frames of a clip are one source, an
-atlas picture is one, too. These frames are development data: LOOKS variants of phantoms and locator were judged on them.
+atlas picture is one, too. The frames are development data: LOOKS variants of phantoms and locator were judged on them.
 """
 
 from pathlib import Path
@@ -88,10 +88,10 @@ def finding(frames: list[Frame]) -> list[dict]:
             false = pd.Series([len(frame.found) for frame in without])
             sources = [frame.name if frame.clip == "atlas" else frame.clip for frame in without]
             wrong = share((false > 0).groupby(np.array(sources)).mean().to_numpy())
-            rows.append({"question": "false boxes in a frame without an ovary", "part": clip, "n": len(without),
-                         "value": false.mean(), "sources": len(set(sources))})  # fmt: skip
-            rows.append({"question": "sources without an ovary that get a box", "part": clip, "n": len(without),
-                         "value": wrong.value, "low": wrong.low, "high": wrong.high, "sources": len(set(sources))})  # fmt: skip
+            facts = {"part": clip, "n": len(without), "sources": len(set(sources))}
+            ends = {"value": wrong.value, "low": wrong.low, "high": wrong.high}
+            rows.append({"question": "false boxes in a frame without an ovary", "value": false.mean(), **facts})
+            rows.append({"question": "sources without an ovary that get a box", **ends, **facts})
     return rows
 
 
@@ -123,8 +123,9 @@ def _crop(pixels: np.ndarray, box: tuple) -> np.ndarray:
 
 def _agreement(name: str, counts: np.ndarray, truth: np.ndarray) -> dict:
     varies = len(set(counts)) > 1 and len(set(truth)) > 1
-    return {"question": "follicles counted", "part": name, "n": len(counts), "difference": (counts - truth).mean(),
-            "apart": np.abs(counts - truth).mean(), "value": spearmanr(counts, truth)[0] if varies else np.nan}  # fmt: skip
+    rank, apart = spearmanr(counts, truth)[0] if varies else np.nan, counts - truth
+    facts = {"question": "follicles counted", "part": name, "n": len(counts), "value": rank}
+    return facts | {"difference": apart.mean(), "absolute_difference": np.abs(apart).mean()}
 
 
 def main() -> None:
