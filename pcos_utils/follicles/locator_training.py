@@ -69,7 +69,8 @@ def change(images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Te
 def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = locator.KEPT) -> dict:
     """Train the locator on phantoms alone, save its weights in float16 as ``target``, and return what they are.
 
-    It sees twice ``per_class`` sectors; the last epoch is kept. It is judged, by the weights as saved, on HELD_OUT sectors that it never saw.
+    It sees twice ``per_class`` sectors; the last epoch is kept. It is judged, by the weights as saved, on HELD_OUT
+    sectors that it never saw.
     """
     count = 2 * per_class
     held, train = phantoms(HELD_OUT, HELD_OUT_SEED), phantoms(count, FIRST_SEED + seed * 1_000_000)
