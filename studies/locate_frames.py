@@ -19,10 +19,14 @@ from pcos_utils.evaluation.intervals import exact, korn_graubard, share
 from pcos_utils.files import write_csv
 from pcos_utils.follicles import kept, locator
 from pcos_utils.follicles import network as unet
-from pcos_utils.follicles.locator_training import OVERLAP, overlap
+from pcos_utils.follicles.locator import OVERLAP, matched, overlap
+from pcos_utils.reporting.readme import write_block
+from pcos_utils.reporting.text import ends, listed, number, percent
 from studies import OUT, arguments
 
 LOOKS = 1
+QUESTIONS = ("ovaries found", "false boxes in a frame without an ovary", "sources without an ovary that get a box",
+             "follicles counted")  # fmt: skip
 CORNERS = ["x0", "y0", "x1", "y1"]
 
 
@@ -61,17 +65,6 @@ def read(folder: Path) -> list[Frame]:
     return frames
 
 
-def hits(frame: Frame) -> int:
-    """Return how many of the frame's ovaries have a box of their own."""
-    left, number = list(frame.found), 0
-    for ovary in frame.agreed:
-        best = max(left, key=lambda each: overlap(each.box, ovary["box"]), default=None)
-        if best and overlap(best.box, ovary["box"]) >= OVERLAP:
-            left.remove(best)
-            number += 1
-    return number
-
-
 def finding(frames: list[Frame]) -> list[dict]:
     """Return a row for each clip and one for all: ovaries found, and false boxes in frames without an ovary."""
     rows = []
@@ -79,10 +72,11 @@ def finding(frames: list[Frame]) -> list[dict]:
         part = [frame for frame in frames if clip in (frame.clip, "all")]
         there, without = sum(len(frame.agreed) for frame in part), [frame for frame in part if not frame.drawn]
         if there:
-            number, clips = sum(map(hits, part)), len({frame.clip for frame in part if frame.agreed})
+            number = sum(matched(frame.found, [each["box"] for each in frame.agreed]) for frame in part)
+            clips = len({frame.clip for frame in part if frame.agreed})
             n = korn_graubard(there, clips, there)  # one clip alone: as if its ovaries were independent
             low, high = exact(number / there * n, n)
-            rows.append({"question": "ovaries found", "part": clip, "n": there, "value": number / there,
+            rows.append({"question": QUESTIONS[0], "part": clip, "n": there, "value": number / there,
                          "low": low, "high": high, "sources": clips})  # fmt: skip
         if without:
             false = pd.Series([len(frame.found) for frame in without])
@@ -90,8 +84,8 @@ def finding(frames: list[Frame]) -> list[dict]:
             wrong = share((false > 0).groupby(np.array(sources)).mean().to_numpy())
             facts = {"part": clip, "n": len(without), "sources": len(set(sources))}
             ends = {"value": wrong.value, "low": wrong.low, "high": wrong.high}
-            rows.append({"question": "false boxes in a frame without an ovary", "value": false.mean(), **facts})
-            rows.append({"question": "sources without an ovary that get a box", **ends, **facts})
+            rows.append({"question": QUESTIONS[1], "value": false.mean(), **facts})
+            rows.append({"question": QUESTIONS[2], **ends, **facts})
     return rows
 
 
@@ -124,16 +118,45 @@ def _crop(pixels: np.ndarray, box: tuple) -> np.ndarray:
 def _agreement(name: str, counts: np.ndarray, truth: np.ndarray) -> dict:
     varies = len(set(counts)) > 1 and len(set(truth)) > 1
     rank, apart = spearmanr(counts, truth)[0] if varies else np.nan, counts - truth
-    facts = {"question": "follicles counted", "part": name, "n": len(counts), "value": rank}
+    facts = {"question": QUESTIONS[3], "part": name, "n": len(counts), "value": rank}
     return facts | {"difference": apart.mean(), "absolute_difference": np.abs(apart).mean()}
 
 
+def block(table: pd.DataFrame) -> str:
+    """Return the README's paragraph."""
+    cells = table.set_index(["question", "part"])
+    found, boxes, sources = (cells.loc[question] for question in QUESTIONS[:3])
+    counts = cells.loc[QUESTIONS[3]]
+
+    def rate(clip: str) -> str:
+        """Return how many ovaries of a clip were found, with the interval."""
+        row = found.loc[clip]
+        return f"{row.value * row.n:.0f} of {row.n:.0f} {ends(row.low, row.high)}"
+
+    clips = [f"{rate(clip)} in {clip}" for clip in found.index.drop("all")]
+    per_frame = [f"{number(row.value)} in {clip}" for clip, row in boxes.drop(index="all").iterrows()]
+    wrong = sources.loc["all"]
+    agreement = [
+        f"{name} {number(row.value)} on {row.n:.0f} ({row.difference:+.1f})" for name, row in counts.iterrows()
+    ]
+    return (
+        f"On {table.frames.iloc[0]} real frames, of which none taught it, the locator finds {rate('all')} ovaries that "
+        f"two annotators agree on: {listed(clips)}. In {boxes.n['all']:.0f} frames without an ovary it draws "
+        f"{number(boxes.value['all'])} boxes a frame: {listed(per_frame)}; of {wrong.sources:.0f} sources without one "
+        f"{percent(wrong.value)} {ends(wrong.low, wrong.high)} get a box. Rank correlation of the follicle count with "
+        f"the annotators' mean (in brackets the mean difference): {listed(agreement)}. Frames of a clip are one source "
+        "and two clips show ovaries, so the interval of all ovaries says how little two clips can show. These are "
+        f"development data: {table.looks.iloc[0]:.0f} variants of phantoms and locator were judged on them."
+    )
+
+
 def main() -> None:
-    """Judge the kept locator and write the table, numbers alone."""
+    """Judge the kept locator, and write the table, numbers alone, and the README's paragraph."""
     frames = read(Path(arguments(__doc__, "folder").folder))
-    table = pd.DataFrame(finding(frames) + counting(frames)).assign(looks=LOOKS)
+    table = pd.DataFrame(finding(frames) + counting(frames)).assign(frames=len(frames), looks=LOOKS)
     print(table.round(3).to_string())
     write_csv(OUT / "locate_frames.csv", table.round(4))
+    write_block("locate-frames", block(pd.read_csv(OUT / "locate_frames.csv")))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,14 @@ SIDE = 192  # px of the square to which a frame is stretched
 MARGIN = 1.2  # the phantoms of the follicle network show .95 to 1.6 times an ovary's length
 THRESHOLD, LEAST = 0.5, 120  # probability and px of a part of the ovary map, chosen on phantoms
 
+OVERLAP = 0.3  # least intersection over union of a box that found an ovary
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the frame, x1 and y1 excluded
+
 
 class Found(NamedTuple):
     """An ovary that was found."""
 
-    box: tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the frame, x1 and y1 excluded
+    box: Box
     score: float  # mean probability of the ovary's pixels, 0 to 1
 
 
@@ -58,7 +61,34 @@ def boxes(maps: np.ndarray, shape: tuple[int, int]) -> list[Found]:
     return sorted(found, key=lambda each: -each.score)
 
 
-def widened(box: tuple[int, int, int, int], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def outlined(mask: np.ndarray) -> list[Box]:
+    """Return the boxes of the ovaries in a mask (H, W) of whole numbers, where 0 is none."""
+    places = ndimage.find_objects(mask)
+    return [
+        (x.start, y.start, x.stop, y.stop) for y, x in filter(None, places) if mask[y, x].astype(bool).sum() >= LEAST
+    ]
+
+
+def matched(found: list[Found], there: list[Box]) -> int:
+    """Return how many of the boxes that are ``there`` have a found box of their own, overlapping by OVERLAP."""
+    pairs = [(overlap(each.box, box), i, j) for i, each in enumerate(found) for j, box in enumerate(there)]
+    left, hits = (set(range(len(found))), set(range(len(there)))), 0
+    for over, i, j in sorted(pairs, reverse=True):
+        if over >= OVERLAP and i in left[0] and j in left[1]:
+            left[0].remove(i), left[1].remove(j)
+            hits += 1
+    return hits
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Return the intersection over union of two boxes."""
+    width = max(0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0, min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (one, other)]
+    return width * height / (sum(areas) - width * height)
+
+
+def widened(box: Box, shape: tuple[int, ...]) -> Box:
     """Return the window around a box in a frame of a ``shape`` (H, W) at the scale that the follicle network knows.
 
     It is MARGIN times as large and has the sides 3:2 where the frame leaves room.

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,7 +23,6 @@ CODE = tuple(
 EPOCHS = 12
 SHARD, FIRST_SEED, HELD_OUT_SEED, HELD_OUT = 100, 3_000_000_000, 3_900_000_000, 200
 RECIPE = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=EPOCHS)
-OVERLAP = 0.3  # least intersection over union of a box that found an ovary
 ZOOM, SHIFT = 0.3, 0.2  # largest change of each side, as a logarithm, and of the place, as a share of the frame
 
 
@@ -89,22 +89,12 @@ def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = l
 
 
 def judge(learner: torch.nn.Module, held: training.Images) -> dict:
-    """Return the share of visible ovaries found at OVERLAP, and the false boxes in a frame without an ovary."""
+    """Return the share of visible ovaries that are found, and the false boxes in a frame without an ovary."""
     maps = network.predict_maps(learner, held.pixels[:, 0].numpy())
     hits = ovaries = false = empty = 0
     for predicted, truth in zip(maps, held.labels[:, 0].numpy(), strict=True):
-        found = [each.box for each in locator.boxes(predicted, truth.shape)]
-        there = [each.box for each in locator.boxes(truth[None].astype(np.float32), truth.shape)]
-        hits += sum(any(overlap(box, other) >= OVERLAP for other in found) for box in there)
-        ovaries, empty, false = ovaries + len(there), empty + (not there), false + len(found) * (not there)
-    return {"found": round(hits / max(ovaries, 1), 4), "ovaries": ovaries,
-            "false_boxes": round(false / max(empty, 1), 4), "frames_without": empty}  # fmt: skip
-
-
-def overlap(one: tuple, other: tuple) -> float:
-    """Return the intersection over union of two boxes (x0, y0, x1, y1)."""
-    width = max(0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0, min(one[3], other[3]) - max(one[1], other[1]))
-    both = width * height
-    either = sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (one, other)) - both
-    return both / either if either else 0.0
+        found, there = locator.boxes(predicted, truth.shape), locator.outlined(ndimage.label(truth)[0])
+        hits, ovaries = hits + locator.matched(found, there), ovaries + len(there)
+        empty, false = empty + (not there), false + len(found) * (not there)
+    facts = {"found": round(hits / max(ovaries, 1), 4), "ovaries": ovaries}
+    return facts | {"false_boxes": round(false / max(empty, 1), 4), "frames_without": empty}

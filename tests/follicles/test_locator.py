@@ -1,4 +1,4 @@
-"""Boxes come from maps without torch; the kept locator finds phantoms' ovaries, and its card says what its file says."""
+"""Boxes come from maps without torch; the kept locator finds phantoms' ovaries; its card says what its file says."""
 
 import subprocess
 import sys
@@ -49,8 +49,13 @@ def test_a_window_is_a_little_larger_than_its_box_and_three_to_two_inside_the_fr
 
 
 def test_boxes_overlap_by_intersection_over_union():
-    assert locator_training.overlap((0, 0, 10, 10), (5, 0, 15, 10)) == pytest.approx(1 / 3)
-    assert locator_training.overlap((0, 0, 10, 10), (10, 0, 20, 10)) == 0
+    left, right = (0, 0, 10, 10), (5, 0, 15, 10)
+    assert locator.overlap(left, right) == pytest.approx(1 / 3) and locator.overlap(left, (10, 0, 20, 10)) == 0
+    one, two = locator.Found(left, 0.9), locator.Found((0, 0, 9, 9), 0.8)
+    assert locator.matched([one, two], [left]) == 1 and locator.matched([one], [left, right]) == 1
+    mask = np.zeros((20, 40), int)
+    mask[:, :10], mask[:15, 30:], mask[0, 20] = 1, 2, 3  # the third is too small to be seen
+    assert locator.outlined(mask) == [(0, 0, 10, 20), (30, 0, 40, 15)]
 
 
 @pytest.mark.slow
@@ -70,10 +75,8 @@ def test_the_kept_locator_finds_ovaries_of_phantoms_that_it_never_saw():
     hits = ovaries = false = 0
     for seed in range(40):
         made = sector.simulate(seed)
-        truth = np.stack([made.ovary > 0] * 3).astype(np.float32)
-        there = [each.box for each in locator.boxes(truth, truth.shape[1:])]
-        found = [each.box for each in locator.locate(made.image)]
-        hits += sum(any(locator_training.overlap(box, other) >= 0.3 for other in found) for box in there)
+        there, found = locator.outlined(made.ovary), locator.locate(made.image)
+        hits += locator.matched(found, there)
         ovaries, false = ovaries + len(there), false + len(found) * (not there)
     assert hits / ovaries > 0.5 and false < 5
 
