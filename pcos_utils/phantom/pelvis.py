@@ -38,6 +38,7 @@ class Pelvis:
         uniform = self.rng.uniform
         self.power = uniform(1, 7) * large + uniform(1, 5) * coarse + uniform(0, 3) * fine
         self.power += uniform(0, 7) * self.noise(1.2, 12) * np.clip(self.noise(20, 20), 0, 1.5)  # fibres in places
+        self.power += uniform(0, 10) * np.clip(self.noise(0.9, 14) - 0.5, 0, 2)  # bright interfaces
         self.power += uniform(-4, 8) * self.depth / self.depth.max()
 
     def noise(self, along: float, across: float) -> np.ndarray:
@@ -152,7 +153,8 @@ class Pelvis:
         reach = ovary.reach(*ovary.along_axes(*self.grid.positions))
         ring = np.cos(uniform(6, 16) * reach + self.noise(12, 12) + uniform(0, 6))
         self.power += uniform(0, 5) * ring * even(np.exp, -(((reach - 1.25) / 0.2) ** 2))  # tissue that wraps it
-        stroma = self.rng.normal(-3, 3) + uniform(0.7, 2.7) * self.noise(4, 6) + uniform(0, 2.5) * self.noise(1.2, 2)
+        self.power += uniform(0, 7) * even(np.exp, -(((reach - 1.35) / 0.3) ** 2))  # fat
+        stroma = self.rng.normal(-4, 3) + uniform(0.7, 2.7) * self.noise(4, 6) + uniform(0, 2.5) * self.noise(1.2, 2)
         inside = ultrasound.step((1 - reach) * uniform(10, 30))
         self.power += inside * (stroma - self.power)
         self.power += uniform(0, 5) * even(np.exp, -(((reach - 1.05) / 0.07) ** 2))  # capsule

@@ -119,7 +119,7 @@ def simulate(seed: int) -> Sector:
         cv2.remap(mask.astype(np.uint8), line, row, cv2.INTER_NEAREST) for mask in (numbers, follicles, pelvis.code)
     ]
     pixels = SIDE / view.height  # in a metre of the common scan
-    shown = display(scan, Screen.draw(for_look), for_grain)
+    shown = display(scan, _settings(for_look), for_grain)
     image = on_screen(shown, seen, view.unit * pixels, -view.top * pixels, for_marks)
     image, covered = photograph(image, for_marks)
     numbers, follicles, other = (np.where(seen & ~covered, mask, 0).astype(np.uint8) for mask in masks)
@@ -138,6 +138,13 @@ def _visible(follicles: np.ndarray) -> int:
     return int((np.bincount(follicles, minlength=1)[1:] >= LEAST).sum())
 
 
+def _settings(rng: np.random.Generator) -> Screen:
+    """Draw a display whose blacks are those of fluid, of which a whole sector holds more than a crop."""
+    screen, (span, black) = Screen.draw(rng), rng.uniform([40, 0.005], [62, 0.08])
+    mean, floor = rng.uniform(0.14, 0.36), screen.floor * (rng.random() < 0.4)
+    return replace(screen, dynamic_range=span, black_share=black, mean=mean, floor=floor)
+
+
 def _beam(view: View, rng: np.random.Generator) -> ultrasound.Beam:
     """Draw a beam whose speckle has a size of one to five pixels."""
     pixel = max(view.width, view.height) / SIDE
@@ -145,7 +152,7 @@ def _beam(view: View, rng: np.random.Generator) -> ultrasound.Beam:
     wave = ultrasound.SPEED_OF_SOUND / (frequency * 1e6)
     axial, lateral = max(rng.uniform(0.5, 1.1) * pixel, 0.19e-3) / wave, rng.uniform(1.5, 4) * pixel / wave
     focus, slope, noise = rng.uniform([20e-3, 0.42, -3.2], [45e-3, 0.55, -1.9])
-    thickness = rng.uniform(0.3, 1.2) * view.unit
+    thickness = rng.uniform(0.2, 0.9) * view.unit
     return ultrasound.Beam(
         frequency, axial, lateral, view.face + focus, slope, 10**noise, int(rng.integers(1, 5)), thickness
     )
