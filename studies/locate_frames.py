@@ -43,12 +43,14 @@ class Frame(NamedTuple):
 
 def agreed(one: pd.DataFrame, two: pd.DataFrame) -> list[dict]:
     """Return the ovaries that both drew, paired from the largest overlap down: box, one and two (the counts)."""
-    pairs = [(overlap(a[CORNERS], b[CORNERS]), i, j) for i, a in one.iterrows() for j, b in two.iterrows()]
+    pairs = [
+        (overlap(tuple(a[CORNERS]), tuple(b[CORNERS])), i, j) for i, a in one.iterrows() for j, b in two.iterrows()
+    ]
     ovaries, used = [], set()
     for over, i, j in sorted(pairs, reverse=True):
         if over >= OVERLAP and not {i, j} & used:
             used |= {i, j}
-            box = tuple(((one.loc[i, CORNERS] + two.loc[j, CORNERS]) / 2).round().astype(int))
+            box = tuple(round((one[side][i] + two[side][j]) / 2) for side in CORNERS)
             ovaries.append({"box": box, "one": one.loc[i, "follicles"], "two": two.loc[j, "follicles"]})
     return ovaries
 
@@ -61,7 +63,7 @@ def read(folder: Path) -> list[Frame]:
         one, two = (ovaries[ovaries.annotator == who] for who in ("one", "two"))
         drawn = [tuple(box) for box in ovaries[CORNERS].astype(float).to_numpy()]
         found = locator.locate(pixels.max(axis=2))
-        frames.append(Frame(name, rows.clip.iloc[0], pixels, agreed(one, two), drawn, found))
+        frames.append(Frame(name, rows["clip"].iloc[0], pixels, agreed(one, two), drawn, found))
     return frames
 
 

@@ -18,8 +18,10 @@ KEPT = ROOT / "pcos_utils" / "weights" / "ovary_locator.safetensors"  # made by 
 MAPS = ("ovary", "follicle", "other")
 SIDE = 192  # px of the square to which a frame is stretched
 MARGIN = 1.2  # the phantoms of the follicle network show .95 to 1.6 times an ovary's length
-THRESHOLD, LEAST = 0.5, 120  # probability and px of a part of the ovary map, chosen on phantoms
+# Probability and px of a part of the ovary map, and probability of a follicle in it, chosen on phantoms.
+THRESHOLD, LEAST, FOLLICLE = 0.5, 250, 0.3
 
+SEEN = 120  # px of an ovary that counts in a mask
 OVERLAP = 0.3  # least intersection over union of a box that found an ovary
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the frame, x1 and y1 excluded
 
@@ -48,13 +50,14 @@ def stretched(grey: np.ndarray) -> np.ndarray:
 def boxes(maps: np.ndarray, shape: tuple[int, int]) -> list[Found]:
     """Return the ovaries in a frame of a ``shape`` (H, W), best first, from the frame's ``maps`` (3, SIDE, SIDE).
 
-    Each connected part of the ovary map above THRESHOLD with at least LEAST pixels is one ovary.
+    A connected part of the ovary map above THRESHOLD is an ovary if it has at least LEAST pixels and the follicle map
+    reaches FOLLICLE in it.
     """
     parts, _ = ndimage.label(maps[0] > THRESHOLD)
     areas, found = np.bincount(parts.ravel()), []
     down, across = shape[0] / maps.shape[1], shape[1] / maps.shape[2]
     for number, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
-        if areas[number] < LEAST:
+        if areas[number] < LEAST or maps[1][parts == number].max() < FOLLICLE:
             continue
         corners = columns.start * across, rows.start * down, columns.stop * across, rows.stop * down
         found.append(Found(tuple(round(each) for each in corners), float(maps[0][parts == number].mean())))

@@ -19,7 +19,7 @@ def maps(*ovaries: tuple[slice, slice, float]) -> np.ndarray:
     """Return maps whose ovary map has these rectangles."""
     made = np.zeros((3, locator.SIDE, locator.SIDE), np.float32)
     for rows, columns, probability in ovaries:
-        made[0, rows, columns] = probability
+        made[:2, rows, columns] = probability
     return made
 
 
@@ -36,7 +36,7 @@ def test_each_large_part_of_the_ovary_map_is_a_box_in_pixels_of_the_frame_and_th
 def test_locate_needs_no_torch_where_maps_come_from_elsewhere():
     code = (
         "import sys, numpy as np; from pcos_utils.follicles import locator; made = np.zeros((3, 192, 192)); "
-        "made[0, 48:96, 48:96] = 1; print(locator.locate(np.zeros((100, 400), np.uint8), lambda frame: made), "
+        "made[:2, 48:96, 48:96] = 1; print(locator.locate(np.zeros((100, 400), np.uint8), lambda frame: made), "
         "frame_ok := locator.stretched(np.zeros((100, 400), np.uint8)).shape, 'torch' in sys.modules)"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
