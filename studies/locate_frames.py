@@ -148,7 +148,7 @@ def block(table: pd.DataFrame) -> str:
         f"{percent(wrong.value)} {ends(wrong.low, wrong.high)} get a box. Rank correlation of the follicle count with "
         f"the annotators' mean (in brackets the mean difference): {listed(agreement)}. Frames of a clip are one source "
         "and two clips show ovaries, so the interval of all ovaries says how little two clips can show. These are "
-        f"development data: {table.looks.iloc[0]:.0f} variants of phantoms and locator were judged on them."
+        f"development data; variants of phantoms and locator that were judged on them: {table.looks.iloc[0]:.0f}."
     )
 
 

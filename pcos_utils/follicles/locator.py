@@ -68,7 +68,7 @@ def outlined(mask: np.ndarray) -> list[Box]:
     """Return the boxes of the ovaries in a mask (H, W) of whole numbers, where 0 is none."""
     places = ndimage.find_objects(mask)
     return [
-        (x.start, y.start, x.stop, y.stop) for y, x in filter(None, places) if mask[y, x].astype(bool).sum() >= LEAST
+        (x.start, y.start, x.stop, y.stop) for y, x in filter(None, places) if mask[y, x].astype(bool).sum() >= SEEN
     ]
 
 
