@@ -24,7 +24,7 @@ from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import ends, listed, number, percent
 from studies import OUT, arguments
 
-LOOKS = 1
+LOOKS = 2
 QUESTIONS = ("ovaries found", "false boxes in a frame without an ovary", "sources without an ovary that get a box",
              "follicles counted")  # fmt: skip
 CORNERS = ["x0", "y0", "x1", "y1"]

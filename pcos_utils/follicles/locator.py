@@ -37,8 +37,10 @@ def locate(grey: np.ndarray, maps_of: Callable[[np.ndarray], np.ndarray] | None 
     """Return the ovaries of a grey frame, uint8 (H, W), best first; an empty list if there is none.
 
     ``maps_of`` computes the maps (3, SIDE, SIDE) of a stretched frame, uint8 (SIDE, SIDE); by default the kept network
-    does, with torch.
+    does, with torch. Raises ValueError for a frame of another kind.
     """
+    if grey.ndim != 2 or grey.dtype != np.uint8:
+        raise ValueError(f"A frame must be grey, uint8 (H, W), not {grey.dtype} {grey.shape}.")
     return boxes((maps_of or kept_maps)(stretched(grey)), grey.shape)
 
 

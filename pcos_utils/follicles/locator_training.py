@@ -20,7 +20,7 @@ from pcos_utils.phantom import sector, simulator
 CODE = tuple(
     f"phantom/{name}.py" for name in ("anatomy", "display", "pelvis", "scene", "sector", "sector_screen", "ultrasound")
 )
-EPOCHS = 6
+EPOCHS = 12
 SHARD, FIRST_SEED, HELD_OUT_SEED, HELD_OUT = 100, 3_000_000_000, 3_900_000_000, 200
 RECIPE = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=EPOCHS)
 ZOOM, SHIFT = 0.3, 0.2  # largest change of each side, as a logarithm, and of the place, as a share of the frame

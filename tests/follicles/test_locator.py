@@ -43,6 +43,11 @@ def test_locate_needs_no_torch_where_maps_come_from_elsewhere():
     assert told.strip() == "[Found(box=(100, 25, 200, 50), score=1.0)] (192, 192) False"
 
 
+def test_a_frame_in_colour_is_an_error():
+    with pytest.raises(ValueError, match="must be grey"):
+        locator.locate(np.zeros((9, 9, 3), np.uint8))
+
+
 def test_a_window_is_a_little_larger_than_its_box_and_three_to_two_inside_the_frame():
     assert locator.widened((100, 100, 150, 150), (300, 300)) == (80, 95, 170, 155)
     assert locator.widened((0, 0, 300, 300), (300, 300, 3)) == (0, 0, 300, 300)
@@ -81,7 +86,7 @@ def test_the_kept_locator_finds_ovaries_of_phantoms_that_it_never_saw():
         there, found = locator.outlined(made.ovary), locator.locate(made.image)
         hits += locator.matched(found, there)
         ovaries, without, false = ovaries + len(there), without + (not there), false + len(found) * (not there)
-    assert hits / ovaries > 0.5 and false / without < 0.8
+    assert hits / ovaries > 0.55 and false / without < 0.6
 
 
 def test_the_card_says_what_the_file_says_and_the_network_has_the_size_it_states():
