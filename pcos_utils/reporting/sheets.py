@@ -114,7 +114,7 @@ def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
     for ax, each in zip(axes.flat, made, strict=False):
         found, there = locator.locate(each.image), locator.outlined(each.ovary)
         _draw(ax, each.image, f"{each.truth['view']}, {each.truth['depth']:.0f} mm deep")
-        for mask in (each.ovary, each.follicles):
+        for mask in filter(np.any, (each.ovary, each.follicles)):
             ax.contour(mask > 0, [0.5], colors=[TRUTH], linewidths=1)
         for (x0, y0, x1, y1), score in found:
             ax.add_patch(plt.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=OUTLINE))
