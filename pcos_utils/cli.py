@@ -68,15 +68,19 @@ def pretrain(
     seed: Seed = 0,
     keep: Annotated[bool, typer.Option("--keep", help="put the float16 weights where the code reads them")] = False,
     iustnet: Annotated[bool, typer.Option("--iustnet", help="teach IustNet the labels instead, and keep it")] = False,
+    locator: Annotated[
+        bool, typer.Option("--locator", help="teach where ovaries lie in whole sectors, and keep")
+    ] = False,
 ) -> None:
     """Train the network that outlines follicles, on phantoms alone (about ten minutes on two cores)."""
-    from pcos_utils.follicles import labels, pretrain
+    from pcos_utils.follicles import labels, locator_training, pretrain
     from pcos_utils.models.devices import fastest
     from pcos_utils.models.recipes import FOLLICLES
 
-    if iustnet:
-        with progress.bar(name="iustnet on phantoms", total=labels.EPOCHS) as bar:
-            facts = labels.teach(phantoms, seed, lambda row: bar.update())
+    if iustnet or locator:
+        name, teacher = ("iustnet", labels) if iustnet else ("locator", locator_training)
+        with progress.bar(name=f"{name} on phantoms", total=teacher.EPOCHS) as bar:
+            facts = teacher.teach(phantoms, seed, lambda row: bar.update())
         typer.echo("\n".join(f"{name} {value}" for name, value in facts.items()))
         return
     out = out or home() / "runs" / "follicles" / f"s{seed}"
