@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pcos_utils.config import StudyError
 from pcos_utils.data.images import ImageError
-from pcos_utils.serving import maps, page
+from pcos_utils.serving import boxes, maps, page
 from pcos_utils.serving.model import Answer, Served
 from pcos_utils.serving.uploads import FOLDER, MAX_FILE, MAX_FILES, Uploads
 
@@ -34,14 +34,17 @@ class Desk:
     def __init__(self, model: Served):
         self.model, self.uploads = model, Uploads()
 
-    def answer(self, upload: dict | None, of_study: bool = False) -> Answer:
+    def answer(self, upload: dict | None, box: str | None = "", of_study: bool = False) -> Answer:
         """Return the answer to one upload, which Gradio describes by path, orig_name and url.
 
-        ``of_study``: as in ``Served.answer``.
+        ``box``: x0,y0,x1,y1, or "" for the whole frame. ``of_study``: as in ``Served.answer``.
         """
         name = "".join(filter(str.isprintable, (upload or {}).get("orig_name") or ""))[-80:] or "image"
         try:
-            answer = self.model.answer(self.uploads.take(upload), name, of_study=of_study)
+            part = boxes.parse(str(box).split(",")) if box else None
+            answer = self.model.answer(self.uploads.take(upload), name, box=part, of_study=of_study)
+        except StudyError as error:
+            answer = self.model.refused(name, boxes.UNUSABLE, str(error))
         except ImageError as error:
             answer = self.model.refused(name, error.status, error.reason)
         except Exception:  # the log stays on this machine
@@ -51,17 +54,19 @@ class Desk:
         log.info("answered: %s (%s), %.3f s", answer.decision, answer.refusal, answer.seconds)
         return answer
 
-    def show(self, upload: dict | None, of_study: bool = False) -> tuple:
-        """Return what the page shows for one upload: the frame, the answer, the outlines and the button for the map."""
-        answer = self.answer(upload, of_study)
-        frame = None if answer.pixels is None else {"path": None, "url": page.picture(answer.pixels)}
-        button = gr.update(visible=bool(answer.interval))
-        return frame, page.verdict(answer, self.model.card), page.outlines(answer), button
+    def show(self, upload: dict | None, box: str | None = "", of_study: bool = False) -> tuple:
+        """Return what the page shows for one upload: the frame, the answer, the outlines and the two buttons."""
+        answer = self.answer(upload, box, of_study)
+        frame = None if answer.pixels is None else {"path": None, "url": page.picture(answer.pixels, page.KEPT)}
+        ask, why = gr.update(visible=answer.pixels is not None), gr.update(visible=bool(answer.interval))
+        return frame, page.verdict(answer, self.model.card), page.outlines(answer), ask, why
 
-    def explain(self, upload: dict | None) -> str:
+    def explain(self, upload: dict | None, box: str | None = "") -> str:
         """Return the outlined frame under a map of what the answer rests on."""
-        answer = self.answer(upload)
-        heat = maps.rests_on(self.model, answer.pixels) if answer.interval else None
+        answer = self.answer(upload, box)
+        heat = (
+            maps.rests_on(self.model, boxes.enlarged(boxes.of(answer.pixels, answer.part))) if answer.interval else None
+        )
         return page.outlines(answer, heat, maps.READING[self.model.counts])
 
 
@@ -87,10 +92,14 @@ def build(desk: Desk) -> gr.Blocks:
                 verdict = gr.HTML(page.EMPTY, elem_id="answer")
                 why = gr.Button("Show what the answer rests on", visible=False, elem_id="why")
                 outlines = gr.HTML(elem_id="outlines")
-        shown = [frame, verdict, outlines, why]
+                ask = gr.Button("Answer this box", variant="primary", visible=False, elem_id="ask")
+                box = gr.Textbox(label="box", visible=False)
+        hidden = gr.update(visible=False)
+        shown = [frame, verdict, outlines, ask, why]
         frame.upload(desk.show, frame, shown, **answers).then(**scrolls)
-        frame.clear(lambda: (page.EMPTY, "", gr.update(visible=False)), None, shown[1:], **answers)
-        why.click(desk.explain, frame, outlines, **answers)
+        frame.clear(lambda: (page.EMPTY, "", hidden, hidden), None, shown[1:], **answers)
+        ask.click(desk.show, [frame, box], shown, js=page.BOXED, **answers).then(**scrolls)
+        why.click(desk.explain, [frame, box], outlines, js=page.BOXED, **answers)
         for path in phantoms:
             name = f"Phantom {path.stem[-1]}: {'polycystic' if '_pcom_' in path.stem else 'normal'}"
             upload = {"orig_name": path.name, "url": page.data_url(path.read_bytes(), "image/png")}
@@ -106,9 +115,9 @@ def build(desk: Desk) -> gr.Blocks:
         with gr.Tab("API"):
             gr.Markdown(page.API)
         with gr.Row(visible=False):
-            image, record, ask = gr.Image(label="image"), gr.JSON(label="answer"), gr.Button()
+            image, part, record, go = gr.Image(), gr.Textbox("", label="box"), gr.JSON(label="answer"), gr.Button()
         public = dict(api_name="predict", api_description=page.API_LINE, **untouched)
-        ask.click(lambda upload: desk.answer(upload).record(), image, record, **public)
+        go.click(lambda image, box="": desk.answer(image, box).record(), [image, part], record, **public)
         gr.Markdown((folder / "card.md").read_text(encoding="utf-8"))
     return blocks.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
 

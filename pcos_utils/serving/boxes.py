@@ -104,9 +104,8 @@ def of(pixels: np.ndarray, box: Box | None) -> np.ndarray:
     return pixels[box[1] : box[3], box[0] : box[2]] if box else pixels
 
 
-def cut(pixels: np.ndarray, part: Box | None) -> np.ndarray:
-    """Return a part of an image (H, W, 3), smoothly enlarged where it has fewer pixels than the network reads."""
-    pixels = of(pixels, part)
+def enlarged(pixels: np.ndarray) -> np.ndarray:
+    """Return an image (H, W, 3), smoothly enlarged where it has fewer pixels than the network reads."""
     height, width = pixels.shape[:2]
     if width >= WIDTH and height >= HEIGHT:
         return pixels

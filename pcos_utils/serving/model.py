@@ -13,12 +13,13 @@ import numpy as np
 from pcos_utils.config import CAVEAT, StudyError
 from pcos_utils.data import images
 from pcos_utils.follicles import counting
-from pcos_utils.serving import boxes, scan_check
+from pcos_utils.serving import boxes, scan_check, screen
 
 DECISIONS = ("not polycystic", "polycystic", "cannot say")
 BOTH = "both classes fit"
 NUMBERS = ("No", "One", "Two", "Three", "Four")
 FEW, SEVERAL, CYST = "too few pixels", "several ovaries", "no ovary"
+TWO, SECTOR = "two scans", "whole sector"
 FIELDS = ("image", "box", "decision", "value", "low", "high", "follicles", "follicle_pixels", "refusal", "reasons")
 FIELDS += ("model", "data", "run", "scale", "calibrated", "use", "seconds")
 
@@ -130,7 +131,7 @@ class Served:
         try:
             pixels = images.load(io.BytesIO(file) if isinstance(file, bytes) else file, name)
             answer = self.look(pixels, name, box=box, of_study=of_study)
-            if box is None and answer.refusal == scan_check.UNLIKE:
+            if box is None and answer.refusal in (SECTOR, scan_check.UNLIKE):
                 answer = self.found(answer)
         except images.ImageError as error:
             answer = self.refused(name, error.status, f"The file cannot be used: {error.reason}.")
@@ -161,20 +162,28 @@ class Served:
         if min(height, width) < boxes.LEAST_SIDE:
             reason = f"The picture has {width} x {height} pixels; {boxes.LEAST_SIDE} a side are needed."
             return self.refused(name, "too small", reason, pixels)
-        part = boxes.window(box, pixels.shape) if box else None
-        cut = boxes.cut(pixels, part)
+        found = [] if box else screen.scans(pixels)
+        part = boxes.window(box, pixels.shape) if box else found[0] if found else None
+        drawn, box = box is not None, box or part
+        scan = boxes.of(pixels, part)
+        if not drawn and (len(found) > 1 or screen.seam(scan)):
+            reason = "Two scans side by side were sent; send one, or draw a box around one ovary."
+            return self.refused(name, TWO, reason, pixels)
+        if not drawn and screen.sector(scan):
+            return self.refused(name, SECTOR, "The frame shows a whole sector, and one ovary is answered.", pixels)
+        cut = boxes.enlarged(screen.unmarked(scan))
         frame = images.grey(cut)
         maps = self.maps(frame)
         # A file with fewer pixels than the network reads is a box that somebody cut out.
-        usual = self.usual[bool(box) or cut is not pixels]
+        usual = self.usual[drawn or min(cut.shape[:2]) > min(scan.shape[:2])]
         unusable = scan_check.judge(boxes.of(pixels, box), frame, maps, usual)
         if unusable:
             return self.refused(name, *unusable, pixels, box)
-        if box and boxes.cyst(pixels, box):
+        if drawn and boxes.cyst(pixels, box):
             reason = "The box holds mostly one dark region: a bladder, or a cyst that is larger than a follicle."
             return self.refused(name, CYST, reason, pixels, box)
         numbered = counting.instances(maps)
-        numbered = boxes.inside(numbered, box, part) if box else numbered
+        numbered = boxes.inside(numbered, box, part) if drawn else numbered
         count = int(numbered.max())
         each = boxes.follicle_pixels(numbered, boxes.of(pixels, part)[..., 0].size)
         rule = self.rule(of_study)

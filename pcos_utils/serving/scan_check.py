@@ -45,15 +45,21 @@ def judge(pixels: np.ndarray, grey: np.ndarray, maps: np.ndarray, fitted: dict) 
 
 
 def coloured(pixels: np.ndarray) -> float:
-    """Return the share of pixels of an image, uint8 (H, W, 3), whose hue is not that of most.
+    """Return the share of pixels of an image, uint8 (H, W, 3), whose hue is not that of most."""
+    few = pixels[:: max(1, pixels.shape[0] // 96), :: max(1, pixels.shape[1] // 96)]
+    return float((off_hue(few) > COLOURED).mean())
+
+
+def off_hue(pixels: np.ndarray) -> np.ndarray:
+    """Return by how many grey levels each pixel of an image, uint8 (H, W, 3), is off the hue of most, (H, W).
 
     A tinted screen, which a camera or a display gives one hue, is therefore not coloured.
     """
-    few = pixels[:: max(1, pixels.shape[0] // 96), :: max(1, pixels.shape[1] // 96)].reshape(-1, 3).astype(np.float32)
-    bright = few.max(axis=1, keepdims=True)
-    seen = bright[:, 0] > DARK
-    hue = np.median(few[seen] / bright[seen], axis=0) if seen.any() else np.ones(3)
-    return float((np.abs(few - hue / hue.max() * bright).max(axis=1) > COLOURED).mean())
+    values = pixels.astype(np.float32)
+    bright = values.max(axis=2, keepdims=True)
+    seen = bright[..., 0] > DARK
+    hue = np.median(values[seen] / bright[seen], axis=0) if seen.any() else np.ones(3, np.float32)
+    return np.abs(values - hue / hue.max() * bright).max(axis=2)
 
 
 def fit(rows: np.ndarray, sharp: np.ndarray, margin: float = MARGIN) -> dict:

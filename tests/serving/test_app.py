@@ -54,7 +54,7 @@ def test_hostile_uploads_at_the_desk(desk, name, content, refusal):
 def test_a_failure_is_told_and_the_log_holds_no_name(desk, caplog, monkeypatch):
     with caplog.at_level("INFO", "pcos.page"):
         desk.answer(sent(desk, FRAME, "Jane Doe.png"))
-        monkeypatch.setattr(desk.model, "answer", lambda *_: 1 / 0)
+        monkeypatch.setattr(desk.model, "answer", lambda *_, **__: 1 / 0)
         answer = desk.answer(sent(desk, FRAME, "Jane Doe.png"))
     assert answer.refusal == "failed" and "division" not in answer.reasons[0]
     assert "answered" in caplog.text and "Jane" not in caplog.text
@@ -67,7 +67,7 @@ def test_a_map_lies_over_the_outlines_and_a_count_shows_where_it_counted(desk, m
     monkeypatch.setattr(desk.model, "counts", True)
     assert np.array_equal(app.maps.rests_on(desk.model, pixels), desk.model.maps(grey(pixels))[0])
     assert "surer the counting network" in desk.explain(sent(desk, FRAME))
-    assert desk.show(sent(desk, FRAME))[3]["visible"]
+    assert desk.show(sent(desk, FRAME))[4]["visible"]
 
 
 def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monkeypatch):
@@ -94,9 +94,18 @@ def test_the_named_address_answers_and_nothing_stays_on_disk_even_of_half_an_upl
     cut.write_bytes(FRAME[:200])
     with page_running(served, log, TMPDIR=str(place)) as address:
         client = Client(address, verbose=False)
-        record = client.predict(handle_file(whole), api_name="/predict")
+        record = client.predict(image=handle_file(whole), api_name="/predict")
         assert record["model"] == "iustnet" and record["image"] == "Jane.png" and "Research only" in record["use"]
         assert record | {"seconds": 0} == Served(served).answer(whole, "Jane.png").record() | {"seconds": 0}
+        part = client.predict(image=handle_file(whole), box="10,20,250,190", api_name="/predict")
+        expected = Served(served).answer(whole, "Jane.png", box=(10, 20, 250, 190)).record()
+        assert part | {"seconds": 0} == expected | {"seconds": 0} and part["box"] == "10,20,250,190"
+        wrong = client.predict(image=handle_file(whole), box="10,20", api_name="/predict")
+        assert wrong["refusal"] == "unusable box" and "give x0,y0,x1,y1" in wrong["reasons"][0]
+        script = page.API.split("```sh\n")[1].split("```")[0].replace("http://127.0.0.1:7860", address)
+        script = script.replace("frame.png", str(whole)).replace("120,80,420,280", "10,20,250,190")
+        told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+        assert f'"value": {expected["value"]}' in told, told
         assert client.predict(handle_file(cut), api_name="/predict")["refusal"] == "damaged"
         assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/predict"]
         assert list(place.iterdir()) == []

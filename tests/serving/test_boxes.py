@@ -64,7 +64,7 @@ def test_crops_of_60_pixels_are_answered_and_few_pixels_widen_the_interval(model
     small = cv2.resize(frame(), (side * 3 // 2, side), interpolation=cv2.INTER_AREA)
     answer = model.answer(png(small))
     assert answer.refusal in ("", BOTH, FEW), answer.reasons
-    numbered = counting.instances(model.maps(boxes.cut(np.repeat(small[..., None], 3, 2), None)[..., 0]))
+    numbered = counting.instances(model.maps(boxes.enlarged(np.repeat(small[..., None], 3, 2))[..., 0]))
     assert answer.follicle_pixels == pytest.approx((numbered > 0).mean() / numbered.max() * small.size, abs=0.5)
     monkeypatch.setattr(model, "counts", True)
     rule = model.card | {"calibration": {"slope": 1.0, "intercept": -6.0}}
