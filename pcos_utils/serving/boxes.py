@@ -27,7 +27,7 @@ BLUR, ENOUGH = 6.0, 200
 # In boxes with a shorter side below SMALL pixels follicles are lost on top of that: 5 of 10 in the 41 boxes, 29 to 61
 # pixels wide, of one clip of whole sectors. These are development data and one source.
 SMALL, LOST = 60, 5.0
-CYST, DARK = 0.55, 0.4  # share of the box that one dark region may cover; dark: times the box's 90 % quantile of grey
+CYST, DARK = 0.6, 0.4  # share of the box that one dark region may cover; dark: times the box's 90 % quantile of grey
 
 
 def parse(words: list[str]) -> Box:

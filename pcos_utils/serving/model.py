@@ -166,17 +166,19 @@ class Served:
         part = boxes.window(box, pixels.shape) if box else found[0] if found else None
         drawn, box = box is not None, box or part
         scan = boxes.of(pixels, part)
-        if not drawn and (len(found) > 1 or screen.seam(scan)):
-            reason = "Two scans side by side were sent; send one, or draw a box around one ovary."
-            return self.refused(name, TWO, reason, pixels)
-        if not drawn and screen.sector(scan):
-            return self.refused(name, SECTOR, "The frame shows a whole sector, and one ovary is answered.", pixels)
         cut = boxes.enlarged(screen.unmarked(scan))
         frame = images.grey(cut)
         maps = self.maps(frame)
         # A file with fewer pixels than the network reads is a box that somebody cut out.
         usual = self.usual[drawn or min(cut.shape[:2]) > min(scan.shape[:2])]
-        unusable = scan_check.judge(boxes.of(pixels, box), frame, maps, usual)
+        seen = boxes.of(pixels, box)
+        unusable = scan_check.judge(seen, frame, maps, usual)
+        if not drawn and (len(found) > 1 or screen.seam(scan)):
+            # Two scans are a little strange; a page of text, which has seams too, is far away.
+            if not scan_check.judge(seen, frame, maps, usual | {"limit": 2 * usual["limit"]}):
+                unusable = TWO, "Two scans side by side were sent; send one, or draw a box around one ovary."
+        elif not drawn and screen.sector(scan):
+            unusable = SECTOR, "The frame shows a whole sector, and one ovary is answered."
         if unusable:
             return self.refused(name, *unusable, pixels, box)
         if drawn and boxes.cyst(pixels, box):
