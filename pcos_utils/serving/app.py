@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from pcos_utils.config import StudyError
@@ -61,13 +62,23 @@ class Desk:
         ask, why = gr.update(visible=answer.pixels is not None), gr.update(visible=bool(answer.interval))
         return frame, page.verdict(answer, self.model.card), page.outlines(answer), ask, why
 
-    def explain(self, upload: dict | None, box: str | None = "") -> str:
-        """Return the outlined frame under a map of what the answer rests on."""
-        answer = self.answer(upload, box)
-        heat = (
-            maps.rests_on(self.model, boxes.enlarged(boxes.of(answer.pixels, answer.part))) if answer.interval else None
-        )
-        return page.outlines(answer, heat, maps.READING[self.model.counts])
+    # Both work in steps: Gradio stops after a step when the visitor has gone.
+    def explain(self, upload: dict | None, box: str | None = "") -> Iterator:
+        """Yield nothing new while it works, then the outlined frame under a map of what the answer rests on."""
+        answer, heat = self.answer(upload, box), None
+        if answer.interval:
+            for heat in maps.rests_on(self.model, boxes.enlarged(boxes.of(answer.pixels, answer.part))):
+                if heat is None:
+                    yield gr.skip()
+        yield page.outlines(answer, heat, maps.READING[self.model.counts])
+
+    def batch(self, uploads: list[dict] | None) -> Iterator:
+        """Yield nothing new while it works, then the table of the answers to several uploads."""
+        answers = []
+        for upload in uploads or []:
+            answers.append(self.answer(upload))
+            yield gr.skip()
+        yield page.batch(answers)
 
 
 def build(desk: Desk) -> gr.Blocks:
@@ -75,7 +86,9 @@ def build(desk: Desk) -> gr.Blocks:
     folder = desk.model.folder
     phantoms = sorted((folder / "examples").glob("*.png"), key=lambda path: path.stem[-1])
     untouched = dict(preprocess=False, postprocess=False)  # so that Gradio neither reads a file nor writes one
-    answers = dict(show_progress="minimal", api_visibility="private", **untouched)
+    private = dict(show_progress="minimal", api_visibility="private", **untouched)
+    lane = dict(concurrency_id="answers", concurrency_limit=AT_ONCE)  # of answers; maps wait in one of their own
+    answers = private | lane
     scrolls = dict(fn=None, js=page.LOOK, api_visibility="private")
     with gr.Blocks(title=page.TITLE, analytics_enabled=False) as blocks:
         gr.HTML(page.HEADER)
@@ -99,7 +112,9 @@ def build(desk: Desk) -> gr.Blocks:
         frame.upload(desk.show, frame, shown, **answers).then(**scrolls)
         frame.clear(lambda: (page.EMPTY, "", hidden, hidden), None, shown[1:], **answers)
         ask.click(desk.show, [frame, box], shown, js=page.BOXED, **answers).then(**scrolls)
-        why.click(desk.explain, [frame, box], outlines, js=page.BOXED, **answers)
+        why.click(
+            desk.explain, [frame, box], outlines, js=page.BOXED, concurrency_id="maps", concurrency_limit=1, **private
+        )
         for path in phantoms:
             name = f"Phantom {path.stem[-1]}: {'polycystic' if '_pcom_' in path.stem else 'normal'}"
             upload = {"orig_name": path.name, "url": page.data_url(path.read_bytes(), "image/png")}
@@ -110,14 +125,14 @@ def build(desk: Desk) -> gr.Blocks:
             label = f"Ultrasound frames, at most {MAX_FILES}"
             files = gr.File(file_count="multiple", label=label, elem_id="frames", height=180)
             table = gr.HTML(elem_id="table")
-        event = files.upload(lambda sent: page.batch([*map(desk.answer, sent or [])]), files, table, **answers)
+        event = files.upload(desk.batch, files, table, **answers)
         event.then(lambda: None, None, files, api_visibility="private")
         with gr.Tab("API"):
             gr.Markdown(page.API)
         with gr.Row(visible=False):
             image, part, record, go = gr.Image(), gr.Textbox("", label="box"), gr.JSON(label="answer"), gr.Button()
         public = dict(api_name="predict", api_description=page.API_LINE, **untouched)
-        go.click(lambda image, box="": desk.answer(image, box).record(), [image, part], record, **public)
+        go.click(lambda image, box="": desk.answer(image, box).record(), [image, part], record, **public, **lane)
         gr.Markdown((folder / "card.md").read_text(encoding="utf-8"))
     return blocks.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
 

@@ -4,8 +4,10 @@ import http.client
 import subprocess
 import sys
 import threading
+import time
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -62,12 +64,38 @@ def test_a_failure_is_told_and_the_log_holds_no_name(desk, caplog, monkeypatch):
 
 
 def test_a_map_lies_over_the_outlines_and_a_count_shows_where_it_counted(desk, monkeypatch):
-    assert "class='heat'" in desk.explain(sent(desk, FRAME)) and "class='heat'" not in desk.show(sent(desk, FRAME))[2]
+    steps = list(desk.explain(sent(desk, FRAME)))
+    assert len(steps) == 9 and "class='heat'" in steps[-1] and "class='heat'" not in desk.show(sent(desk, FRAME))[2]
     pixels = desk.model.answer(FRAME, "a.png").pixels
     monkeypatch.setattr(desk.model, "counts", True)
-    assert np.array_equal(app.maps.rests_on(desk.model, pixels), desk.model.maps(grey(pixels))[0])
-    assert "surer the counting network" in desk.explain(sent(desk, FRAME))
+    assert np.array_equal(next(app.maps.rests_on(desk.model, pixels)), desk.model.maps(grey(pixels))[0])
+    assert "surer the counting network" in next(desk.explain(sent(desk, FRAME)))
     assert desk.show(sent(desk, FRAME))[4]["visible"]
+
+
+def test_maps_keep_nobody_waiting_and_stop_when_their_visitor_has_gone(served, tmp_path):
+    log = tmp_path / "log.txt"
+    code = (
+        "import time\nfrom pcos_utils.serving.model import Served\nlogits = Served.logits\n"
+        "def slow(self, pixels):\n if len(pixels) > 1: print('row', flush=True); time.sleep(0.5)\n"
+        " return logits(self, pixels)\nServed.logits = slow"
+    )
+    with page_running(served, log, code) as address:
+        config = httpx.get(f"{address}/config").json()
+        (why,) = (each["id"] for each in config["components"] if each["props"].get("elem_id") == "why")
+        (event,) = (each["id"] for each in config["dependencies"] if [why, "click"] in each["targets"])
+        client = Client(address, verbose=False)
+        data = {"data": [{"url": page.data_url(FRAME, "image/png")}, ""], "fn_index": event}
+        for visitor in ("one", "two"):
+            httpx.post(f"{address}/gradio_api/queue/join", json=data | {"session_hash": visitor}).raise_for_status()
+        with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=one", timeout=60) as events:
+            next(line for line in events.iter_lines() if "process_generating" in line)
+            started = time.monotonic()
+            assert client.predict(image=handle_file(_file(tmp_path)), api_name="/predict")["model"] == "iustnet"
+            assert time.monotonic() - started < 3  # a map takes four seconds, and two are asked for
+        with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=two", timeout=60) as events:
+            assert any("process_completed" in line for line in events.iter_lines())
+        assert 8 < log.read_text().count("row") < 16  # the first map was not finished
 
 
 def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monkeypatch):
@@ -79,6 +107,11 @@ def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monk
         "a", "cannot say", facts=dict.fromkeys(["model", "data", "run", "scale", "calibrated", "use"], "x")
     )
     assert "cannot say" in page.batch([nothing])
+
+
+def _file(folder):
+    (folder / "a.png").write_bytes(FRAME)
+    return folder / "a.png"
 
 
 @pytest.fixture

@@ -112,7 +112,7 @@ def test_torch_is_not_imported_to_answer(served, tmp_path):
     (tmp_path / "a.png").write_bytes(png(frame()))
     code = (
         "import sys\nfrom pcos_utils.serving import maps\nfrom pcos_utils.serving.model import Served\n"
-        f"model = Served({str(served)!r})\nmaps.rests_on(model, model.answer('a.png').pixels)\n"
+        f"model = Served({str(served)!r})\nlist(maps.rests_on(model, model.answer('a.png').pixels))\n"
         "print(sorted({'torch', 'pandas', 'sklearn', 'matplotlib'} & set(sys.modules)))"
     )
     words = dict(capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
