@@ -118,8 +118,9 @@ def build(desk: Desk) -> gr.Blocks:
         for path in phantoms:
             name = f"Phantom {path.stem[-1]}: {'polycystic' if '_pcom_' in path.stem else 'normal'}"
             upload = {"orig_name": path.name, "url": page.data_url(path.read_bytes(), "image/png")}
-            with examples:
-                button = gr.Button(name, size="sm", min_width=130)
+            with examples, gr.Column(min_width=100):
+                gr.HTML(f"<img class='thumbnail' alt='' src='{upload['url']}'>")
+                button = gr.Button(name, size="sm", min_width=100)
             button.click(lambda upload=upload: desk.show(upload, of_study=True), None, shown, **answers).then(**scrolls)
         with gr.Tab("Batch"):
             label = f"Ultrasound frames, at most {MAX_FILES}"
