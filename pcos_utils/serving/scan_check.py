@@ -6,7 +6,11 @@ A picture must look like the scans that the network was judged on. Phantoms alon
 labels: the distance is Mahalanobis' (1936) over ranks turned into normal scores, so that one long tail does not decide.
 """
 
+from functools import cache
+
+import cv2
 import numpy as np
+import scipy.fft
 from scipy import ndimage
 from scipy.special import ndtri
 
@@ -47,7 +51,14 @@ def judge(pixels: np.ndarray, grey: np.ndarray, maps: np.ndarray, fitted: dict) 
 def coloured(pixels: np.ndarray) -> float:
     """Return the share of pixels of an image, uint8 (H, W, 3), whose hue is not that of most."""
     few = pixels[:: max(1, pixels.shape[0] // 96), :: max(1, pixels.shape[1] // 96)]
-    return float((off_hue(few) > COLOURED).mean())
+    return 0.0 if colourless(few) else float((off_hue(few) > COLOURED).mean())
+
+
+def colourless(pixels: np.ndarray) -> bool:
+    """Return whether every pixel of an image, uint8 (H, W, 3), is nearly grey."""
+    channels = cv2.split(pixels)
+    most, least = cv2.max(cv2.max(*channels[:2]), channels[2]), cv2.min(cv2.min(*channels[:2]), channels[2])
+    return int((most - least).max()) <= COLOURED // 2
 
 
 def off_hue(pixels: np.ndarray) -> np.ndarray:
@@ -99,36 +110,45 @@ def sharpness(grey: np.ndarray) -> float:
     return float(np.abs(ndimage.laplace(x)).mean() / (x.std() + 1))
 
 
+@cache
+def _spectrum(height: int, width: int) -> tuple[np.ndarray, ...]:
+    """Return window, ring, how many places a ring has, and two masks of middling frequencies, across and down."""
+    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
+    radius, across = np.hypot(rows, columns), np.abs(rows) > np.abs(columns)
+    ring = np.digitize(radius, np.linspace(0.02, 0.5, 13))
+    middle = (radius > 0.08) & (radius < 0.3)
+    window = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32)
+    return window, ring.ravel(), np.bincount(ring.ravel(), minlength=14), middle & across, middle & ~across
+
+
 def features(grey: np.ndarray, maps: np.ndarray) -> np.ndarray:
     """Return one number for each of NAMES, float64 (23,), of a frame uint8 (128, 192) and its maps (3, 128, 192)."""
     x = grey.astype(np.float32) / 255
     height, width = x.shape
     share = np.bincount(grey.ravel() // 4, minlength=64) / grey.size
     entropy = -(share[share > 0] * np.log2(share[share > 0])).sum()
-    flat = (np.diff(grey.astype(int), axis=1) == 0).mean()
+    flat = (grey[:, 1:] == grey[:, :-1]).mean()
     values = [x.mean(), x.std(), (x < 0.06).mean(), (x > 0.8).mean(), entropy, flat]
     # Speckle's standard deviation is proportional to its mean before the logarithm, and constant after it.
-    mean = ndimage.uniform_filter(x, 7)
-    spread = np.sqrt(np.maximum(ndimage.uniform_filter(x * x, 7) - mean * mean, 0))
+    mean = cv2.blur(x, (7, 7), borderType=cv2.BORDER_REFLECT)
+    square = cv2.blur(x * x, (7, 7), borderType=cv2.BORDER_REFLECT)
+    spread = np.sqrt(np.maximum(square - mean * mean, 0))
     inside = mean > 0.06
     ratio = (spread / (mean + 0.05))[inside] if inside.any() else np.zeros(1)
-    gradient = np.hypot(ndimage.sobel(x, 0), ndimage.sobel(x, 1))
-    heavy = np.log(np.mean((gradient / (gradient.mean() + 1e-3)) ** 4) + 1e-6)
+    slopes = (cv2.Sobel(x, cv2.CV_32F, *axis, borderType=cv2.BORDER_REFLECT) for axis in ((0, 1), (1, 0)))
+    gradient = cv2.magnitude(*slopes)
+    steep = gradient / (gradient.mean() + 1e-3)
+    heavy = np.log(np.mean(np.square(steep * steep)) + 1e-6)
     values += [np.median(ratio), ratio.std(), (gradient > 1).mean(), heavy]
-    # The spectrum.
-    power = np.abs(np.fft.rfft2((x - x.mean()) * np.outer(np.hanning(height), np.hanning(width)))) ** 2
-    rows, columns = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-    radius, across = np.hypot(rows, columns), np.abs(rows) > np.abs(columns)
-    ring = np.digitize(radius, np.linspace(0.02, 0.5, 13))
-    heights = np.log(np.array([power[ring == i].mean() for i in range(1, 13)]) + 1e-6)
+    window, ring, places, *middle = _spectrum(height, width)
+    power = np.square(np.abs(scipy.fft.rfft2((x - x.mean()) * window)))
+    heights = np.log(np.bincount(ring, power.ravel(), minlength=14)[1:13] / places[1:13] + 1e-6)
     slope = np.polyfit(np.log(np.linspace(0.04, 0.48, 12)), heights, 1)[0]
-    middle = power * ((radius > 0.08) & (radius < 0.3))
-    sides = [np.log((middle * side).sum() + 1e-6) for side in (across, ~across)]
+    sides = [np.log(power[side].sum() + 1e-6) for side in middle]
     values += [slope, heights[-1] - heights[0], sides[0] - sides[1]]
     total = x.std() + 1e-3
-    pairs = ((x[:, :-step].ravel(), x[:, step:].ravel()) for step in (1, 4))
-    near, far = (np.corrcoef(*pair)[0, 1] if x.std() > 1e-4 else 1.0 for pair in pairs)
-    smooth = ndimage.gaussian_filter(x, 6).std() / total
+    near, far = (_alike(x[:, :-step], x[:, step:]) if x.std() > 1e-4 else 1.0 for step in (1, 4))
+    smooth = cv2.GaussianBlur(x, (49, 49), 6, borderType=cv2.BORDER_REFLECT).std() / total
     values += [x.mean(axis=1).std() / total, x.mean(axis=0).std() / total, smooth, near, near - far]
     ovary = maps[2]
     inside, vague = ovary > 0.5, ((ovary > 0.2) & (ovary < 0.8)).mean()
@@ -136,7 +156,13 @@ def features(grey: np.ndarray, maps: np.ndarray) -> np.ndarray:
         return np.array([*values, 0.0, ovary.max(), 1.0, 0.0, vague], np.float64)
     parts, _ = ndimage.label(inside)
     largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
-    row, column = ndimage.center_of_mass(largest)
+    places = np.argwhere(largest)
+    row, column = places.mean(axis=0)
     off = np.hypot(row / height - 0.5, column / width - 0.5)
-    circle = 4 * np.pi * np.sqrt(np.linalg.det(np.cov(np.argwhere(largest).T) + 0.1 * np.eye(2)))
+    circle = 4 * np.pi * np.sqrt(np.linalg.det(np.cov(places.T) + 0.1 * np.eye(2)))
     return np.array([*values, inside.mean(), ovary[inside].mean(), off, largest.sum() / circle, vague], np.float64)
+
+
+def _alike(first: np.ndarray, second: np.ndarray) -> float:
+    first, second = first - first.mean(), second - second.mean()
+    return float((first * second).sum() / np.sqrt((first * first).sum() * (second * second).sum()))

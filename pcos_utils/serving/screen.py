@@ -5,10 +5,9 @@ A screen is flat where nothing was scanned, and speckle is nowhere flat. So the 
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from pcos_utils.serving.boxes import Box
-from pcos_utils.serving.scan_check import COLOURED, MOST_COLOURED, off_hue
+from pcos_utils.serving.scan_check import COLOURED, MOST_COLOURED, colourless, off_hue
 
 FLAT = 5  # grey levels between the darkest and the brightest of 3 x 3 pixels that are flat
 LEAST, BLURRED = 0.4, 6  # of the median column's steps between pixels; px at an edge that may have less
@@ -27,6 +26,8 @@ def scans(pixels: np.ndarray) -> list[Box]:
     reach = max(3, min(height, width) // 30)
     dense = (cv2.blur(_rough(pixels), (reach, reach)) > 0.5).astype(np.uint8)
     _, _, found, _ = cv2.connectedComponentsWithStats(dense)
+    if found[1:, cv2.CC_STAT_AREA].max(initial=0) > WHOLE * height * width:
+        return []
     found = found[1 + np.argsort(-found[1:, cv2.CC_STAT_AREA])][:4].astype(int)  # the largest first
     boxes = [trimmed(pixels, (x, y, x + across, y + down)) for x, y, across, down, _ in found if min(across, down) > 1]
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
@@ -42,7 +43,7 @@ def scans(pixels: np.ndarray) -> list[Box]:
 def trimmed(pixels: np.ndarray, box: Box) -> Box:
     """Return a box without the few rows and columns at its edges that hold no speckle, only what blurs over an edge."""
     x0, y0, x1, y1 = box
-    grey, edges = pixels[y0:y1, x0:x1].max(axis=2).astype(np.float32), []
+    grey, edges = _brightest(pixels[y0:y1, x0:x1]).astype(np.float32), []
     for axis, start in ((0, x0), (1, y0)):
         steps = np.abs(np.diff(grey, axis=axis)).mean(axis=axis)  # along each column, then each row
         full = np.flatnonzero(steps > LEAST * np.median(steps))
@@ -53,8 +54,13 @@ def trimmed(pixels: np.ndarray, box: Box) -> Box:
 
 def _rough(pixels: np.ndarray) -> np.ndarray:
     """Return 1 where a frame is not flat and 0 elsewhere, float32 (H, W)."""
-    grey, around = pixels.max(axis=2), np.ones((3, 3), np.uint8)
+    grey, around = _brightest(pixels), np.ones((3, 3), np.uint8)
     return ((cv2.dilate(grey, around) - cv2.erode(grey, around)) > FLAT).astype(np.float32)
+
+
+def _brightest(pixels: np.ndarray) -> np.ndarray:
+    red, green, blue = cv2.split(pixels)
+    return cv2.max(cv2.max(red, green), blue)
 
 
 def sector(pixels: np.ndarray) -> bool:
@@ -71,10 +77,11 @@ def seam(pixels: np.ndarray) -> bool:
 
     One above the other is found where they are strangers to each other, which is not always so.
     """
-    grey = cv2.resize(pixels.mean(axis=2).astype(np.float32), (256, 256), interpolation=cv2.INTER_AREA)
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    grey = cv2.resize(grey, (256, 256), interpolation=cv2.INTER_AREA)
     low, high = (round(256 * edge) for edge in MIDDLE)
-    for x in (grey, grey.T):
-        fine = x - ndimage.uniform_filter1d(x, 31, axis=0)
+    for x in (grey, np.ascontiguousarray(grey.T)):
+        fine = x - cv2.blur(x, (1, 31), borderType=cv2.BORDER_REFLECT)
         left, right = fine[:, :-2], fine[:, 2:]
         alike = (left * right).mean(axis=0) / np.sqrt((left**2).mean(axis=0) * (right**2).mean(axis=0) + 25)
         # Noise has seams everywhere, a scan's speckle has a size.
@@ -85,6 +92,8 @@ def seam(pixels: np.ndarray) -> bool:
 
 def unmarked(pixels: np.ndarray) -> np.ndarray:
     """Return a scan, uint8 (H, W, 3), in which coloured marks, where there are few, are painted over from around."""
+    if colourless(pixels):
+        return pixels
     off = off_hue(pixels) > COLOURED
     if not 0 < off.mean() <= MOST_COLOURED:
         return pixels
