@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pcos_utils.config import StudyError
 from pcos_utils.data.images import ImageError
-from pcos_utils.serving import boxes, maps, page
+from pcos_utils.serving import boxes, clips, maps, page
 from pcos_utils.serving.model import Answer, Served
 from pcos_utils.serving.uploads import FOLDER, MAX_FILE, MAX_FILES, Uploads
 
@@ -25,6 +25,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from starlette.middleware.base import BaseHTTPMiddleware  # noqa: E402
 
 AT_ONCE, WAITING = 2, 40  # requests that are answered and that may wait; further ones are told that the queue is full
+MAX_FRAMES = 60  # of a clip
 SESSIONS = 4  # visitors of whom Gradio remembers what they see; it cannot be told to forget all
 log = logging.getLogger("pcos.page")
 
@@ -40,7 +41,7 @@ class Desk:
 
         ``box``: x0,y0,x1,y1, or "" for the whole frame. ``of_study``: as in ``Served.answer``.
         """
-        name = "".join(filter(str.isprintable, (upload or {}).get("orig_name") or ""))[-80:] or "image"
+        name = named(upload)
         try:
             part = boxes.parse(str(box).split(",")) if box else None
             answer = self.model.answer(self.uploads.take(upload), name, box=part, of_study=of_study)
@@ -62,6 +63,19 @@ class Desk:
         ask, why = gr.update(visible=answer.pixels is not None), gr.update(visible=bool(answer.interval))
         return frame, page.verdict(answer, self.model.card), page.outlines(answer), ask, why
 
+    def frames(self, upload: dict) -> Iterator[Answer]:
+        """Yield the answer to an upload, or those to its frames where it is a DICOM file or a clip."""
+        name = named(upload)
+        content = self.uploads.files.get((upload.get("path") or "").rpartition("/")[2], b"")
+        if "SPACE_ID" in os.environ or not clips.is_clip(content, name):  # not on a page that anybody may send to
+            yield self.answer(upload)
+            return
+        try:
+            with clips.in_memory(self.uploads.take(upload)) as path:
+                yield from clips.answers(self.model, path, name, most=MAX_FRAMES)
+        except ImageError as error:
+            yield self.model.refused(name, error.status, error.reason)
+
     # Both work in steps: Gradio stops after a step when the visitor has gone.
     def explain(self, upload: dict | None, box: str | None = "") -> Iterator:
         """Yield nothing new while it works, then the outlined frame under a map of what the answer rests on."""
@@ -76,9 +90,15 @@ class Desk:
         """Yield nothing new while it works, then the table of the answers to several uploads."""
         answers = []
         for upload in uploads or []:
-            answers.append(self.answer(upload))
-            yield gr.skip()
+            for answer in self.frames(upload):
+                answers.append(answer)
+                yield gr.skip()
         yield page.batch(answers)
+
+
+def named(upload: dict | None) -> str:
+    """Return the name of an upload, of printable letters."""
+    return "".join(filter(str.isprintable, (upload or {}).get("orig_name") or ""))[-80:] or "image"
 
 
 def build(desk: Desk) -> gr.Blocks:
@@ -123,7 +143,7 @@ def build(desk: Desk) -> gr.Blocks:
                 button = gr.Button(name, size="sm", min_width=100)
             button.click(lambda upload=upload: desk.show(upload, of_study=True), None, shown, **answers).then(**scrolls)
         with gr.Tab("Batch"):
-            label = f"Ultrasound frames, at most {MAX_FILES}"
+            label = f"Ultrasound frames, DICOM files or clips, at most {MAX_FILES}"
             files = gr.File(file_count="multiple", label=label, elem_id="frames", height=180)
             table = gr.HTML(elem_id="table")
         event = files.upload(desk.batch, files, table, **answers)

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -80,10 +81,15 @@ def predict(
     images: Images, model: Model = None, box: Boxed = None, boxes: Boxes = None, as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:  # fmt: skip
-    """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device."""
+    """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device.
+
+    Of a DICOM file, a volume or a clip every fifth frame is answered, and a row of its own shows the range.
+    """
+    from pcos_utils.data.clinic import is_clinic
     from pcos_utils.data.manifest import litter
+    from pcos_utils.serving import clips
     from pcos_utils.serving.boxes import UNUSABLE, parse, read
-    from pcos_utils.serving.model import FIELDS, Served
+    from pcos_utils.serving.model import FIELDS, Answer, Served
     from pcos_utils.serving.page import spreadsheet_cell
 
     if as_json and as_csv:
@@ -104,9 +110,18 @@ def predict(
     served = Served(served_folder(model))
     table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
     asked = [(path, each) for path in files for each in wanted.get(path, [None])]
-    for number, (path, part) in enumerate(bar(asked, "answer", hidden=len(asked) == 1 or not sys.stderr.isatty())):
-        # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
-        answer = served.answer(path, str(path).encode("utf-8", "backslashreplace").decode(), box=part)
+
+    def answers() -> Iterator[Answer]:
+        """Yield one answer for each image or box, and several for a clip."""
+        for path, part in bar(asked, "answer", hidden=len(asked) == 1 or not sys.stderr.isatty()):
+            # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
+            name = str(path).encode("utf-8", "backslashreplace").decode()
+            if is_clinic(path):
+                yield from clips.answers(served, path, name, box=part)
+            else:
+                yield served.answer(path, name, box=part)
+
+    for number, answer in enumerate(answers()):
         if box is not None and answer.refusal == UNUSABLE:
             raise StudyError(answer.reasons[0])
         if as_csv and not number:

@@ -130,13 +130,20 @@ class Served:
         name = name or (str(file) if isinstance(file, (str, Path)) else "image")
         try:
             pixels = images.load(io.BytesIO(file) if isinstance(file, bytes) else file, name)
-            answer = self.look(pixels, name, box=box, of_study=of_study)
-            if box is None and answer.refusal in (SECTOR, scan_check.UNLIKE):
-                answer = self.found(answer)
+            answer = self.reply(pixels, name, box=box, of_study=of_study)
         except images.ImageError as error:
             answer = self.refused(name, error.status, f"The file cannot be used: {error.reason}.")
         except FileNotFoundError:  # a link to nowhere
             answer = self.refused(name, "unreadable", "The file cannot be used: there is none of this name.")
+        answer.seconds = time.perf_counter() - started
+        return answer
+
+    def reply(self, pixels: np.ndarray, name: str, *, box: boxes.Box | None = None, of_study: bool = False) -> Answer:
+        """Return the answer to a decoded image, uint8 (H, W, 3), searched for an ovary where it is no crop of one."""
+        started = time.perf_counter()
+        answer = self.look(pixels, name, box=box, of_study=of_study)
+        if box is None and answer.refusal in (SECTOR, scan_check.UNLIKE):
+            answer = self.found(answer)
         answer.seconds = time.perf_counter() - started
         return answer
 

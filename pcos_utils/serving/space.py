@@ -23,7 +23,14 @@ CODE += (
     "serving/box.js",
     "serving/app.py",
 )
-CODE += ("serving/maps.py", "serving/model.py", "serving/boxes.py", "serving/screen.py", "follicles/counting.py")
+CODE += (
+    "serving/maps.py",
+    "serving/model.py",
+    "serving/boxes.py",
+    "serving/screen.py",
+    "serving/clips.py",
+    "follicles/counting.py",
+)
 DIRECT = ("gradio", "onnxruntime", "numpy", "pandas", "scipy", "pillow", "opencv-python-headless", "pydantic")
 START = '''"""The page of this Space. Research only, not a diagnostic device."""
 
