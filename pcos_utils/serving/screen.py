@@ -11,6 +11,7 @@ from pcos_utils.serving.scan_check import COLOURED, MOST_COLOURED, colourless, o
 
 FLAT = 5  # grey levels between the darkest and the brightest of 3 x 3 pixels that are flat
 LEAST, BLURRED = 0.4, 6  # of the median column's steps between pixels; px at an edge that may have less
+BARE, EVEN = 0.3, 0.93  # share of the lines beside a scan that are even, and of such a line's pixels
 ALIKE = 0.6  # of the largest scan; a smaller one is a picture beside it
 WHOLE = 0.97  # share of the frame; a scan that fills more is the frame
 SMALL = 0.1  # share of the frame; what fills less is no scan
@@ -30,6 +31,7 @@ def scans(pixels: np.ndarray) -> list[Box]:
         return []
     found = found[1 + np.argsort(-found[1:, cv2.CC_STAT_AREA])][:4].astype(int)  # the largest first
     boxes = [trimmed(pixels, (x, y, x + across, y + down)) for x, y, across, down, _ in found if min(across, down) > 1]
+    boxes = [box for box in boxes if _bare(pixels, box)]
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
     if not boxes or not SMALL < areas[0] / (height * width) < WHOLE:
         return []
@@ -38,6 +40,16 @@ def scans(pixels: np.ndarray) -> list[Box]:
         apart = box[0] >= x1 or box[2] <= x0 or box[1] >= y1 or box[3] <= y0
         kept += [box] * (apart and area > ALIKE * areas[0])
     return kept
+
+
+def _bare(pixels: np.ndarray, box: Box) -> bool:
+    """Return whether beside each side of a box some lines have one level, as no line of a scan's dark part has."""
+    (x0, y0, x1, y1), grey = box, _brightest(pixels).astype(np.int16)
+    for side in (grey[y0:y1, :x0].T, grey[y0:y1, x1:].T, grey[:y0, x0:x1], grey[y1:, x0:x1]):
+        even = np.abs(side - np.median(side, axis=1, keepdims=True)) <= 1 if side.size else np.ones((1, 1))
+        if np.quantile(even.mean(axis=1), 1 - BARE) < EVEN:
+            return False
+    return True
 
 
 def trimmed(pixels: np.ndarray, box: Box) -> Box:
