@@ -46,7 +46,8 @@ def served(name: str, folder: Path) -> tuple[Served, torch.nn.Module]:
         "kind": "network", "model": name, "data": "phantom", "run": "", "side": SIDE, "threshold": 0.5,
         "calibration": {"slope": 1.0, "intercept": 0.0}, "conformal": {"alpha": 0.1, "normal": 0.9, "polycystic": 0.9},
         "interval": {"logit": [-5, 5], "low": [0, 0.9], "high": [0.1, 1]},
-        "suitability": usual | {"limit": np.inf, "least_sharpness": 0.0},
+        **dict.fromkeys(("suitability", "boxed"), usual | {"limit": np.inf, "least_sharpness": 0.0}),
+        "sources": {"normal": 1, "polycystic": 1},
     }  # fmt: skip
     write_json(folder / "model.json", card)
     return Served(folder, THREADS), network
@@ -70,7 +71,7 @@ def measure(rounds: int) -> pd.DataFrame:
         for name in config.MODELS:
             model, network = served(name, Path(place) / name)
             ways = {
-                "ours": lambda model=model: model.calibrated(images.load(io.BytesIO(content), "a"))[0],
+                "ours": lambda model=model: model.calibrated(images.load(io.BytesIO(content), "a"), 0, model.card)[0],
                 "whole": lambda model=model: model.answer(content, "a").value,
                 "plain": lambda network=network, name=name: plain(network, content, name),
             }

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,8 @@ Out = Annotated[Path | None, typer.Option(help="the served model's folder; runs/
 Source = Annotated[str | None, typer.Option(help="a network, or follicles; with --space also a served model's folder")]
 Space = Annotated[Path | None, typer.Option(help="a folder for a Hugging Face Space")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
+Boxed = Annotated[str | None, typer.Option("--box", help="x0,y0,x1,y1 in pixels: the part of one frame to answer")]
+Boxes = Annotated[Path | None, typer.Option(help="a CSV table image,x0,y0,x1,y1: the boxes that are answered")]
 Folders = Annotated[list[Path], typer.Argument(help="one folder of images, or several to compare")]
 Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the page audit.html go")]
 Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
@@ -74,10 +77,19 @@ def audit(
         raise typer.Exit(3)
 
 
-def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: Csv = False) -> None:
-    """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device."""
+def predict(
+    images: Images, model: Model = None, box: Boxed = None, boxes: Boxes = None, as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:  # fmt: skip
+    """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device.
+
+    Of a DICOM file, a volume or a clip every fifth frame is answered, and a row of its own shows the range.
+    """
+    from pcos_utils.data.clinic import is_clinic
     from pcos_utils.data.manifest import litter
-    from pcos_utils.serving.model import FIELDS, Served
+    from pcos_utils.serving import clips
+    from pcos_utils.serving.boxes import UNUSABLE, parse, read
+    from pcos_utils.serving.model import FIELDS, Answer, Served
     from pcos_utils.serving.page import spreadsheet_cell
 
     if as_json and as_csv:
@@ -92,13 +104,28 @@ def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: 
         files += below if path.is_dir() else [path]
     if not files:
         raise StudyError("There is no image to answer; name files, or a folder that holds some.")
+    if box is not None and (boxes or len(files) > 1):
+        raise StudyError("--box goes with one image; give the boxes of several as a table with --boxes.")
+    wanted = read(boxes, files) if boxes else {files[0]: [parse(box.split(","))]} if box is not None else {}
     served = Served(served_folder(model))
     table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
-    if as_csv:
-        table.writeheader()
-    for path in bar(files, "answer", hidden=len(files) == 1 or not sys.stderr.isatty()):
-        # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
-        answer = served.answer(path, str(path).encode("utf-8", "backslashreplace").decode())
+    asked = [(path, each) for path in files for each in wanted.get(path, [None])]
+
+    def answers() -> Iterator[Answer]:
+        """Yield one answer for each image or box, and several for a clip."""
+        for path, part in bar(asked, "answer", hidden=len(asked) == 1 or not sys.stderr.isatty()):
+            # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
+            name = str(path).encode("utf-8", "backslashreplace").decode()
+            if is_clinic(path):
+                yield from clips.answers(served, path, name, box=part)
+            else:
+                yield served.answer(path, name, box=part)
+
+    for number, answer in enumerate(answers()):
+        if box is not None and answer.refusal == UNUSABLE:
+            raise StudyError(answer.reasons[0])
+        if as_csv and not number:
+            table.writeheader()
         if as_csv:
             table.writerow({name: spreadsheet_cell(cell) for name, cell in answer.row().items()})
         else:

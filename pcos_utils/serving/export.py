@@ -18,7 +18,7 @@ from pcos_utils.follicles import kept, training_set
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.follicles.pretrain import HELD_OUT_SEED
 from pcos_utils.phantom import simulator
-from pcos_utils.serving import scan_check
+from pcos_utils.serving import crops, scan_check
 from pcos_utils.serving.model import on
 from pcos_utils.serving.served_network import fit_served
 from pcos_utils.serving.tabulate import ALPHA, DATA, real_frames, tabulate
@@ -46,7 +46,9 @@ It cannot tell
 - whether it holds for your scanner and your patients: that has not been tested.
 - all that it should refuse: what is further than {suitability[limit]:.2f} from {suitability[phantoms][0]} phantoms
   counts as no scan, a limit set on {suitability[phantoms][1]} others. Of {suitability[phantoms][2]} that set nothing
-  {suitability[false_refusals]:.1%} are refused by mistake, and a picture that resembles a scan may pass.
+  {suitability[false_refusals]:.1%} are refused by mistake, and a picture that resembles a scan may pass. A box that you
+  draw is judged by phantoms cut out and enlarged in the same way (limit {boxed[limit]:.2f}, refused by mistake
+  {boxed[false_refusals]:.1%}): whether it holds an ovary is for you to say.
 
 **Your pictures** are read in the memory of the machine that runs this page, answered and forgotten: no file stays,
 nothing is sent on, the log holds neither names nor pixels. If this page is not on your own machine, your frame leaves
@@ -68,14 +70,14 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     outlining = follicle_network.Outlining(follicle_network.load(outline))
     shards = training_set.shards(study.runs_dir.parent / COUNT / "shards", phantoms, HELD_OUT_SEED)
     frames = training_set.load(shards)["images"]
-    maps = follicle_network.predict_maps(outlining.network, frames)
-    features = [scan_check.features(frame, found) for frame, found in zip(frames, maps, strict=True)]
+    rng = np.random.default_rng(study.seed)
+    boxed = np.array([crops.as_boxed(frame, rng) for frame in frames])
     card = {
-        "format": 1, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
+        "format": 2, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
         "kind": "count" if is_count else "network", **facts,
         **tabulate(predictions, is_count=is_count, seed=study.seed),
         **({"real": tabulate(real_frames(), is_count=True) | {"data": DATA}} if counts_as_kept else {}),
-        "suitability": scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames])),
+        "suitability": usual(outlining, frames), "boxed": usual(outlining, boxed, scan_check.BOX_MARGIN),
         "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
         "outline_sha256": sha256(outline), "packages": {name: version(name) for name in PACKAGES},
     }  # fmt: skip
@@ -99,6 +101,13 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     write_text(folder / "card.md", text.replace("%", " %"))
     write_json(folder / "model.json", card)
     return card
+
+
+def usual(outlining: follicle_network.Outlining, frames: np.ndarray, margin: float = scan_check.MARGIN) -> dict:
+    """Return what ``scan_check.judge`` needs, from phantoms' frames, uint8 (n, 128, 192)."""
+    maps = follicle_network.predict_maps(outlining.network, frames)
+    features = [scan_check.features(frame, found) for frame, found in zip(frames, maps, strict=True)]
+    return scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames]), margin)
 
 
 def to_onnx(module: nn.Module, shape: tuple, path: Path, name: str) -> float:
