@@ -46,6 +46,7 @@ def served(name: str, folder: Path) -> tuple[Served, torch.nn.Module]:
         "kind": "network", "model": name, "data": "phantom", "run": "", "side": SIDE, "threshold": 0.5,
         "calibration": {"slope": 1.0, "intercept": 0.0}, "conformal": {"alpha": 0.1, "normal": 0.9, "polycystic": 0.9},
         "interval": {"logit": [-5, 5], "low": [0, 0.9], "high": [0.1, 1]},
+        "sources": {"normal": 50, "polycystic": 50},
         "suitability": usual | {"limit": np.inf, "least_sharpness": 0.0},
     }  # fmt: skip
     write_json(folder / "model.json", card)
