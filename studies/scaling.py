@@ -27,7 +27,7 @@ from PIL import Image
 from pcos_utils import config
 from pcos_utils.audit import candidates, families, sketches
 from pcos_utils.audit.sources import find_sources
-from pcos_utils.data import download, splits
+from pcos_utils.data import download, shards, splits
 from pcos_utils.data.images import load
 from pcos_utils.files import write_csv, write_json, write_text
 from pcos_utils.models import sweep
@@ -35,6 +35,7 @@ from pcos_utils.phantom import simulator
 from pcos_utils.serving import archive
 from studies import OUT, answering, arguments
 
+shards.SIZE = 50  # so that two workers end at nearly the same time
 COPIES = 10
 PAGE = config.ROOT / "docs" / "scaling.md"
 MARKS = "<!-- scaling: made by python -m studies.scaling -->\n", "<!-- /scaling -->"
@@ -107,10 +108,20 @@ def frames(place: Path, count: int) -> list[Path]:
     return paths
 
 
-def audit(paths: list[Path], shards: Path) -> None:
+def audit(paths: list[Path], out: Path) -> None:
     """Audit files with one thread that sketches; a second worker with the same arguments shares the sketching."""
     families.WORKERS = 1
-    find_sources(paths, shards=shards)
+    find_sources(paths, shards=out)
+
+
+def answer(paths: list[Path], model: Path, out: Path) -> None:
+    """Answer files; a second worker with the same arguments shares the work."""
+    archive.answer(paths, model, out)
+
+
+def peak() -> float:
+    """Return the most memory that this process had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def of_frames(place: Path, count: int) -> dict[str, float]:
@@ -120,13 +131,12 @@ def of_frames(place: Path, count: int) -> dict[str, float]:
     found = {}
     for number in (1, 2):
         with workers(number) as client:
-            whole = {"audit": (audit, paths), "answer": (archive.answer, paths, model)}
+            whole = {"audit": (audit, paths), "answer": (answer, paths, model)}
             for name, (work, files, *more) in whole.items():
-                tasks = [
-                    (client, work, files[:5], *more, place / f"try of {name} {number}")
-                ]  # it imports what it needs
-                tasks.append((client, work, files, *more, place / f"{name} {number}"))
-                found[f"{name}_{number}"] = [seconds(partial(on_each, *task)) for task in tasks][-1] / count
+                on_each(client, work, files[:5], *more, place / f"try of {name} {number}")  # it imports what it needs
+                task = partial(on_each, client, work, files, *more, place / f"{name} {number}")
+                found[f"{name}_{number}"] = seconds(task) / count
+            found["memory"] = max(client.run(peak).values())
     half = paths[: count // 2]
     find_sources(half, shards=place / "half")
     found["gather_half"] = seconds(partial(find_sources, half, shards=place / "half")) / len(half)
@@ -180,7 +190,7 @@ def page(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
         "a sketch in its shard, bytes": seen["audit_bytes"],
         "an answer in its shard, bytes": seen["answer_bytes"],
         "memory of a source in the audit, bytes": seen["exemplar_bytes"],
-        "most memory of this process, MB": seen["memory"],
+        f"most memory of a worker that audited and answered {count:,} frames, MB": seen["memory"],
     }
     lines += [f"| {words} | {value:.3g} |" for words, value in facts.items()]
     names = f"{RUNS:,} demo runs | {FRAMES:,} answers | as many sketches | their families"
@@ -196,7 +206,6 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         seen = of_runs(Path(folder), given.runs) | of_frames(Path(folder), given.frames)
-    seen["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     table, out = fitted(seen), Path(given.out or OUT)
     text = page(seen, table, given.frames)
     print(text)

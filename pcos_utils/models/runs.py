@@ -9,7 +9,8 @@ import logging
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 
 import pandas as pd
@@ -54,18 +55,17 @@ def spread(jobs: list[Job], table: pd.DataFrame, on_end: Callable[[int], None]) 
     jobs = [job._replace(study=study, engine=None) for job in jobs]
     with scheduler() as address:
         while len(records) < len(jobs):
-            with _connected(address, wanted, PATIENCE if records else CONNECT) as client:
+            left = [number for number in range(len(jobs)) if number not in records]
+            # Where the scheduler is lost, its futures are cancelled, or an answer of it fails to come.
+            with suppress(OSError, CancelledError), _connected(address, wanted, bool(records)) as client:
                 from distributed import as_completed
 
-                left = [number for number in range(len(jobs)) if number not in records]
                 futures = {client.submit(_work, jobs[number], table, wanted, pure=False): number for number in left}
                 for future in as_completed(futures, loop=client.loop):
-                    if future.status not in ("finished", "error"):  # it was lost with its scheduler
-                        continue
-                    number = futures[future]
-                    lost = future.status == "error"  # such as a run that has killed several workers
-                    records[number] = _failure(future.exception()) if lost else future.result()
-                    on_end(number)
+                    if future.status in ("finished", "error"):
+                        number, error = futures[future], future.exception()  # such as that it killed several workers
+                        records[number] = _failure(error) if error else future.result()
+                        on_end(number)
     return records
 
 
@@ -141,6 +141,8 @@ def scheduler() -> Iterator[str]:
             said = str(error).splitlines()[0]
             raise StudyError(f"CLUSTER=slurm: {said}; set it in ~/.config/dask/jobqueue.yaml.") from None
         cluster.scale(jobs=jobs)
+        print(f"{jobs} jobs are submitted; waiting for the first to start", flush=True)
+        cluster.wait_for_workers(1)
     else:
         cluster = distributed.LocalCluster(
             n_workers=jobs,
@@ -175,15 +177,17 @@ def _client(address: str, seconds: float):
 
 
 @contextmanager
-def _connected(address: str, wanted: dict, seconds: float) -> Iterator:
-    """Yield a client of a scheduler, all of whose workers can run jobs."""
-    with _client(address, seconds) as client:
+def _connected(address: str, wanted: dict, again: bool) -> Iterator:
+    """Yield a client of a scheduler, all of whose workers can run jobs; ``again``: it may be about to restart."""
+    with _client(address, PATIENCE if again else CONNECT) as client:
         try:
             client.wait_for_workers(1, timeout=PATIENCE)
         except TimeoutError:
             start = f"dask worker {address} --nthreads 1"
             raise StudyError(f"No worker came to {address} in {PATIENCE} s; start one: {start}.") from None
         for worker, reason in client.run(_unfit, wanted, on_error="return").items():
+            if isinstance(reason, OSError):  # this worker was lost meanwhile
+                continue
             if isinstance(reason, Exception):  # dask tells it as text where the worker lacks the package
                 reason = f"cannot use this package ({reason}); install pcos-utils[cluster] there, the same as here."
             if reason:
