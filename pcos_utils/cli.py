@@ -1,14 +1,16 @@
 """Run a reproducible study of polycystic ovaries in ultrasound images, audit image folders, and serve the models."""
 
 import io
+import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pcos_utils import progress
+from pcos_utils import options, progress
 from pcos_utils.config import StudyError, home, study
 from pcos_utils.files import need_writable
 from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
@@ -30,15 +32,23 @@ def reproduce(
     epochs: Epochs = None,
     weights: Weights = "imagenet",
     allow_cpu: AllowCpu = False,
+    jobs: options.Jobs = "",
+    cluster: options.Cluster = "",
 ) -> None:
     """Run a study's notebooks in order and write its report; what is finished already is not run again."""
     given = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
     cfg = study(preset, data, **given)
+    os.environ |= {"PCOS_SET_JOBS": jobs, "PCOS_SET_CLUSTER": cluster}  # where each notebook looks
+    elsewhere = nullcontext()
+    if options.place_of_runs():
+        from pcos_utils.models.runs import scheduler
+
+        elsewhere = scheduler()
     if cfg.labels_path is not None:
         from pcos_utils.data.manifest import listing
 
         listing(cfg.folder, cfg.labels_path)
-    if cfg.preset == "full":
+    if cfg.preset == "full" and not options.place_of_runs():
         from pcos_utils.models.devices import choose_device
 
         choose_device(cfg)
@@ -47,7 +57,8 @@ def reproduce(
     typer.echo(f"study {cfg.name}: {cfg.folds} folds x {cfg.repeats}, {cfg.image_side} pixels, seed {cfg.seed}")
     _ended_as_by_ctrl_c()  # so that the notebooks end with this process
     try:
-        report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
+        with elsewhere:
+            report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
     except KeyboardInterrupt:
         typer.echo("pcos: stopped; what is finished is kept, and the same command goes on from there.", err=True)
         raise typer.Exit(130) from None

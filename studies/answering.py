@@ -47,7 +47,7 @@ def served(name: str, folder: Path) -> tuple[Served, torch.nn.Module]:
         "calibration": {"slope": 1.0, "intercept": 0.0}, "conformal": {"alpha": 0.1, "normal": 0.9, "polycystic": 0.9},
         "interval": {"logit": [-5, 5], "low": [0, 0.9], "high": [0.1, 1]},
         **dict.fromkeys(("suitability", "boxed"), usual | {"limit": np.inf, "least_sharpness": 0.0}),
-        "sources": {"normal": 1, "polycystic": 1},
+        "sources": {"normal": 50, "polycystic": 50},
     }  # fmt: skip
     write_json(folder / "model.json", card)
     return Served(folder, THREADS), network

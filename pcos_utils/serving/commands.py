@@ -28,7 +28,10 @@ Folders = Annotated[list[Path], typer.Argument(help="one folder of images, or se
 Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the page audit.html go")]
 Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
 GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient or clip in a path")]
-
+Shards = Annotated[
+    Path | None,
+    typer.Option(help="a folder for Parquet files with which a killed job goes on; predict then takes lists, too"),
+]
 Level = Annotated[
     str, typer.Option(help="source: only copies are findings; clip: probable frames of one clip are, too")
 ]
@@ -41,6 +44,7 @@ def audit(
     baseline: Baseline = None,
     group_by: GroupBy = "",
     level: Level = "source",
+    shards: Shards = None,
 ) -> None:
     """Find the source pictures behind the images of any folder, and report copies, leaks, double labels and shortcuts.
 
@@ -58,9 +62,10 @@ def audit(
     for folder in folders:
         if not folder.is_dir():
             raise StudyError(f"{folder} is no folder; name folders of images.")
-        if out.resolve().is_relative_to(folder.resolve()):
-            # A later audit of the folder would read what this one writes.
-            raise StudyError(f"{out} lies inside {folder}, which is audited; name another place with --out.")
+        for place in (out, shards or out):
+            if place.resolve().is_relative_to(folder.resolve()):
+                # A later audit of the folder would read what this one writes.
+                raise StudyError(f"{place} lies inside {folder}, which is audited; name another place.")
     if labels and len(folders) > 1:
         raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
     if baseline and not baseline.is_file():
@@ -68,7 +73,7 @@ def audit(
     if level not in LEVELS:
         raise StudyError(f"--level {level} is unknown; give {' or '.join(LEVELS)}.")
     need_writable(out)
-    content = run(folders, out, Path(labels) if labels else None, baseline, group_by, level)
+    content = run(folders, out, Path(labels) if labels else None, baseline, group_by, level, shards)
     said = [f"{count:>9,}  {fact}" for fact, count in content["summary"].items()]
     said += [f"cannot be read: {row['path']} ({row['reason']})" for row in content["unreadable"]]
     said += ["", *(sentence.replace("**", "") for sentence in [content["verdict"], *content["reading"]])]
@@ -79,7 +84,7 @@ def audit(
 
 def predict(
     images: Images, model: Model = None, box: Boxed = None, boxes: Boxes = None, as_json: Json = False,
-    as_csv: Csv = False,
+    as_csv: Csv = False, shards: Shards = None,
 ) -> None:  # fmt: skip
     """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device.
 
@@ -92,11 +97,20 @@ def predict(
     from pcos_utils.serving.model import FIELDS, Answer, Served
     from pcos_utils.serving.page import spreadsheet_cell
 
-    if as_json and as_csv:
-        raise StudyError("--json and --csv exclude each other; give one of them.")
+    if bool(as_json) + bool(as_csv) + bool(shards) > 1:
+        raise StudyError("--json, --csv and --shards exclude each other; give one of them.")
+    if shards and (box is not None or boxes):
+        raise StudyError("--shards answers whole images; give boxes without it.")
     for path in images:
         if not path.exists():
             raise StudyError(f"{path} does not exist; name images, or folders of them.")
+    if shards:
+        from pcos_utils.serving import archive
+
+        need_writable(shards)
+        total, number = archive.answer(images, served_folder(model), shards)
+        typer.echo(f"written to {shards}: {total:,} answers in {number:,} shards")
+        return
     files = []
     for path in images:
         below = sorted(files_below(path)) if path.is_dir() else []
