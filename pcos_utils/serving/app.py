@@ -10,7 +10,8 @@ from pathlib import Path
 from pcos_utils.config import StudyError
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving import boxes, clips, maps, page
-from pcos_utils.serving.model import Answer, Served
+from pcos_utils.serving.answer import Answer
+from pcos_utils.serving.model import Served
 from pcos_utils.serving.uploads import FOLDER, MAX_FILE, MAX_FILES, Uploads
 
 # Gradio reads these when it is imported. It and the Hub's client would report to their makers, Gradio believes uploads
