@@ -126,7 +126,7 @@ def build(desk: Desk) -> gr.Blocks:
                 verdict = gr.HTML(page.EMPTY, elem_id="answer")
                 why = gr.Button("Show what the answer rests on", visible=False, elem_id="why")
                 outlines = gr.HTML(elem_id="outlines")
-                ask = gr.Button("Answer this box", variant="primary", visible=False, elem_id="ask")
+                ask = gr.Button("Answer this box", visible=False, elem_id="ask")
                 box = gr.Textbox(label="box", visible=False)
         hidden = gr.update(visible=False)
         shown = [frame, verdict, outlines, ask, why]
