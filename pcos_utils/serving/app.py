@@ -10,7 +10,8 @@ from pathlib import Path
 from pcos_utils.config import StudyError
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving import boxes, clips, maps, page
-from pcos_utils.serving.model import Answer, Served
+from pcos_utils.serving.answer import Answer
+from pcos_utils.serving.model import Served
 from pcos_utils.serving.uploads import FOLDER, MAX_FILE, MAX_FILES, Uploads
 
 # Gradio reads these when it is imported. It and the Hub's client would report to their makers, Gradio believes uploads
@@ -125,7 +126,7 @@ def build(desk: Desk) -> gr.Blocks:
                 verdict = gr.HTML(page.EMPTY, elem_id="answer")
                 why = gr.Button("Show what the answer rests on", visible=False, elem_id="why")
                 outlines = gr.HTML(elem_id="outlines")
-                ask = gr.Button("Answer this box", variant="primary", visible=False, elem_id="ask")
+                ask = gr.Button("Answer this box", visible=False, elem_id="ask")
                 box = gr.Textbox(label="box", visible=False)
         hidden = gr.update(visible=False)
         shown = [frame, verdict, outlines, ask, why]

@@ -10,8 +10,9 @@ from statistics import median
 
 from pcos_utils.data import clinic
 from pcos_utils.data.images import ImageError
+from pcos_utils.serving.answer import DECISIONS, Answer
 from pcos_utils.serving.boxes import Box
-from pcos_utils.serving.model import DECISIONS, Answer, Served
+from pcos_utils.serving.model import Served
 
 MOST = 200  # frames of one file that are answered; every fifth of a clip is
 

@@ -93,8 +93,9 @@ def predict(
     from pcos_utils.data.clinic import is_clinic
     from pcos_utils.data.manifest import litter
     from pcos_utils.serving import clips
+    from pcos_utils.serving.answer import FIELDS, Answer
     from pcos_utils.serving.boxes import UNUSABLE, parse, read
-    from pcos_utils.serving.model import FIELDS, Answer, Served
+    from pcos_utils.serving.model import Served
     from pcos_utils.serving.page import spreadsheet_cell
 
     if bool(as_json) + bool(as_csv) + bool(shards) > 1:

@@ -31,7 +31,7 @@ ROOMS = {
     "audit": ("candidates", "families", "matching", "signatures", "sketches", "sources"),
     "follicles": ("counting",),
     "evaluation": ("auc", "comparison", "confirmation", "intervals", "metrics", "power"),
-    "serving": ("boxes", "confirm", "freeze", "model", "scan_check", "screen"),
+    "serving": ("answer", "boxes", "confirm", "freeze", "model", "scan_check", "screen"),
 }
 CODE = (*images.CODE, *(f"{room}/{name}.py" for room, names in ROOMS.items() for name in names))
 

@@ -12,8 +12,8 @@ from PIL import Image
 from scipy import ndimage
 
 from pcos_utils.config import CAVEAT
+from pcos_utils.serving.answer import BOTH, FIELDS, Answer
 from pcos_utils.serving.boxes import Box, text
-from pcos_utils.serving.model import BOTH, FIELDS, Answer
 
 PREVIEW = 900  # px of the longer side of what is shown
 KEPT = 2000  # px of the longer side of the frame that the browser keeps, to ask about a box of it

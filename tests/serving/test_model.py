@@ -15,6 +15,7 @@ from pcos_utils.data.images import grey
 from pcos_utils.evaluation import calibration
 from pcos_utils.follicles import counting
 from pcos_utils.serving import model as models
+from pcos_utils.serving.answer import FIELDS
 from tests.serving.made import SIDE, frame, png
 
 
@@ -38,10 +39,10 @@ def test_an_answer_is_the_calibrated_logit_of_the_loaders_pixels(model):
 def test_the_record_says_what_it_must(model):
     answer = model.answer(png(frame()), "a.png")
     record = answer.record()
-    assert set(record) == {*models.FIELDS} - {"low", "high"} | {"interval"} and "Research only" in record["use"]
+    assert set(record) == {*FIELDS} - {"low", "high"} | {"interval"} and "Research only" in record["use"]
     assert record["scale"] == "share polycystic among phantoms" and record["seconds"] > 0
     assert record["model"] == "iustnet" and record["run"] == "0123456789ab"
-    assert json.loads(json.dumps(record)) == record and tuple(answer.row()) == models.FIELDS
+    assert json.loads(json.dumps(record)) == record and tuple(answer.row()) == FIELDS
 
 
 @pytest.mark.parametrize(
