@@ -37,6 +37,7 @@ from studies import OUT, answering, arguments
 
 shards.SIZE = 50  # so that two workers end at nearly the same time
 COPIES = 10
+QUIET = 0.5  # largest load of a machine that does nothing else
 PAGE = config.ROOT / "docs" / "scaling.md"
 MARKS = "<!-- scaling: made by python -m studies.scaling -->\n", "<!-- /scaling -->"
 WORKERS = (1, 2, 10, 100, 1000)
@@ -204,10 +205,13 @@ def main() -> None:
     given = arguments(__doc__, frames=600, runs=8, out="")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)
+    load, cores = os.getloadavg()[0], os.cpu_count()
     with tempfile.TemporaryDirectory() as folder:
         seen = of_runs(Path(folder), given.runs) | of_frames(Path(folder), given.frames)
     table, out = fitted(seen), Path(given.out or OUT)
     text = page(seen, table, given.frames)
+    if load > QUIET:
+        text = f"*Beside other work (load {load:.1f} on {cores} cores): ratios mean nothing. Measure again.*\n\n" + text
     print(text)
     write_csv(out / "scaling.csv", pd.DataFrame({"quantity": seen.keys(), "measured": seen.values()}))
     if not given.out:

@@ -9,7 +9,8 @@ from pcos_utils.files import code, sha256
 from pcos_utils.progress import bar
 from pcos_utils.serving.model import FIELDS, Served
 
-CODE = (*images.CODE, "follicles/counting.py", "serving/model.py", "serving/scan_check.py", "serving/screen.py", "serving/crops.py")
+PARTS = ("answer", "boxes", "model", "scan_check", "screen")
+CODE = (*images.CODE, "follicles/counting.py", "follicles/locator.py", *(f"serving/{name}.py" for name in PARTS))
 NUMBERS = {"value": "float64", "low": "float64", "high": "float64", "follicles": "int32"}
 COLUMNS = [name for name in FIELDS if name != "seconds"]  # a shard holds the same bytes whenever it is made
 

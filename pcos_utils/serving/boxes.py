@@ -153,8 +153,3 @@ def cyst(pixels: np.ndarray, box: Box) -> bool:
     smooth = cv2.GaussianBlur(cv2.resize(part, (96, 96), interpolation=cv2.INTER_AREA), (0, 0), 2)
     regions, _ = ndimage.label(smooth < DARK * np.quantile(smooth, 0.9))
     return bool(np.bincount(regions.ravel())[1:].max(initial=0) > CYST * regions.size)
-
-
-def suggest(grey: np.ndarray) -> list[Box]:
-    """Return boxes around the ovaries of a whole frame, uint8 (H, W), the surest first; none where none is found."""
-    return []

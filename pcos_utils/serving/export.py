@@ -14,11 +14,11 @@ from torch import nn
 from pcos_utils.config import CAVEAT, COUNT, Study, StudyError
 from pcos_utils.data.images import HEIGHT, WIDTH
 from pcos_utils.files import appearing, need_writable, sha256, write_json, write_text
-from pcos_utils.follicles import kept, training_set
+from pcos_utils.follicles import crops, kept, locator, locator_network, training_set
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.follicles.pretrain import HELD_OUT_SEED
 from pcos_utils.phantom import simulator
-from pcos_utils.serving import crops, scan_check
+from pcos_utils.serving import scan_check
 from pcos_utils.serving.model import on
 from pcos_utils.serving.served_network import fit_served
 from pcos_utils.serving.tabulate import ALPHA, DATA, real_frames, tabulate
@@ -79,10 +79,12 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
         **({"real": tabulate(real_frames(), is_count=True) | {"data": DATA}} if counts_as_kept else {}),
         "suitability": usual(outlining, frames), "boxed": usual(outlining, boxed, scan_check.BOX_MARGIN),
         "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
-        "outline_sha256": sha256(outline), "packages": {name: version(name) for name in PACKAGES},
+        "outline_sha256": sha256(outline), "locator_sha256": sha256(locator.KEPT), "packages": {name: version(name) for name in PACKAGES},
     }  # fmt: skip
     (folder / "model.json").unlink(missing_ok=True)  # written last: a folder without it is unfinished
     apart = {"follicles.onnx": to_onnx(outlining, (HEIGHT, WIDTH), folder / "follicles.onnx", "grey")}
+    finding = follicle_network.Outlining(locator_network.load(locator.KEPT))
+    apart["locator.onnx"] = to_onnx(finding, (locator.SIDE,) * 2, folder / "locator.onnx", "grey")
     if not is_count:
         apart["model.onnx"] = to_onnx(network, (side, side, 3), folder / "model.onnx", "pixels")
     card["files"] = {name: sha256(folder / name) for name in apart}

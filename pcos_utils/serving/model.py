@@ -11,7 +11,7 @@ import numpy as np
 
 from pcos_utils.config import CAVEAT, StudyError
 from pcos_utils.data import images
-from pcos_utils.follicles import counting
+from pcos_utils.follicles import counting, locator
 from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
 
@@ -31,6 +31,7 @@ class Served:
             raise StudyError(f"{folder} is no served model: {reason}.") from None
         self.network = None if self.counts else _session(self.folder / "model.onnx", threads)
         self.outliner = _session(self.folder / "follicles.onnx", threads)
+        self.finder = _session(self.folder / "locator.onnx", threads)
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return raw logits, float32 (n,), of images uint8 (n, side, side, 3)."""
@@ -39,6 +40,11 @@ class Served:
     def maps(self, frame: np.ndarray) -> np.ndarray:
         """Return probabilities of follicle, core and ovary, (3, 128, 192), of a grey frame uint8 (128, 192)."""
         return self.outliner.run(None, {"grey": frame[None]})[0][0]
+
+    def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
+        """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
+        found = locator.locate(pixels.max(axis=2), lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
+        return [each.box for each in found]
 
     def rule(self, of_study: bool) -> dict:
         """Return calibration, threshold, interval and limits: the study's, or those of real frames if there are any."""
@@ -97,7 +103,7 @@ class Served:
 
     def found(self, answer: Answer) -> Answer:
         """Return the answer to the one ovary that is found in a refused frame, or what to do where it is not one."""
-        suggested = boxes.suggest(answer.pixels.mean(axis=2).astype(np.uint8))
+        suggested = self.ovaries(answer.pixels)
         if len(suggested) == 1:
             answer = self.look(answer.pixels, answer.image, box=suggested[0])
         elif suggested:
@@ -152,7 +158,7 @@ class Served:
         if not reasons and (reach[0] >= rule["threshold"]) != (reach[1] >= rule["threshold"]):
             decision, refusal = DECISIONS[2], FEW
             few = f"An average follicle has {each:.0f} pixels here"
-            reasons = [f"{few}: there may be {doubt[0]:.0f} follicles less or {doubt[1]:.0f} more."]
+            reasons = [f"{few}: there may be {doubt[0]:.0f} follicles fewer or {doubt[1]:.0f} more."]
         edges = [round(edge, 4) for edge in interval]
         facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
         return Answer(

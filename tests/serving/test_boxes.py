@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from pcos_utils.config import StudyError
-from pcos_utils.follicles import counting
-from pcos_utils.serving import boxes, crops, scan_check
+from pcos_utils.follicles import counting, crops
+from pcos_utils.serving import boxes, scan_check
 from pcos_utils.serving.model import BOTH, FEW, Served
 from tests.serving.made import frame, png
 
@@ -104,7 +104,7 @@ def test_boxes_outside_or_too_small_are_refused_and_one_dark_region_is_no_ovary(
 def test_a_refused_frame_is_searched_for_ovaries(model, wide, monkeypatch, found, refusal):
     usual = model.usual[False] | {"limit": 0.0}
     monkeypatch.setitem(model.usual, False, usual)
-    monkeypatch.setattr(boxes, "suggest", lambda grey: [AT] * found)
+    monkeypatch.setattr(model, "ovaries", lambda pixels: [AT] * found)
     answer = model.answer(png(wide))
     assert answer.suggested == [AT] * found
     if found == 1:

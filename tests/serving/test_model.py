@@ -82,9 +82,9 @@ def test_what_cannot_be_used_is_refused_with_its_reason(model, name):
     assert answer.reasons[1:] == ["No ovary was found; draw a box around one."] * (refusal == "not an ovarian scan")
 
 
-@pytest.mark.parametrize("broken", ["model.json", "model.onnx", "follicles.onnx"])
+@pytest.mark.parametrize("broken", ["model.json", "model.onnx", "follicles.onnx", "locator.onnx"])
 def test_a_folder_that_is_no_served_model_is_told_in_a_sentence(served, tmp_path, broken):
-    for name in {"model.json", "model.onnx", "follicles.onnx"} - {broken}:
+    for name in {"model.json", "model.onnx", "follicles.onnx", "locator.onnx"} - {broken}:
         (tmp_path / name).write_bytes((served / name).read_bytes())
     for content in (None, b"{}"):
         if content:
