@@ -7,7 +7,8 @@ from pcos_utils.config import StudyError
 from pcos_utils.data import images, shards
 from pcos_utils.files import code, sha256
 from pcos_utils.progress import bar
-from pcos_utils.serving.model import FIELDS, Served
+from pcos_utils.serving.answer import FIELDS
+from pcos_utils.serving.model import Served
 
 PARTS = ("answer", "boxes", "model", "scan_check", "screen")
 CODE = (*images.CODE, "follicles/counting.py", "follicles/locator.py", *(f"serving/{name}.py" for name in PARTS))

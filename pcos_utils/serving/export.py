@@ -79,7 +79,8 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
         **({"real": tabulate(real_frames(), is_count=True) | {"data": DATA}} if counts_as_kept else {}),
         "suitability": usual(outlining, frames), "boxed": usual(outlining, boxed, scan_check.BOX_MARGIN),
         "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
-        "outline_sha256": sha256(outline), "locator_sha256": sha256(locator.KEPT), "packages": {name: version(name) for name in PACKAGES},
+        "outline_sha256": sha256(outline), "locator_sha256": sha256(locator.KEPT),
+        "packages": {name: version(name) for name in PACKAGES},
     }  # fmt: skip
     (folder / "model.json").unlink(missing_ok=True)  # written last: a folder without it is unfinished
     apart = {"follicles.onnx": to_onnx(outlining, (HEIGHT, WIDTH), folder / "follicles.onnx", "grey")}
