@@ -77,7 +77,7 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
         "kind": "count" if is_count else "network", **facts,
         **tabulate(predictions, is_count=is_count, seed=study.seed),
         **({"real": tabulate(real_frames(), is_count=True) | {"data": DATA}} if counts_as_kept else {}),
-        "suitability": usual(outlining, frames), "boxed": usual(outlining, boxed, scan_check.BOX_MARGIN),
+        "suitability": usual(outlining, frames), "boxed": usual(outlining, boxed, boxed=True),
         "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
         "outline_sha256": sha256(outline), "locator_sha256": sha256(locator.KEPT),
         "packages": {name: version(name) for name in PACKAGES},
@@ -106,11 +106,11 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     return card
 
 
-def usual(outlining: follicle_network.Outlining, frames: np.ndarray, margin: float = scan_check.MARGIN) -> dict:
-    """Return what ``scan_check.judge`` needs, from phantoms' frames, uint8 (n, 128, 192)."""
+def usual(outlining: follicle_network.Outlining, frames: np.ndarray, *, boxed: bool = False) -> dict:
+    """Return what ``scan_check.judge`` needs of frames or boxes, from phantoms' frames, uint8 (n, 128, 192)."""
     maps = follicle_network.predict_maps(outlining.network, frames)
     features = [scan_check.features(frame, found) for frame, found in zip(frames, maps, strict=True)]
-    return scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames]), margin)
+    return scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames]), boxed=boxed)
 
 
 def to_onnx(module: nn.Module, shape: tuple, path: Path, name: str) -> float:

@@ -21,9 +21,10 @@ COLOURED = 24  # grey levels; a pixel whose channels differ by more from the hue
 MOST_COLOURED = 0.08  # share of coloured pixels; scanners write a few coloured captions
 FALSE_REFUSALS = 0.02  # of held-out phantoms, at most; the share reached is stated with the model
 MARGIN = 1.2  # scanners differ more than phantoms do; chosen by real frames' distances, not by their labels
-# Of a box, which a person has drawn around an ovary. It brings the limit to about 2, half the distance, 3.9, of the
-# nearest of 98 made strangers; annotated ovaries of 48 whole sectors, looked at seven times, then reach up to 1.7.
-BOX_MARGIN = 1.5
+# Of a box, which a person has drawn around an ovary: so many times the median distance of phantoms cut out alike, about
+# 2. That is half the distance, 3.9, of the nearest of 84 made strangers that are grey; annotated ovaries of 48 whole
+# sectors, looked at nine times while this was made, reach up to 1.7.
+BOX_TIMES = 2.2
 QUANTILES = 33  # of each feature, kept with the model
 BLUR_MARGIN = 0.6  # times the 0.5 % quantile of the phantoms' sharpness
 NAMES = (
@@ -73,8 +74,11 @@ def off_hue(pixels: np.ndarray) -> np.ndarray:
     return np.abs(values - hue / hue.max() * bright).max(axis=2)
 
 
-def fit(rows: np.ndarray, sharp: np.ndarray, margin: float = MARGIN) -> dict:
-    """Return what ``judge`` needs, as plain values, from phantoms' features (n, 23) and sharpness (n,)."""
+def fit(rows: np.ndarray, sharp: np.ndarray, *, boxed: bool = False) -> dict:
+    """Return what ``judge`` needs of a frame or a box, as plain values, from phantoms' features (n, 23) and sharpness.
+
+    ``sharp``: (n,).
+    """
     # Of every three pairs of both classes one tells what is usual, one sets limits, one counts refusals by mistake.
     third = np.arange(len(rows)) // 2 % 3
     usual, limiting, counted = (rows[third == part] for part in range(3))
@@ -82,7 +86,8 @@ def fit(rows: np.ndarray, sharp: np.ndarray, margin: float = MARGIN) -> dict:
     covariance = np.cov(np.array([_normal(row, quantiles) for row in usual]).T)
     covariance = 0.9 * covariance + 0.1 * np.diag(np.diag(covariance) + 0.05)  # shrunk: few phantoms, 23 features
     fitted = {"quantiles": quantiles.tolist(), "precision": np.linalg.inv(covariance).tolist()}
-    limit = margin * float(np.quantile([distance(row, fitted) for row in limiting], 1 - FALSE_REFUSALS))
+    away = [distance(row, fitted) for row in limiting]
+    limit = float(BOX_TIMES * np.median(away) if boxed else MARGIN * np.quantile(away, 1 - FALSE_REFUSALS))
     least = float(BLUR_MARGIN * np.quantile(sharp[third < 2], 0.005))
     refused = (np.array([distance(row, fitted) for row in counted]) > limit) | (sharp[third == 2] < least)
     fitted |= {"names": list(NAMES), "limit": limit, "least_sharpness": least, "false_refusals": float(refused.mean())}
