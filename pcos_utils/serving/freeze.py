@@ -29,7 +29,7 @@ FORMAT, PLAN, MODEL, SIGNATURES, DIGESTS = 1, "plan.json", "model", "signatures.
 ROOMS = {
     "data": ("labels", "layout", "manifest", "survey"),
     "audit": ("candidates", "families", "matching", "signatures", "sketches", "sources"),
-    "follicles": ("counting",),
+    "follicles": ("counting", "locator"),
     "evaluation": ("auc", "comparison", "confirmation", "intervals", "metrics", "power"),
     "serving": ("answer", "boxes", "confirm", "freeze", "model", "scan_check", "screen"),
 }

@@ -15,6 +15,8 @@ from pcos_utils.follicles import counting, locator
 from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
 
+MOST = 4  # ovaries that are looked at in a frame
+
 
 class Served:
     """A served model, loaded from its folder. Raises StudyError where the folder cannot be used."""
@@ -44,7 +46,7 @@ class Served:
     def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
         """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
         found = locator.locate(pixels.max(axis=2), lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
-        return [each.box for each in found]
+        return [each.box for each in found][:MOST]
 
     def rule(self, of_study: bool) -> dict:
         """Return calibration, threshold, interval and limits: the study's, or those of real frames if there are any."""
@@ -103,9 +105,11 @@ class Served:
 
     def found(self, answer: Answer) -> Answer:
         """Return the answer to the one ovary that is found in a refused frame, or what to do where it is not one."""
-        suggested = self.ovaries(answer.pixels)
+        # The locator was shown sectors alone and finds ovaries in noise, too; what is answered there is no stranger.
+        looks = [self.look(answer.pixels, answer.image, box=box) for box in self.ovaries(answer.pixels)]
+        suggested = [each.box for each in looks if each.interval]
         if len(suggested) == 1:
-            answer = self.look(answer.pixels, answer.image, box=suggested[0])
+            answer = next(each for each in looks if each.interval)
         elif suggested:
             number = "Two" if len(suggested) == 2 else len(suggested)
             answer.refusal, answer.reasons = SEVERAL, [f"{number} ovaries were found; choose one."]

@@ -15,7 +15,7 @@ from pcos_utils.serving.model import Served
 
 # What answering and the page need; nothing of it imports torch.
 CODE = ("__init__.py", "config.py", "data/images.py", "data/jpeg.py", "data/levels.py", "data/clinic.py")
-CODE += ("follicles/counting.py", "serving/page.css", "serving/box.js")
+CODE += ("follicles/counting.py", "follicles/locator.py", "serving/page.css", "serving/box.js")
 PAGE = ("answer", "app", "boxes", "clips", "maps", "model", "page", "scan_check", "screen", "uploads")
 CODE += tuple(f"serving/{name}.py" for name in PAGE)
 DIRECT = ("gradio", "onnxruntime", "numpy", "pandas", "scipy", "pillow", "opencv-python-headless", "pydantic")

@@ -79,8 +79,9 @@ def test_one_scan_is_neither_cut_nor_a_sector_nor_two():
 
 
 def test_a_whole_sector_is_told(model):
-    answer = model.answer(png(margin(sector(scan()))))
-    assert answer.refusal == models.SECTOR and answer.reasons[-1] == "No ovary was found; draw a box around one."
+    assert model.look(margin(sector(scan()))).refusal == models.SECTOR
+    found = model.answer(png(margin(sector(scan()))))
+    assert found.suggested == [found.box] and found.interval
 
 
 def test_coloured_marks_are_painted_over_and_a_grey_scan_is_left_alone():
