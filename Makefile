@@ -4,6 +4,7 @@
 #   make reproduce DATA=path/to/folder               the same six notebooks on your own images
 #   make reproduce DATA=path/to/folder LABELS=t.csv  where a table, not the folders, says what each image shows
 #   make reproduce PRESET=full DATA=dataset-b        the full study, on a GPU
+#   make reproduce JOBS=4                            four runs at a time; CLUSTER=tcp://host:port: on dask workers
 
 PRESET    ?= demo
 DATA      ?= phantom
@@ -14,6 +15,8 @@ EPOCHS    ?=
 WEIGHTS   ?= imagenet
 ALLOW_CPU ?=
 PHANTOMS  ?= 1500
+JOBS      ?=
+CLUSTER   ?=
 ifeq ($(value DATA),)
 $(error DATA is empty; name a registered data set or a folder, or leave DATA out)
 endif
@@ -46,6 +49,8 @@ export PCOS_SET_LABELS = $(value LABELS)
 export PCOS_SET_MODELS = $(value MODELS)
 export PCOS_SET_EPOCHS = $(value EPOCHS)
 export PCOS_SET_ALLOW_CPU = $(value ALLOW_CPU)
+export PCOS_SET_JOBS = $(value JOBS)
+export PCOS_SET_CLUSTER = $(value CLUSTER)
 # The code of this folder comes first, also where the folder was copied together with its .venv; no package of another
 # installation, to which a user's PYTHONPATH leads, takes the place of one of ours.
 export PYTHONPATH := $(CURDIR)

@@ -1,14 +1,16 @@
 """Run a reproducible study of polycystic ovaries in ultrasound images, audit image folders, and serve the models."""
 
 import io
+import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pcos_utils import progress
+from pcos_utils import options, progress
 from pcos_utils.config import StudyError, home, study
 from pcos_utils.files import need_writable
 from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
@@ -30,15 +32,23 @@ def reproduce(
     epochs: Epochs = None,
     weights: Weights = "imagenet",
     allow_cpu: AllowCpu = False,
+    jobs: options.Jobs = "",
+    cluster: options.Cluster = "",
 ) -> None:
     """Run a study's notebooks in order and write its report; what is finished already is not run again."""
     given = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
     cfg = study(preset, data, **given)
+    os.environ |= {"PCOS_SET_JOBS": jobs, "PCOS_SET_CLUSTER": cluster}  # where each notebook looks
+    elsewhere = nullcontext()
+    if options.place_of_runs():
+        from pcos_utils.models.runs import scheduler
+
+        elsewhere = scheduler()
     if cfg.labels_path is not None:
         from pcos_utils.data.manifest import listing
 
         listing(cfg.folder, cfg.labels_path)
-    if cfg.preset == "full":
+    if cfg.preset == "full" and not options.place_of_runs():
         from pcos_utils.models.devices import choose_device
 
         choose_device(cfg)
@@ -47,7 +57,8 @@ def reproduce(
     typer.echo(f"study {cfg.name}: {cfg.folds} folds x {cfg.repeats}, {cfg.image_side} pixels, seed {cfg.seed}")
     _ended_as_by_ctrl_c()  # so that the notebooks end with this process
     try:
-        report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
+        with elsewhere:
+            report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
     except KeyboardInterrupt:
         typer.echo("pcos: stopped; what is finished is kept, and the same command goes on from there.", err=True)
         raise typer.Exit(130) from None
@@ -68,15 +79,19 @@ def pretrain(
     seed: Seed = 0,
     keep: Annotated[bool, typer.Option("--keep", help="put the float16 weights where the code reads them")] = False,
     iustnet: Annotated[bool, typer.Option("--iustnet", help="teach IustNet the labels instead, and keep it")] = False,
+    locator: Annotated[
+        bool, typer.Option("--locator", help="teach where ovaries lie in whole sectors, and keep")
+    ] = False,
 ) -> None:
     """Train the network that outlines follicles, on phantoms alone (about ten minutes on two cores)."""
-    from pcos_utils.follicles import labels, pretrain
+    from pcos_utils.follicles import labels, locator_training, pretrain
     from pcos_utils.models.devices import fastest
     from pcos_utils.models.recipes import FOLLICLES
 
-    if iustnet:
-        with progress.bar(name="iustnet on phantoms", total=labels.EPOCHS) as bar:
-            facts = labels.teach(phantoms, seed, lambda row: bar.update())
+    if iustnet or locator:
+        name, teacher = ("iustnet", labels) if iustnet else ("locator", locator_training)
+        with progress.bar(name=f"{name} on phantoms", total=teacher.EPOCHS) as bar:
+            facts = teacher.teach(phantoms, seed, lambda row: bar.update())
         typer.echo("\n".join(f"{name} {value}" for name, value in facts.items()))
         return
     out = out or home() / "runs" / "follicles" / f"s{seed}"

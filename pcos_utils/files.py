@@ -142,14 +142,15 @@ def fingerprint(study: Study) -> str:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder. Links to folders are followed, and each folder is read once."""
+    """Yield every file below a folder, in an order that stays. Links are followed, and each folder is read once."""
     seen = set()
     for root, subfolders, names in os.walk(folder, followlinks=True):
         if os.path.realpath(root) in seen:  # a link back to a folder that was read
             subfolders.clear()
             continue
         seen.add(os.path.realpath(root))
-        yield from (Path(root, name) for name in names)
+        subfolders.sort()
+        yield from (Path(root, name) for name in sorted(names))
 
 
 def sha256(path: Path) -> str:

@@ -1,8 +1,12 @@
 """Define the command-line options that describe a study, the same for every command."""
 
+import os
+import re
 from typing import Annotated
 
 import typer
+
+from pcos_utils.config import StudyError
 
 
 def _setting(name: str, words: str, *flags: str, **more):
@@ -20,3 +24,20 @@ Seed = Annotated[int, _setting("SEED", "of phantoms, folds, weights and order", 
 Epochs = Annotated[int | None, _setting("EPOCHS", "instead of the recipe's")]
 Weights = Annotated[str, _setting("WEIGHTS", "imagenet, none or a .safetensors file")]
 AllowCpu = Annotated[bool, _setting("ALLOW_CPU", "run the full preset without a GPU", "--allow-cpu/--no-allow-cpu")]
+Jobs = Annotated[str, _setting("JOBS", "runs at a time, each in a process; with CLUSTER=slurm, jobs")]
+Cluster = Annotated[str, _setting("CLUSTER", "tcp://HOST:PORT of a dask scheduler, or slurm, that executes the runs")]
+
+
+def place_of_runs() -> tuple[int, str] | None:
+    """Return (JOBS, CLUSTER) of the environment, or None where runs are executed in this process.
+
+    CLUSTER is "", "slurm" or a scheduler's address. Raises StudyError for other values.
+    """
+    jobs, cluster = (os.environ.get(f"PCOS_SET_{name}") or "" for name in ("JOBS", "CLUSTER"))
+    if not re.fullmatch(r"([1-9]\d{0,3})?", jobs):
+        raise StudyError(f"JOBS={jobs} is no number of processes; give 1, 2 or more.")
+    if not re.fullmatch(r"(slurm|[a-z]+://\S+)?", cluster):
+        raise StudyError(f"CLUSTER={cluster} is unknown; give tcp://HOST:PORT of a dask scheduler, or slurm.")
+    if cluster or int(jobs or 1) > 1:
+        return int(jobs or 2), cluster
+    return None

@@ -23,6 +23,7 @@ from pcos_utils import config
 from pcos_utils.data import images
 from pcos_utils.files import write_csv, write_json
 from pcos_utils.follicles import network as follicle_network
+from pcos_utils.follicles.locator_network import Locator
 from pcos_utils.models import architectures
 from pcos_utils.phantom import simulator
 from pcos_utils.serving import export
@@ -41,12 +42,14 @@ def served(name: str, folder: Path) -> tuple[Served, torch.nn.Module]:
     folder.mkdir()
     export.to_onnx(Answering(name, network), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
     export.to_onnx(follicle_network.Outlining(follicle_network.UNet()), (128, 192), folder / "follicles.onnx", "grey")
+    export.to_onnx(follicle_network.Outlining(Locator()), (192, 192), folder / "locator.onnx", "grey")
     usual = {"quantiles": np.zeros((33, 23)).tolist(), "precision": np.eye(23).tolist()}
     card = {
         "kind": "network", "model": name, "data": "phantom", "run": "", "side": SIDE, "threshold": 0.5,
         "calibration": {"slope": 1.0, "intercept": 0.0}, "conformal": {"alpha": 0.1, "normal": 0.9, "polycystic": 0.9},
         "interval": {"logit": [-5, 5], "low": [0, 0.9], "high": [0.1, 1]},
-        "suitability": usual | {"limit": np.inf, "least_sharpness": 0.0},
+        **dict.fromkeys(("suitability", "boxed"), usual | {"limit": np.inf, "least_sharpness": 0.0}),
+        "sources": {"normal": 50, "polycystic": 50},
     }  # fmt: skip
     write_json(folder / "model.json", card)
     return Served(folder, THREADS), network
@@ -70,7 +73,7 @@ def measure(rounds: int) -> pd.DataFrame:
         for name in config.MODELS:
             model, network = served(name, Path(place) / name)
             ways = {
-                "ours": lambda model=model: model.calibrated(images.load(io.BytesIO(content), "a"))[0],
+                "ours": lambda model=model: model.calibrated(images.load(io.BytesIO(content), "a"), 0, model.card)[0],
                 "whole": lambda model=model: model.answer(content, "a").value,
                 "plain": lambda network=network, name=name: plain(network, content, name),
             }

@@ -16,6 +16,7 @@ from studies import (
     audit_planted,
     curves_report,
     equal_quality,
+    locate_frames,
     real_answers,
     real_transfer,
     sample_size,
@@ -87,6 +88,7 @@ def test_every_file_that_it_links_exists():
         ("stress", stress, ["stress_curves", "stress_definitions"]),
         ("real-transfer", real_transfer, ["real_transfer", "real_transfer_pairs"]),
         ("real-answers", real_answers, ["real_answers"]),
+        ("locate-frames", locate_frames, ["locate_frames"]),
     ],
 )
 def test_a_side_study_says_what_its_tables_say(name, script, tables):

@@ -6,10 +6,9 @@ stands apart, and no family grows through it.
 Only *exemplars* are kept: the first image of a family, and each later image that shows a good part not yet seen.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import combinations, groupby, islice
+from itertools import combinations, groupby
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from pcos_utils.audit import matching, sketches
 from pcos_utils.audit.candidates import Index
+from pcos_utils.audit.kept import ahead
 from pcos_utils.audit.matching import Link
 from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
@@ -46,8 +46,16 @@ class Families(NamedTuple):
     collages: dict[int, list[int]]  # picture -> the families that it shows, each in a panel of its own
 
 
-def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[Iterable], Iterable] = iter) -> Families:
-    """Gather ``count`` pictures into families; ``read(i)`` returns the pixels of picture i, 8-bit, grey or RGB."""
+def gather(
+    read: Callable[[int], np.ndarray],
+    count: int,
+    progress: Callable[[Iterable], Iterable] = iter,
+    keep: Callable[..., Callable[[int], Sketch]] = lambda sketch, way, pool: sketch,
+) -> Families:
+    """Gather ``count`` pictures into families; ``read(i)`` returns the pixels of picture i, 8-bit, grey or RGB.
+
+    ``keep`` may keep the sketches, as ``kept.keep`` does.
+    """
     gathering = _Gathering(count)
     look = sketches.glance if count > FEW else sketches.sketch
     threads = cv2.getNumThreads()
@@ -55,8 +63,8 @@ def gather(read: Callable[[int], np.ndarray], count: int, progress: Callable[[It
     try:
         # Only the pool runs in parallel, because threads inside each small product would wait for one another.
         with threadpool_limits(1), ThreadPoolExecutor(WORKERS) as pool:
-            looks = _ahead(pool, lambda number: look(read(number)), range(count))
-            for number, picture in enumerate(progress(looks)):
+            sketch = keep(lambda number: look(read(number)), look.__name__, pool)
+            for number, picture in enumerate(progress(ahead(pool, sketch, range(count)))):
                 gathering.place(number, picture)
             gathering.look_again(pool)
     finally:
@@ -154,7 +162,7 @@ class _Gathering:
             return [sketches.stretched(self.exemplars[number], factor) for factor in STRETCHES]
 
         alone = [number for number in self.exemplars if self.size[self.root(number)] == 1]
-        for number, looks in zip(alone, _ahead(pool, stretch, alone), strict=True):
+        for number, looks in zip(alone, ahead(pool, stretch, alone), strict=True):
             for descriptors in looks:
                 self.connect(number, descriptors)
 
@@ -236,13 +244,3 @@ def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:
     links = np.append(left, numbers), np.append(right, family)
     clip = connected_components(coo_array((np.ones(len(links[0])), links), shape=(count, count)), directed=False)[1]
     return numbers[np.unique(clip, return_index=True)[1]][clip]
-
-
-def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:
-    """Yield the results in order with at most ``window`` waiting, so that memory does not grow with the folder."""
-    items = iter(items)
-    waiting = deque(pool.submit(function, item) for item in islice(items, window))
-    while waiting:
-        result = waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
-        yield result

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.audit import families
+from pcos_utils.audit.kept import keep
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest as manifests
 from pcos_utils.data.images import load
@@ -19,7 +20,9 @@ from pcos_utils.progress import bar
 
 
 def find_sources(
-    manifest: pd.DataFrame | Sequence[str | Path], folder: Path | dict[str, Path] | None = None
+    manifest: pd.DataFrame | Sequence[str | Path],
+    folder: Path | dict[str, Path] | None = None,
+    shards: Path | None = None,
 ) -> pd.DataFrame:
     """Return the manifest with ``source``, ``clip``, ``inliers`` and ``evidence``, empty for unreadable files.
 
@@ -33,7 +36,8 @@ def find_sources(
     copy and another scan of the same ovary look alike, and "bridge" for one that matches two families which stay apart.
     A file that shows several sources, each in a panel of its own, has no source; its ``status`` is "collage", and its
     ``reason`` names them. A manifest of several data sets has a column ``dataset``; ``folder`` then maps each data set
-    to its folder, and a source is named ``dataset/path``. Raises StudyError where a listed file is no image that can be
+    to its folder, and a source is named ``dataset/path``. ``shards``, a folder, keeps what is seen of each picture, so
+    that a search that was killed reads no picture again. Raises StudyError where a listed file is no image that can be
     read.
     """
     if not isinstance(manifest, pd.DataFrame):
@@ -45,7 +49,8 @@ def find_sources(
     name = names(distinct).to_numpy()
     files = places(distinct, folder)
     progress = partial(bar, name="compare", total=len(files))
-    gathered = families.gather(lambda number: load(files[number]), len(files), progress)
+    keeping = {"keep": partial(keep, distinct.pixel_sha256.tolist(), shards)} if shards else {}
+    gathered = families.gather(lambda number: load(files[number]), len(files), progress, **keeping)
     evidence = np.where(gathered.inliers > 0, "keypoints", "first").astype(object)
     evidence[gathered.plain] = "too plain"
     evidence[gathered.unsure & (gathered.inliers == 0)] = "cannot tell"

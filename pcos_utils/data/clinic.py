@@ -67,7 +67,7 @@ def frames(path: Path, name: str | None = None, every: int = EVERY) -> Iterator[
     The frame name is empty in a file of one frame, and otherwise the frame's number, from 1, as ``load`` takes it.
     """
     name = name or path.name
-    return READ[kind(path)](path, name, every)
+    return READ[kind(Path(name))](path, name, every)  # a file in memory has no name of its own
 
 
 def load(path: Path, number: int = 1, name: str | None = None) -> np.ndarray:
@@ -166,6 +166,9 @@ def _clip(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[s
     opened(path, name).close()  # refuses what is no ordinary file
     clip = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
+        size = int(clip.get(cv2.CAP_PROP_FRAME_WIDTH) * clip.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if size > MAX_PIXELS:
+            raise ImageError("too large", name, f"frames of {size:,} pixels; the limit is {MAX_PIXELS:,}")
         number = 0
         while number < MOST and clip.grab():
             if number >= first and (number - first) % every == 0:

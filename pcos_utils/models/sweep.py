@@ -1,17 +1,18 @@
-"""Execute all runs of one network (arms, repeats, folds); finished ones are skipped."""
+"""Execute all runs of one network (arms, repeats, folds), here or on other processes; finished ones are skipped."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
 from pcos_utils import progress
-from pcos_utils.config import PROTOCOL_OF_ARM, Study, StudyError
+from pcos_utils.config import PROTOCOL_OF_ARM, Run, Study, StudyError
 from pcos_utils.data import manifest
-from pcos_utils.files import sha256
-from pcos_utils.models import weights
+from pcos_utils.files import sha256, write_csv
+from pcos_utils.models import runs, weights
 from pcos_utils.models.devices import engine_for
-from pcos_utils.models.recipes import ARMS, recipe
-from pcos_utils.models.run import Job, execute
+from pcos_utils.models.recipes import ARMS
+from pcos_utils.models.run import Job
+from pcos_utils.options import place_of_runs
 
 SHOWN = ("start", "chosen_epoch", "selection_loss", "crossings", "train_images", "test_sources", "seconds")
 
@@ -25,11 +26,13 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     """Execute the plan and return one row per run: epoch, selection loss, crossings, seconds and starting weights.
 
     Finished runs with the same settings are read instead of trained; unfinished ones resume. A second process with the
-    same study waits for each run that the first is working on, and then reads it. Raises StudyError if the sources or
-    the plan are missing, a source is on both sides of a split, the preset needs a device that is missing, memory is
-    short, or nothing can be written.
+    same study waits for each run that the first is working on, and then reads it. With JOBS or CLUSTER the runs are
+    executed elsewhere (``runs.spread``), to the same bytes. A run that fails does not stop the others; a row in
+    failures.csv tells its error and traceback. Raises StudyError if runs failed, the sources or the plan are missing,
+    or the preset needs a device that is missing.
     """
-    engine = engine_for(study)
+    away = place_of_runs() is not None
+    engine = engine_for(study.model_copy(update={"allow_cpu": study.allow_cpu or away}))  # a worker needs its own
     table_path = study.report_dir / "sources.csv"
     if not table_path.exists():
         raise StudyError(f"{table_path.name} of {study.name} is missing; run notebook 02 first, or 'make reproduce'.")
@@ -40,12 +43,30 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     # Read once, so that all runs of a sweep use the same table even if the file changes meanwhile.
     digest, table = sha256(table_path), manifest.read(table_path)
     start = weights.identity(model, study.weights, must_fetch=study.preset == "full")
-    runs, records = plan(study, arms), []
-    bar = progress.bar(name=model, total=sum(recipe(model, arm, study).epochs for arm in runs.arm))
-    for row in runs.itertuples(index=False):
-        record = execute(Job(model, study, row, engine, digest, start), table, bar)
-        records.append(row._asdict() | {key: record[key] for key in SHOWN})
-        if progress.plain():
-            print(f"{model} {row.arm} fold {row.fold}: epoch {record['chosen_epoch']} kept", flush=True)
-    bar.close()
-    return pd.DataFrame(records)
+    rows = [Run(*row) for row in plan(study, arms).itertuples(index=False)]
+    jobs = [Job(model, study, row, engine, digest, start) for row in rows]
+    with progress.bar(name=model, total=sum(job.recipe.epochs for job in jobs)) as bar:
+        if away:
+            found = runs.spread(jobs, table, lambda number: bar.update(jobs[number].recipe.epochs))
+        else:
+            found = {number: runs.attempt(job, table, bar) for number, job in enumerate(jobs)}
+    _raise_failures(study, model, [(job.run, found[number]) for number, job in enumerate(jobs)])
+    if progress.plain():
+        for number, row in enumerate(rows):
+            print(f"{model} {row.arm} fold {row.fold}: epoch {found[number]['chosen_epoch']} kept", flush=True)
+    return pd.DataFrame(row._asdict() | {key: found[number][key] for key in SHOWN} for number, row in enumerate(rows))
+
+
+def _raise_failures(study: Study, model: str, ended: list[tuple[Run, dict]]) -> None:
+    """Raise StudyError if runs failed, and write each of them into failures.csv; remove that file if none has."""
+    path = study.runs_dir / model / "failures.csv"
+    failed = [run._asdict() | record for run, record in ended if "error" in record]
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
+    write_csv(path, pd.DataFrame(failed))
+    names = ", ".join("{arm} repeat {repeat} fold {fold} inner {inner}".format(**row) for row in failed)
+    raise StudyError(
+        f"{len(failed)} of {len(ended)} runs of {model} failed ({names}): {failed[0]['error'].rstrip('.')}; correct "
+        f"that and give the same command again, finished runs are kept; tracebacks: {path}."
+    )

@@ -33,11 +33,12 @@ def run(
     baseline: Path | None = None,
     group_by: str = "",
     level: str = "source",
+    shards: Path | None = None,
 ) -> dict:
     """Audit one folder, or several against each other, and return what ``write`` does.
 
     ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``;
-    ``level`` as in ``findings``.
+    ``level`` as in ``findings``; ``shards`` as in ``find_sources``.
     """
     try:
         earlier = manifest.read(baseline) if baseline else None
@@ -51,7 +52,7 @@ def run(
         where = short_names(folders)
         tables = [survey(folder, labels, group_by).assign(dataset=name) for name, folder in where.items()]
         table = pd.concat(tables, ignore_index=True)
-    return write(find_sources(table, where), where, out, earlier, level)
+    return write(find_sources(table, where, shards), where, out, earlier, level)
 
 
 def write(

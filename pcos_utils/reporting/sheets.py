@@ -12,8 +12,9 @@ from pcos_utils.audit.sources import places
 from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.data import images
 from pcos_utils.evaluation.predictions import read_table
-from pcos_utils.follicles import counting, kept
+from pcos_utils.follicles import counting, kept, locator
 from pcos_utils.follicles import network as follicle_network
+from pcos_utils.phantom import sector
 from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import many, number
 
@@ -102,6 +103,27 @@ def taught(truth: pd.DataFrame, folder: Path) -> tuple[plt.Figure, str]:
         f"normal ones hold {means[0]:.1f} visible follicles on average and the polycystic ones {means[1]:.1f}."
     )
     return outlines(frames, masks, titles), reading
+
+
+def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
+    """Return whole-sector phantoms with their truth and what the locator finds, and a sentence that reads the sheet."""
+    made, hits, ovaries, others = [sector.simulate(seed) for seed in seeds], 0, 0, 0
+    figure, axes = _grid(-(-len(made) // COLUMNS), COLUMNS, (2.4, 2.6))
+    for ax, each in zip(axes.flat, made, strict=False):
+        found, there = locator.locate(each.image), locator.outlined(each.ovary)
+        _draw(ax, each.image, f"{each.truth['view']}, {each.truth['depth']:.0f} mm deep")
+        for mask in filter(np.any, (each.ovary, each.follicles)):
+            ax.contour(mask > 0, [0.5], colors=[TRUTH], linewidths=1)
+        for (x0, y0, x1, y1), score in found:
+            ax.add_patch(plt.Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=OUTLINE))
+            ax.text(x0 + 3, y0 + 3, f"{score:.2f}", color=OUTLINE, fontsize=8, va="top")
+        right = locator.matched(found, there)
+        hits, ovaries, others = hits + right, ovaries + len(there), others + len(found) - right
+    reading = (
+        f"{many(len(made), 'phantom')} of whole sectors. Blue: the true outlines; yellow: boxes with scores. The "
+        f"locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}."
+    )
+    return figure, reading
 
 
 def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:

@@ -4,12 +4,14 @@ import logging
 import os
 import shutil
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 from pcos_utils.config import StudyError
 from pcos_utils.data.images import ImageError
-from pcos_utils.serving import maps, page
-from pcos_utils.serving.model import Answer, Served
+from pcos_utils.serving import boxes, clips, maps, page
+from pcos_utils.serving.answer import Answer
+from pcos_utils.serving.model import Served
 from pcos_utils.serving.uploads import FOLDER, MAX_FILE, MAX_FILES, Uploads
 
 # Gradio reads these when it is imported. It and the Hub's client would report to their makers, Gradio believes uploads
@@ -24,6 +26,7 @@ from starlette.middleware import Middleware  # noqa: E402
 from starlette.middleware.base import BaseHTTPMiddleware  # noqa: E402
 
 AT_ONCE, WAITING = 2, 40  # requests that are answered and that may wait; further ones are told that the queue is full
+MAX_FRAMES = 60  # of a clip
 SESSIONS = 4  # visitors of whom Gradio remembers what they see; it cannot be told to forget all
 log = logging.getLogger("pcos.page")
 
@@ -34,14 +37,17 @@ class Desk:
     def __init__(self, model: Served):
         self.model, self.uploads = model, Uploads()
 
-    def answer(self, upload: dict | None, of_study: bool = False) -> Answer:
+    def answer(self, upload: dict | None, box: str | None = "", of_study: bool = False) -> Answer:
         """Return the answer to one upload, which Gradio describes by path, orig_name and url.
 
-        ``of_study``: as in ``Served.answer``.
+        ``box``: x0,y0,x1,y1, or "" for the whole frame. ``of_study``: as in ``Served.answer``.
         """
-        name = "".join(filter(str.isprintable, (upload or {}).get("orig_name") or ""))[-80:] or "image"
+        name = named(upload)
         try:
-            answer = self.model.answer(self.uploads.take(upload), name, of_study=of_study)
+            part = boxes.parse(str(box).split(",")) if box else None
+            answer = self.model.answer(self.uploads.take(upload), name, box=part, of_study=of_study)
+        except StudyError as error:
+            answer = self.model.refused(name, boxes.UNUSABLE, str(error))
         except ImageError as error:
             answer = self.model.refused(name, error.status, error.reason)
         except Exception:  # the log stays on this machine
@@ -51,18 +57,49 @@ class Desk:
         log.info("answered: %s (%s), %.3f s", answer.decision, answer.refusal, answer.seconds)
         return answer
 
-    def show(self, upload: dict | None, of_study: bool = False) -> tuple:
-        """Return what the page shows for one upload: the frame, the answer, the outlines and the button for the map."""
-        answer = self.answer(upload, of_study)
-        frame = None if answer.pixels is None else {"path": None, "url": page.picture(answer.pixels)}
-        button = gr.update(visible=bool(answer.interval))
-        return frame, page.verdict(answer, self.model.card), page.outlines(answer), button
+    def show(self, upload: dict | None, box: str | None = "", of_study: bool = False) -> tuple:
+        """Return what the page shows for one upload: the frame, the answer, the outlines and the two buttons."""
+        answer = self.answer(upload, box, of_study)
+        frame = None if answer.pixels is None else {"path": None, "url": page.picture(answer.pixels, page.KEPT)}
+        ask, why = gr.update(visible=answer.pixels is not None), gr.update(visible=bool(answer.interval))
+        return frame, page.verdict(answer, self.model.card), page.outlines(answer), ask, why
 
-    def explain(self, upload: dict | None) -> str:
-        """Return the outlined frame under a map of what the answer rests on."""
-        answer = self.answer(upload)
-        heat = maps.rests_on(self.model, answer.pixels) if answer.interval else None
-        return page.outlines(answer, heat, maps.READING[self.model.counts])
+    def frames(self, upload: dict) -> Iterator[Answer]:
+        """Yield the answer to an upload, or those to its frames where it is a DICOM file or a clip."""
+        name = named(upload)
+        content = self.uploads.files.get((upload.get("path") or "").rpartition("/")[2], b"")
+        if "SPACE_ID" in os.environ or not clips.is_clip(content, name):  # not on a page that anybody may send to
+            yield self.answer(upload)
+            return
+        try:
+            with clips.in_memory(self.uploads.take(upload)) as path:
+                yield from clips.answers(self.model, path, name, most=MAX_FRAMES)
+        except ImageError as error:
+            yield self.model.refused(name, error.status, error.reason)
+
+    # Both work in steps: Gradio stops after a step when the visitor has gone.
+    def explain(self, upload: dict | None, box: str | None = "") -> Iterator:
+        """Yield nothing new while it works, then the outlined frame under a map of what the answer rests on."""
+        answer, heat = self.answer(upload, box), None
+        if answer.interval:
+            for heat in maps.rests_on(self.model, boxes.enlarged(boxes.of(answer.pixels, answer.part))):
+                if heat is None:
+                    yield gr.skip()
+        yield page.outlines(answer, heat, maps.READING[self.model.counts])
+
+    def batch(self, uploads: list[dict] | None) -> Iterator:
+        """Yield nothing new while it works, then the table of the answers to several uploads."""
+        answers = []
+        for upload in uploads or []:
+            for answer in self.frames(upload):
+                answers.append(answer)
+                yield gr.skip()
+        yield page.batch(answers)
+
+
+def named(upload: dict | None) -> str:
+    """Return the name of an upload, of printable letters."""
+    return "".join(filter(str.isprintable, (upload or {}).get("orig_name") or ""))[-80:] or "image"
 
 
 def build(desk: Desk) -> gr.Blocks:
@@ -70,7 +107,9 @@ def build(desk: Desk) -> gr.Blocks:
     folder = desk.model.folder
     phantoms = sorted((folder / "examples").glob("*.png"), key=lambda path: path.stem[-1])
     untouched = dict(preprocess=False, postprocess=False)  # so that Gradio neither reads a file nor writes one
-    answers = dict(show_progress="minimal", api_visibility="private", **untouched)
+    private = dict(show_progress="minimal", api_visibility="private", **untouched)
+    lane = dict(concurrency_id="answers", concurrency_limit=AT_ONCE)  # of answers; maps wait in one of their own
+    answers = private | lane
     scrolls = dict(fn=None, js=page.LOOK, api_visibility="private")
     with gr.Blocks(title=page.TITLE, analytics_enabled=False) as blocks:
         gr.HTML(page.HEADER)
@@ -87,28 +126,35 @@ def build(desk: Desk) -> gr.Blocks:
                 verdict = gr.HTML(page.EMPTY, elem_id="answer")
                 why = gr.Button("Show what the answer rests on", visible=False, elem_id="why")
                 outlines = gr.HTML(elem_id="outlines")
-        shown = [frame, verdict, outlines, why]
+                ask = gr.Button("Answer this box", visible=False, elem_id="ask")
+                box = gr.Textbox(label="box", visible=False)
+        hidden = gr.update(visible=False)
+        shown = [frame, verdict, outlines, ask, why]
         frame.upload(desk.show, frame, shown, **answers).then(**scrolls)
-        frame.clear(lambda: (page.EMPTY, "", gr.update(visible=False)), None, shown[1:], **answers)
-        why.click(desk.explain, frame, outlines, **answers)
+        frame.clear(lambda: (page.EMPTY, "", hidden, hidden), None, shown[1:], **answers)
+        ask.click(desk.show, [frame, box], shown, js=page.BOXED, **answers).then(**scrolls)
+        why.click(
+            desk.explain, [frame, box], outlines, js=page.BOXED, concurrency_id="maps", concurrency_limit=1, **private
+        )
         for path in phantoms:
             name = f"Phantom {path.stem[-1]}: {'polycystic' if '_pcom_' in path.stem else 'normal'}"
             upload = {"orig_name": path.name, "url": page.data_url(path.read_bytes(), "image/png")}
-            with examples:
-                button = gr.Button(name, size="sm", min_width=130)
+            with examples, gr.Column(min_width=100):
+                gr.HTML(f"<img class='thumbnail' alt='' src='{upload['url']}'>")
+                button = gr.Button(name, size="sm", min_width=100)
             button.click(lambda upload=upload: desk.show(upload, of_study=True), None, shown, **answers).then(**scrolls)
         with gr.Tab("Batch"):
-            label = f"Ultrasound frames, at most {MAX_FILES}"
+            label = f"Ultrasound frames, DICOM files or clips, at most {MAX_FILES}"
             files = gr.File(file_count="multiple", label=label, elem_id="frames", height=180)
             table = gr.HTML(elem_id="table")
-        event = files.upload(lambda sent: page.batch([*map(desk.answer, sent or [])]), files, table, **answers)
+        event = files.upload(desk.batch, files, table, **answers)
         event.then(lambda: None, None, files, api_visibility="private")
         with gr.Tab("API"):
             gr.Markdown(page.API)
         with gr.Row(visible=False):
-            image, record, ask = gr.Image(label="image"), gr.JSON(label="answer"), gr.Button()
+            image, part, record, go = gr.Image(), gr.Textbox("", label="box"), gr.JSON(label="answer"), gr.Button()
         public = dict(api_name="predict", api_description=page.API_LINE, **untouched)
-        ask.click(lambda upload: desk.answer(upload).record(), image, record, **public)
+        go.click(lambda image, box="": desk.answer(image, box).record(), [image, part], record, **public, **lane)
         gr.Markdown((folder / "card.md").read_text(encoding="utf-8"))
     return blocks.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE, api_open=False)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -21,11 +22,16 @@ Out = Annotated[Path | None, typer.Option(help="the served model's folder; runs/
 Source = Annotated[str | None, typer.Option(help="a network, or follicles; with --space also a served model's folder")]
 Space = Annotated[Path | None, typer.Option(help="a folder for a Hugging Face Space")]
 Port = Annotated[int, typer.Option(min=1, max=65535)]
+Boxed = Annotated[str | None, typer.Option("--box", help="x0,y0,x1,y1 in pixels: the part of one frame to answer")]
+Boxes = Annotated[Path | None, typer.Option(help="a CSV table image,x0,y0,x1,y1: the boxes that are answered")]
 Folders = Annotated[list[Path], typer.Argument(help="one folder of images, or several to compare")]
 Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the page audit.html go")]
 Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
 GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient or clip in a path")]
-
+Shards = Annotated[
+    Path | None,
+    typer.Option(help="a folder for Parquet files with which a killed job goes on; predict then takes lists, too"),
+]
 Level = Annotated[
     str, typer.Option(help="source: only copies are findings; clip: probable frames of one clip are, too")
 ]
@@ -38,6 +44,7 @@ def audit(
     baseline: Baseline = None,
     group_by: GroupBy = "",
     level: Level = "source",
+    shards: Shards = None,
 ) -> None:
     """Find the source pictures behind the images of any folder, and report copies, leaks, double labels and shortcuts.
 
@@ -55,9 +62,10 @@ def audit(
     for folder in folders:
         if not folder.is_dir():
             raise StudyError(f"{folder} is no folder; name folders of images.")
-        if out.resolve().is_relative_to(folder.resolve()):
-            # A later audit of the folder would read what this one writes.
-            raise StudyError(f"{out} lies inside {folder}, which is audited; name another place with --out.")
+        for place in (out, shards or out):
+            if place.resolve().is_relative_to(folder.resolve()):
+                # A later audit of the folder would read what this one writes.
+                raise StudyError(f"{place} lies inside {folder}, which is audited; name another place.")
     if labels and len(folders) > 1:
         raise StudyError("--labels goes with one folder; put the classes of several folders into folder names.")
     if baseline and not baseline.is_file():
@@ -65,7 +73,7 @@ def audit(
     if level not in LEVELS:
         raise StudyError(f"--level {level} is unknown; give {' or '.join(LEVELS)}.")
     need_writable(out)
-    content = run(folders, out, Path(labels) if labels else None, baseline, group_by, level)
+    content = run(folders, out, Path(labels) if labels else None, baseline, group_by, level, shards)
     said = [f"{count:>9,}  {fact}" for fact, count in content["summary"].items()]
     said += [f"cannot be read: {row['path']} ({row['reason']})" for row in content["unreadable"]]
     said += ["", *(sentence.replace("**", "") for sentence in [content["verdict"], *content["reading"]])]
@@ -74,17 +82,36 @@ def audit(
         raise typer.Exit(3)
 
 
-def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: Csv = False) -> None:
-    """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device."""
+def predict(
+    images: Images, model: Model = None, box: Boxed = None, boxes: Boxes = None, as_json: Json = False,
+    as_csv: Csv = False, shards: Shards = None,
+) -> None:  # fmt: skip
+    """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device.
+
+    Of a DICOM file, a volume or a clip every fifth frame is answered, and a row of its own shows the range.
+    """
+    from pcos_utils.data.clinic import is_clinic
     from pcos_utils.data.manifest import litter
-    from pcos_utils.serving.model import FIELDS, Served
+    from pcos_utils.serving import clips
+    from pcos_utils.serving.answer import FIELDS, Answer
+    from pcos_utils.serving.boxes import UNUSABLE, parse, read
+    from pcos_utils.serving.model import Served
     from pcos_utils.serving.page import spreadsheet_cell
 
-    if as_json and as_csv:
-        raise StudyError("--json and --csv exclude each other; give one of them.")
+    if bool(as_json) + bool(as_csv) + bool(shards) > 1:
+        raise StudyError("--json, --csv and --shards exclude each other; give one of them.")
+    if shards and (box is not None or boxes):
+        raise StudyError("--shards answers whole images; give boxes without it.")
     for path in images:
         if not path.exists():
             raise StudyError(f"{path} does not exist; name images, or folders of them.")
+    if shards:
+        from pcos_utils.serving import archive
+
+        need_writable(shards)
+        total, number = archive.answer(images, served_folder(model), shards)
+        typer.echo(f"written to {shards}: {total:,} answers in {number:,} shards")
+        return
     files = []
     for path in images:
         below = sorted(files_below(path)) if path.is_dir() else []
@@ -92,13 +119,28 @@ def predict(images: Images, model: Model = None, as_json: Json = False, as_csv: 
         files += below if path.is_dir() else [path]
     if not files:
         raise StudyError("There is no image to answer; name files, or a folder that holds some.")
+    if box is not None and (boxes or len(files) > 1):
+        raise StudyError("--box goes with one image; give the boxes of several as a table with --boxes.")
+    wanted = read(boxes, files) if boxes else {files[0]: [parse(box.split(","))]} if box is not None else {}
     served = Served(served_folder(model))
     table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
-    if as_csv:
-        table.writeheader()
-    for path in bar(files, "answer", hidden=len(files) == 1 or not sys.stderr.isatty()):
-        # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
-        answer = served.answer(path, str(path).encode("utf-8", "backslashreplace").decode())
+    asked = [(path, each) for path in files for each in wanted.get(path, [None])]
+
+    def answers() -> Iterator[Answer]:
+        """Yield one answer for each image or box, and several for a clip."""
+        for path, part in bar(asked, "answer", hidden=len(asked) == 1 or not sys.stderr.isatty()):
+            # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
+            name = str(path).encode("utf-8", "backslashreplace").decode()
+            if is_clinic(path):
+                yield from clips.answers(served, path, name, box=part)
+            else:
+                yield served.answer(path, name, box=part)
+
+    for number, answer in enumerate(answers()):
+        if box is not None and answer.refusal == UNUSABLE:
+            raise StudyError(answer.reasons[0])
+        if as_csv and not number:
+            table.writeheader()
         if as_csv:
             table.writerow({name: spreadsheet_cell(cell) for name, cell in answer.row().items()})
         else:

@@ -14,7 +14,7 @@ from torch import nn
 from pcos_utils.config import CAVEAT, COUNT, Study, StudyError
 from pcos_utils.data.images import HEIGHT, WIDTH
 from pcos_utils.files import appearing, need_writable, sha256, write_json, write_text
-from pcos_utils.follicles import kept, training_set
+from pcos_utils.follicles import crops, kept, locator, locator_network, training_set
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.follicles.pretrain import HELD_OUT_SEED
 from pcos_utils.phantom import simulator
@@ -46,7 +46,9 @@ It cannot tell
 - whether it holds for your scanner and your patients: that has not been tested.
 - all that it should refuse: what is further than {suitability[limit]:.2f} from {suitability[phantoms][0]} phantoms
   counts as no scan, a limit set on {suitability[phantoms][1]} others. Of {suitability[phantoms][2]} that set nothing
-  {suitability[false_refusals]:.1%} are refused by mistake, and a picture that resembles a scan may pass.
+  {suitability[false_refusals]:.1%} are refused by mistake, and a picture that resembles a scan may pass. A box that you
+  draw is judged by phantoms cut out and enlarged in the same way (limit {boxed[limit]:.2f}, refused by mistake
+  {boxed[false_refusals]:.1%}): whether it holds an ovary is for you to say.
 
 **Your pictures** are read in the memory of the machine that runs this page, answered and forgotten: no file stays,
 nothing is sent on, the log holds neither names nor pixels. If this page is not on your own machine, your frame leaves
@@ -68,19 +70,22 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     outlining = follicle_network.Outlining(follicle_network.load(outline))
     shards = training_set.shards(study.runs_dir.parent / COUNT / "shards", phantoms, HELD_OUT_SEED)
     frames = training_set.load(shards)["images"]
-    maps = follicle_network.predict_maps(outlining.network, frames)
-    features = [scan_check.features(frame, found) for frame, found in zip(frames, maps, strict=True)]
+    rng = np.random.default_rng(study.seed)
+    boxed = np.array([crops.as_boxed(frame, rng) for frame in frames])
     card = {
-        "format": 1, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
+        "format": 2, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
         "kind": "count" if is_count else "network", **facts,
         **tabulate(predictions, is_count=is_count, seed=study.seed),
         **({"real": tabulate(real_frames(), is_count=True) | {"data": DATA}} if counts_as_kept else {}),
-        "suitability": scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames])),
+        "suitability": usual(outlining, frames), "boxed": usual(outlining, boxed, boxed=True),
         "preprocessing": f"8-bit RGB, upright, stretched to {side} x {side}, bilinear with antialiasing",
-        "outline_sha256": sha256(outline), "packages": {name: version(name) for name in PACKAGES},
+        "outline_sha256": sha256(outline), "locator_sha256": sha256(locator.KEPT),
+        "packages": {name: version(name) for name in PACKAGES},
     }  # fmt: skip
     (folder / "model.json").unlink(missing_ok=True)  # written last: a folder without it is unfinished
     apart = {"follicles.onnx": to_onnx(outlining, (HEIGHT, WIDTH), folder / "follicles.onnx", "grey")}
+    finding = follicle_network.Outlining(locator_network.load(locator.KEPT))
+    apart["locator.onnx"] = to_onnx(finding, (locator.SIDE,) * 2, folder / "locator.onnx", "grey")
     if not is_count:
         apart["model.onnx"] = to_onnx(network, (side, side, 3), folder / "model.onnx", "pixels")
     card["files"] = {name: sha256(folder / name) for name in apart}
@@ -99,6 +104,13 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     write_text(folder / "card.md", text.replace("%", " %"))
     write_json(folder / "model.json", card)
     return card
+
+
+def usual(outlining: follicle_network.Outlining, frames: np.ndarray, *, boxed: bool = False) -> dict:
+    """Return what ``scan_check.judge`` needs of frames or boxes, from phantoms' frames, uint8 (n, 128, 192)."""
+    maps = follicle_network.predict_maps(outlining.network, frames)
+    features = [scan_check.features(frame, found) for frame, found in zip(frames, maps, strict=True)]
+    return scan_check.fit(np.array(features), np.array([scan_check.sharpness(frame) for frame in frames]), boxed=boxed)
 
 
 def to_onnx(module: nn.Module, shape: tuple, path: Path, name: str) -> float:

@@ -29,9 +29,9 @@ FORMAT, PLAN, MODEL, SIGNATURES, DIGESTS = 1, "plan.json", "model", "signatures.
 ROOMS = {
     "data": ("labels", "layout", "manifest", "survey"),
     "audit": ("candidates", "families", "matching", "signatures", "sketches", "sources"),
-    "follicles": ("counting",),
+    "follicles": ("counting", "locator"),
     "evaluation": ("auc", "comparison", "confirmation", "intervals", "metrics", "power"),
-    "serving": ("confirm", "freeze", "model", "scan_check"),
+    "serving": ("answer", "boxes", "confirm", "freeze", "model", "scan_check", "screen"),
 }
 CODE = (*images.CODE, *(f"{room}/{name}.py" for room, names in ROOMS.items() for name in names))
 

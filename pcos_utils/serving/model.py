@@ -4,7 +4,6 @@ import io
 import json
 import os
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,51 +11,11 @@ import numpy as np
 
 from pcos_utils.config import CAVEAT, StudyError
 from pcos_utils.data import images
-from pcos_utils.follicles import counting
-from pcos_utils.serving import scan_check
+from pcos_utils.follicles import counting, locator
+from pcos_utils.serving import boxes, scan_check, screen
+from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
 
-DECISIONS = ("not polycystic", "polycystic", "cannot say")
-BOTH = "both classes fit"
-FIELDS = ("image", "decision", "value", "low", "high", "follicles", "refusal", "reasons", "model", "data", "run")
-FIELDS += ("scale", "calibrated", "use", "seconds")
-
-
-@dataclass
-class Answer:
-    """The answer to one image and, for the page, the pixels and the numbered follicles behind it."""
-
-    image: str
-    decision: str
-    value: float | None = None  # calibrated, in [0, 1]; facts["scale"] says what it is
-    interval: list[float] | None = None  # of the value, 95 %
-    follicles: int | None = None
-    refusal: str = ""  # why "cannot say", in a word or two
-    reasons: list[str] = field(default_factory=list)
-    facts: dict = field(default_factory=dict)  # of the model, and what it was calibrated on
-    threshold: float | None = None  # the value from which on it is called polycystic
-    seconds: float = 0.0
-    pixels: np.ndarray | None = None
-    numbered: np.ndarray | None = None
-    exact: float | None = None  # the value before it was rounded
-
-    def record(self) -> dict:
-        """Return the answer as plain values, for one line of JSON."""
-        names = ("image", "decision", "value", "interval", "follicles", "refusal", "reasons")
-        return {name: getattr(self, name) for name in names} | self.facts | {"seconds": round(self.seconds, 4)}
-
-    def row(self) -> dict:
-        """Return the answer as one row of a table, columns FIELDS."""
-        low, high = self.interval or (None, None)
-        values = self.record() | {"low": low, "high": high, "reasons": " ".join(self.reasons)}
-        return {name: values[name] for name in FIELDS}
-
-    def sentence(self) -> str:
-        """Return the answer as one line for a person."""
-        text = f"{self.image}: {self.decision}"
-        if self.interval:
-            text += ", {} {:.2f} [{:.2f}, {:.2f}], ".format(self.facts["scale"], self.value, *self.interval)
-            text += f"{self.follicles} follicle{'s' * (self.follicles != 1)} outlined"
-        return f"{text}. {' '.join(self.reasons)}".strip()
+MOST = 4  # ovaries that are looked at in a frame
 
 
 class Served:
@@ -67,12 +26,14 @@ class Served:
         try:
             self.card = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
             self.side, self.counts = int(self.card["side"]), self.card["kind"] == "count"
+            self.usual = {False: self.card["suitability"], True: self.card["boxed"]}  # by whether it is a box
             self.facts = {name: self.card[name] for name in ("model", "data", "run")} | {"use": CAVEAT}
         except (OSError, ValueError, KeyError, TypeError):
-            reason = "model.json is missing or damaged; make one with pcos export"
+            reason = "model.json is missing, damaged or of an earlier version; make one with pcos export"
             raise StudyError(f"{folder} is no served model: {reason}.") from None
         self.network = None if self.counts else _session(self.folder / "model.onnx", threads)
         self.outliner = _session(self.folder / "follicles.onnx", threads)
+        self.finder = _session(self.folder / "locator.onnx", threads)
 
     def logits(self, pixels: np.ndarray) -> np.ndarray:
         """Return raw logits, float32 (n,), of images uint8 (n, side, side, 3)."""
@@ -82,30 +43,50 @@ class Served:
         """Return probabilities of follicle, core and ovary, (3, 128, 192), of a grey frame uint8 (128, 192)."""
         return self.outliner.run(None, {"grey": frame[None]})[0][0]
 
+    def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
+        """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
+        found = locator.locate(pixels.max(axis=2), lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
+        return [each.box for each in found][:MOST]
+
     def rule(self, of_study: bool) -> dict:
         """Return calibration, threshold, interval and limits: the study's, or those of real frames if there are any."""
         return self.card if of_study or "real" not in self.card else self.card["real"]
 
-    def calibrated(self, pixels: np.ndarray, count: int, rule: dict) -> tuple[float, list[float]]:
-        """Return the calibrated value of an image, uint8 (H, W, 3), with ``count`` follicles, and its interval."""
+    def calibrated(
+        self, pixels: np.ndarray, count: int, rule: dict, doubt: tuple[float, float] = (0.0, 0.0)
+    ) -> tuple[float, list[float], list[float]]:
+        """Return the calibrated value of an image, uint8 (H, W, 3), with ``count`` follicles, its interval and reach.
+
+        ``doubt``: by how much a count may be too high and too low. The reach is between the values of these counts, and
+        the interval is that of both.
+        """
         logit = float(count if self.counts else self.logits(images.resize(pixels, self.side)[None])[0])
         if not np.isfinite(logit):
             raise StudyError(f"The model {self.card['model']} gave no number; export it again.")
         fitted, table = rule["calibration"], rule["interval"]
-        value = float(1 / (1 + np.exp(-np.clip(fitted["slope"] * logit + fitted["intercept"], -30, 30))))
-        low, high = (float(np.interp(logit, table["logit"], table[name])) for name in ("low", "high"))
-        return value, [min(low, value), max(high, value)]
+        if not self.counts:
+            doubt = 0.0, 0.0  # what few pixels do to another network has not been measured
+        logits = np.array([logit - doubt[0], logit, logit + doubt[1]])
+        low, value, high = 1 / (1 + np.exp(-np.clip(fitted["slope"] * logits + fitted["intercept"], -30, 30)))
+        least = np.interp(logits[0], table["logit"], table["low"])
+        most = np.interp(logits[2], table["logit"], table["high"])
+        return float(value), [float(min(least, value)), float(max(most, value))], [float(low), float(high)]
 
-    def answer(self, file: str | Path | bytes | BinaryIO, name: str | None = None, *, of_study: bool = False) -> Answer:
+    def answer(
+        self, file: str | Path | bytes | BinaryIO, name: str | None = None, *, box: boxes.Box | None = None,
+        of_study: bool = False,
+    ) -> Answer:  # fmt: skip
         """Return the answer to an image file, given by path or content. An unusable file is refused; nothing raises.
 
-        ``of_study``: calibrated on the study's own images, as its phantoms must be, and not on real frames.
+        ``box``: the part of the frame, in pixels of it as loaded, that is answered. Without one the frame is, or where
+        it is no crop of an ovary, the ovary that is found in it. ``of_study``: calibrated on the study's own images, as
+        its phantoms must be, and not on real frames.
         """
         started = time.perf_counter()
         name = name or (str(file) if isinstance(file, (str, Path)) else "image")
         try:
             pixels = images.load(io.BytesIO(file) if isinstance(file, bytes) else file, name)
-            answer = self.look(pixels, name, of_study=of_study)
+            answer = self.reply(pixels, name, box=box, of_study=of_study)
         except images.ImageError as error:
             answer = self.refused(name, error.status, f"The file cannot be used: {error.reason}.")
         except FileNotFoundError:  # a link to nowhere
@@ -113,30 +94,89 @@ class Served:
         answer.seconds = time.perf_counter() - started
         return answer
 
-    def look(self, pixels: np.ndarray, name: str = "image", *, of_study: bool = False) -> Answer:
-        """Return the answer to one decoded image, uint8 (H, W, 3)."""
-        frame = images.grey(pixels)
+    def reply(self, pixels: np.ndarray, name: str, *, box: boxes.Box | None = None, of_study: bool = False) -> Answer:
+        """Return the answer to a decoded image, uint8 (H, W, 3), searched for an ovary where it is no crop of one."""
+        started = time.perf_counter()
+        answer = self.look(pixels, name, box=box, of_study=of_study)
+        if box is None and answer.refusal in (SECTOR, scan_check.UNLIKE):
+            answer = self.found(answer)
+        answer.seconds = time.perf_counter() - started
+        return answer
+
+    def found(self, answer: Answer) -> Answer:
+        """Return the answer to the one ovary that is found in a refused frame, or what to do where it is not one."""
+        # The locator was shown sectors alone and finds ovaries in noise, too; what is answered there is no stranger.
+        looks = [self.look(answer.pixels, answer.image, box=box) for box in self.ovaries(answer.pixels)]
+        suggested = [each.box for each in looks if each.interval]
+        if len(suggested) == 1:
+            answer = next(each for each in looks if each.interval)
+        elif suggested:
+            number = "Two" if len(suggested) == 2 else len(suggested)
+            answer.refusal, answer.reasons = SEVERAL, [f"{number} ovaries were found; choose one."]
+        else:
+            answer.reasons.append("No ovary was found; draw a box around one.")
+        answer.suggested = suggested
+        return answer
+
+    def look(
+        self, pixels: np.ndarray, name: str = "image", *, box: boxes.Box | None = None, of_study: bool = False
+    ) -> Answer:
+        """Return the answer to one decoded image, uint8 (H, W, 3), or to a box of it."""
+        if box and (misfit := boxes.misfit(box, pixels.shape)):
+            return self.refused(name, boxes.UNUSABLE, misfit, pixels)
+        height, width = pixels.shape[:2]
+        if min(height, width) < boxes.LEAST_SIDE:
+            reason = f"The picture has {width} x {height} pixels; {boxes.LEAST_SIDE} a side are needed."
+            return self.refused(name, "too small", reason, pixels)
+        found = [] if box else screen.scans(pixels)
+        part = boxes.window(box, pixels.shape) if box else found[0] if found else None
+        drawn, box = box is not None, box or part
+        scan = boxes.of(pixels, part)
+        cut = boxes.enlarged(screen.unmarked(scan))
+        frame = images.grey(cut)
         maps = self.maps(frame)
-        unusable = scan_check.judge(pixels, frame, maps, self.card["suitability"])
+        # A file with fewer pixels than the network reads is a box that somebody cut out.
+        usual = self.usual[drawn or cut.shape != scan.shape]
+        seen = boxes.of(pixels, box)
+        unusable = scan_check.judge(seen, frame, maps, usual)
+        if not drawn and (len(found) > 1 or screen.seam(scan)):
+            # Two scans are a little strange; a page of text, which has seams too, is far away.
+            if not scan_check.judge(seen, frame, maps, usual | {"limit": 2 * usual["limit"]}):
+                unusable = TWO, "Two scans side by side were sent; send one, or draw a box around one ovary."
+        elif not drawn and screen.sector(scan):
+            unusable = SECTOR, "The frame shows a whole sector, and one ovary is answered."
         if unusable:
-            return self.refused(name, *unusable, pixels)
+            return self.refused(name, *unusable, pixels, box)
+        if drawn and boxes.cyst(pixels, box):
+            reason = "The box holds mostly one dark region: a bladder, or a cyst that is larger than a follicle."
+            return self.refused(name, CYST, reason, pixels, box)
         numbered = counting.instances(maps)
+        numbered = boxes.inside(numbered, box, part) if drawn else numbered
         count = int(numbered.max())
+        each = boxes.follicle_pixels(numbered, boxes.of(pixels, part)[..., 0].size)
         rule = self.rule(of_study)
-        value, interval = self.calibrated(pixels, count, rule)
+        doubt = boxes.doubt(each, min(boxes.of(pixels, box).shape[:2]))
+        value, interval, reach = self.calibrated(cut, count, rule, doubt)
         decision, reasons = decide(value, rule)
-        edges, refusal = [round(edge, 4) for edge in interval], BOTH if reasons else ""
+        refusal = BOTH if reasons else ""
+        if not reasons and (reach[0] >= rule["threshold"]) != (reach[1] >= rule["threshold"]):
+            decision, refusal = DECISIONS[2], FEW
+            few = f"An average follicle has {each:.0f} pixels here"
+            reasons = [f"{few}: there may be {doubt[0]:.0f} follicles fewer or {doubt[1]:.0f} more."]
+        edges = [round(edge, 4) for edge in interval]
         facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
         return Answer(
-            name, decision, round(value, 4), edges, count, refusal, reasons, facts, rule["threshold"], 0.0, pixels,
-            numbered, value,
+            name, decision, round(value, 4), edges, count, round(each), refusal, reasons, facts, rule["threshold"],
+            0.0, pixels, boxes.onto(numbered, part, pixels.shape) if part else numbered, box, part, exact=value,
         )  # fmt: skip
 
-    def refused(self, name: str, refusal: str, reason: str, pixels: np.ndarray | None = None) -> Answer:
-        """Return the answer to an image that cannot be used."""
+    def refused(
+        self, name: str, refusal: str, reason: str, pixels: np.ndarray | None = None, box: boxes.Box | None = None
+    ) -> Answer:
+        """Return the answer to an image or a box that cannot be used."""
         rule = self.rule(False)
         facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
-        return Answer(name, DECISIONS[2], refusal=refusal, reasons=[reason], pixels=pixels, facts=facts)
+        return Answer(name, DECISIONS[2], refusal=refusal, reasons=[reason], pixels=pixels, box=box, facts=facts)
 
 
 def decide(value: float, rule: dict) -> tuple[str, list[str]]:

@@ -3,27 +3,40 @@
 import base64
 import io
 from html import escape
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
+from scipy import ndimage
 
 from pcos_utils.config import CAVEAT
-from pcos_utils.serving.model import BOTH, FIELDS, Answer
+from pcos_utils.serving.answer import BOTH, FIELDS, Answer
+from pcos_utils.serving.boxes import Box, text
 
 PREVIEW = 900  # px of the longer side of what is shown
-COLUMNS = ("image", "decision", "value", "low", "high", "follicles", "reasons")
+KEPT = 2000  # px of the longer side of the frame that the browser keeps, to ask about a box of it
+COLUMNS = ("image", "box", "decision", "value", "low", "high", "follicles", "reasons")
 TITLE = "Polycystic ovarian morphology in an ultrasound frame: a research page"
 EMPTY = "<p class='hint'>Drop a frame, paste one, or choose a phantom. The answer appears here.</p>"
 HEADER = f"""<header class='head'><h1>Polycystic ovarian morphology in one ultrasound frame</h1>
 <p class='caveat'><strong>{CAVEAT}</strong> Do not use it for a decision about a person.</p></header>"""
-API_LINE = "The calibrated answer to one image as JSON, as pcos predict --json gives it. Research only."
+API_LINE = (
+    "The calibrated answer to an image, or to a box of it, as JSON, as pcos predict --json gives it. Research only."
+)
 API = """## Ask from a program
+`image` is the frame; `box`, which may be left out, is its part to answer, `x0,y0,x1,y1` in pixels.
 ```python
 from gradio_client import Client, handle_file
 client = Client("http://127.0.0.1:7860")
-client.predict(handle_file("frame.png"), api_name="/predict")
+client.predict(image=handle_file("frame.png"), box="120,80,420,280", api_name="/predict")
+```
+```sh
+at=http://127.0.0.1:7860/gradio_api
+path=$(curl -s -F files=@frame.png $at/upload | cut -d '"' -f 2)
+event=$(curl -s --json '{"data": [{"path": "'$path'"}, "120,80,420,280"]}' $at/call/predict | cut -d '"' -f 4)
+curl -s $at/call/predict/$event
 ```
 The answer is that of `pcos predict --json`: `decision` is polycystic, not polycystic or cannot say, and `scale` says
 what `value` is. When too many wait, the page says that its queue is full; try again a little later."""
@@ -36,7 +49,9 @@ gradio-app>*,.gradio-container{min-width:0!important;max-width:min(1080px,100vw)
 <script>new MutationObserver(() => document.querySelectorAll("button[aria-dropeffect][aria-label]").forEach(
   (one) => one.textContent.trim() && one.removeAttribute("aria-label")
 )).observe(document, {childList: true, subtree: true, attributeFilter: ["aria-label"]})</script>"""
+HEAD += f"<script>{Path(__file__).with_name('box.js').read_text(encoding='utf-8')}</script>"
 LOOK = "() => document.querySelector('#answer .answer')?.scrollIntoView({block: 'nearest'})"  # it is below on a phone
+BOXED = "(frame) => [frame, window.pcosBox()]"  # what the browser's box adds to a question about its frame
 
 
 def data_url(content: bytes, kind: str) -> str:
@@ -44,10 +59,10 @@ def data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def picture(pixels: np.ndarray) -> str:
-    """Return an image, uint8 (H, W, 3) or with alpha, as a data URL: a PNG of at most PREVIEW pixels a side."""
+def picture(pixels: np.ndarray, side: int = PREVIEW) -> str:
+    """Return an image, uint8 (H, W, 3) or with alpha, as a data URL: a PNG of at most ``side`` pixels a side."""
     image, content = Image.fromarray(pixels), io.BytesIO()
-    image.thumbnail((PREVIEW, PREVIEW))
+    image.thumbnail((side, side))
     image.save(content, "PNG", compress_level=3)
     return data_url(content.getvalue(), "image/png")
 
@@ -75,7 +90,7 @@ def verdict(answer: Answer, card: dict) -> str:
             f"<circle cx='{x[0]}' cy='30' r='9' class='mark'/>{''.join(ticks)}</svg>"
             f"<p>{answer.facts['scale'].capitalize()} <strong>{value}</strong>, 95&nbsp;% interval {low} to {high}. It "
             f"is called polycystic from {threshold} on. Calibrated on {escape(answer.facts['calibrated'])}.</p>"
-            f"<p>{_outlined(answer)} in this section.</p>"
+            f"<p>{_outlined(answer)} in this section, with {answer.follicle_pixels} pixels of the frame on average.</p>"
         )
     model = escape("Model {model}, data {data}, run {run}".format(**card))
     lines.append(f"<p class='small'>{model}; {1000 * answer.seconds:.0f} ms. Research only.</p>")
@@ -87,33 +102,73 @@ def _outlined(answer: Answer) -> str:
 
 
 def outlines(answer: Answer, heat: np.ndarray | None = None, reading: str = "") -> str:
-    """Return the frame with outlined follicles as HTML, under a map (H, W) if ``heat`` is one; a slider fades it."""
-    if not answer.interval:
+    """Return the frame with outlined follicles and the box as HTML, under a map (H, W) of the box if there is one."""
+    if answer.pixels is None:
         return ""
-    height, width = answer.numbered.shape
     shapes, slider, over = [], "", ""
-    for number in range(1, answer.follicles + 1):
-        mask = (answer.numbered == number).astype(np.uint8)
-        for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
-            points = " ".join(f"{column + 0.5},{row + 0.5}" for column, row in contour[:, 0])
-            shapes.append(f"<polygon points='{points}'/>")
+    height, width = answer.pixels.shape[:2]
+    if answer.interval:
+        rows, columns = answer.numbered.shape
+        for number, place in enumerate(ndimage.find_objects(answer.numbered), start=1):
+            mask = (answer.numbered[place] == number).astype(np.uint8)
+            shift = place[1].start + 0.5, place[0].start + 0.5
+            for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
+                points = (contour[:, 0] + shift) * (width / columns, height / rows)
+                shapes.append(f"<polygon points='{' '.join(f'{x:.1f},{y:.1f}' for x, y in points)}'/>")
     if heat is not None:
         painted = np.zeros((*heat.shape, 4), np.uint8)
         # Orange above zero, blue below, and transparent at zero.
         painted[..., :3] = np.where(heat[..., None] > 0, (230, 97, 0), (26, 133, 255))
         painted[..., 3] = (230 * np.abs(heat) / (np.abs(heat).max() + 1e-9)).astype(np.uint8)
-        over = f"<img class='heat' alt='' src='{picture(painted)}' style='opacity:.6'>"
+        place = _place(answer.part or (0, 0, width, height), width, height)
+        over = f"<img class='heat' alt='' src='{picture(painted)}' style='opacity:.6;{place}'>"
         slider = (
             "<label class='slider'>Strength of the map <input type='range' min='0' max='100' value='60' "
             "oninput=\"this.closest('figure').querySelector('.heat').style.opacity=this.value/100\"></label>"
             f"<p class='small'>{escape(reading)} A map shows what the network used, not whether that was right.</p>"
         )
+    said = f"{_outlined(answer)} by a network that learned from phantoms alone." if answer.interval else ""
+    size, output, box = _box(answer)
     return (
-        "<figure class='frame'><div class='stack'><img alt='The frame that was answered' "
+        f"<figure class='frame'><div class='stack' data-size='{size}'><img alt='The frame that was answered' "
         f"src='{picture(answer.pixels)}'>{over}<svg viewBox='0 0 {width} {height}' preserveAspectRatio='none' "
-        f"role='img' aria-label='Outlines of {answer.follicles} follicles'>{''.join(shapes)}</svg></div><figcaption>"
-        f"{_outlined(answer)} by a network that learned from phantoms alone.</figcaption>{slider}</figure>"
+        f"role='img' aria-label='Outlines of {answer.follicles or 0} follicles'>{''.join(shapes)}</svg>{box}</div>"
+        f"<p class='small'><output>{output}</output>. Drag it or its corners, or press arrow keys to move it and Shift "
+        f"with arrow keys to resize it.</p><figcaption>{said}</figcaption>{slider}</figure>"
     )
+
+
+def _place(box: Box, width: int, height: int) -> str:
+    x0, y0, x1, y1 = box
+    parts = {"left": x0 / width, "top": y0 / height, "width": (x1 - x0) / width, "height": (y1 - y0) / height}
+    return ";".join(f"{name}:{100 * part:.2f}%" for name, part in parts.items())
+
+
+def _box(answer: Answer) -> tuple[str, str, str]:
+    """Return the size of the frame that the browser keeps, the box in words, and box and suggestions as HTML."""
+    height, width = answer.pixels.shape[:2]
+    scale = min(1, KEPT / max(height, width))
+    whole = (0, 0, width, height)
+
+    def kept(box: Box) -> str:
+        """Return the box in pixels of the frame that the browser keeps."""
+        return text(tuple(round(edge * scale) for edge in box))
+
+    box = answer.box or (answer.suggested[0] if answer.suggested else whole)
+    x0, y0, x1, y1 = kept(box).split(",")
+    corners = "".join(f"<i data-corner='{corner}'></i>" for corner in ("nw", "ne", "sw", "se"))
+    shown = (
+        f"<div class='box{' whole' * (box == whole)}' tabindex='0' role='group' data-box='{kept(box)}' aria-label='Box "
+        f"of the answer: arrow keys move it, Shift with arrow keys resizes it' style='{_place(box, width, height)}'>"
+        f"{corners}</div>"
+    )
+    for number, each in enumerate(answer.suggested if len(answer.suggested) > 1 else [], start=1):
+        shown += (
+            f"<button type='button' class='choice' data-choice='{kept(each)}' style='{_place(each, width, height)}' "
+            f"aria-label='Answer ovary {number}'>{number}</button>"
+        )
+    words = f"Box: {int(x1) - int(x0)} \u00d7 {int(y1) - int(y0)} pixels, from {x0}, {y0}"
+    return kept((width, height)), words, shown
 
 
 def batch(answers: list[Answer]) -> str:

@@ -15,8 +15,9 @@ from pcos_utils.serving.model import Served
 
 # What answering and the page need; nothing of it imports torch.
 CODE = ("__init__.py", "config.py", "data/images.py", "data/jpeg.py", "data/levels.py", "data/clinic.py")
-CODE += ("serving/scan_check.py", "serving/uploads.py", "serving/page.py", "serving/page.css", "serving/app.py")
-CODE += ("serving/maps.py", "serving/model.py", "follicles/counting.py")
+CODE += ("follicles/counting.py", "follicles/locator.py", "serving/page.css", "serving/box.js")
+PAGE = ("answer", "app", "boxes", "clips", "maps", "model", "page", "scan_check", "screen", "uploads")
+CODE += tuple(f"serving/{name}.py" for name in PAGE)
 DIRECT = ("gradio", "onnxruntime", "numpy", "pandas", "scipy", "pillow", "opencv-python-headless", "pydantic")
 START = '''"""The page of this Space. Research only, not a diagnostic device."""
 

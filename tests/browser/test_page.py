@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from PIL import Image, ImageDraw
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from pcos_utils.serving.model import Served
@@ -86,6 +87,73 @@ def test_a_frame_can_be_pasted(at, shown, phantoms):
     assert f"{SHARE} {100 * answer.value:.0f} %" in at.wait("#answer").text
 
 
+@pytest.fixture(scope="session")
+def sector(tmp_path_factory, phantoms):
+    """A file of a frame of 600 x 400 pixels, in which a phantom lies in noise at BOX."""
+    pixels = np.random.default_rng(0).integers(0, 60, (400, 600), dtype=np.uint8)
+    pixels[100:300, 200:500] = np.asarray(Image.open(phantoms[0]).convert("L"))
+    path = tmp_path_factory.mktemp("sector") / "sector.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+BOX = (200, 100, 500, 300)
+PLACE = "const r = document.querySelector('.stack').getBoundingClientRect(); return [r.x, r.y, r.width / 600]"
+
+
+def boxed(window) -> list[int]:
+    """Return the box that the page shows."""
+    return [int(edge) for edge in window.wait(".box").get_attribute("data-box").split(",")]
+
+
+def test_a_box_is_drawn_with_the_mouse_changed_with_keys_and_answered(at, shown, sector):
+    at.give(UPLOAD, sector)
+    at.wait("#answer .answer", "draw a box around one")
+    assert boxed(at) == [0, 0, 600, 400]
+    at.script("document.querySelector('.stack').scrollIntoView({block: 'center'})")
+    left, top, scale = at.script(PLACE)
+    drag = ActionChains(at.driver, duration=20)
+    drag.w3c_actions.pointer_action.move_to_location(int(left + 150 * scale), int(top + 60 * scale)).pointer_down()
+    for x, y in ((300, 160), (450, 260)):
+        drag.w3c_actions.pointer_action.move_to_location(int(left + x * scale), int(top + y * scale))
+    drag.w3c_actions.pointer_action.pointer_up()
+    drag.perform()
+    assert boxed(at) == pytest.approx([150, 60, 450, 260], abs=3)
+    box = at.wait(".box")
+    while boxed(at)[0] < BOX[0]:
+        box.send_keys(Keys.ARROW_RIGHT)
+    while boxed(at)[3] < BOX[3]:
+        box.send_keys(Keys.SHIFT + Keys.ARROW_DOWN)
+    assert "Box: " in at.wait("#outlines output").text
+    asked = tuple(boxed(at))
+    at.click("#ask")
+    answer = Served(shown).answer(sector, box=asked)
+    at.wait(".verdict", "" if answer.interval else "Cannot say")
+    at.until(lambda: (answer.reasons or [SHARE])[-1].split(" (")[0] in at.wait("#answer").text)
+    assert boxed(at) == [*asked] and len(at.find("#outlines polygon")) >= (answer.follicles or 0)
+    at.picture("page-box")
+    assert at.complaints() == []
+
+
+def test_a_finger_resizes_the_box_on_a_phone(at, page, sector):
+    at.phone(360)
+    at.open(page, UPLOAD)
+    at.give(UPLOAD, sector)
+    at.wait(".box")
+    at.script("document.querySelector('.stack').scrollIntoView({block: 'center'})")
+    left, top, scale = at.script(PLACE)
+    for start, end in (((2, 2), BOX[:2]), ((598, 398), BOX[2:])):
+        for kind, part in (("touchStart", 0), ("touchMove", 0.5), ("touchMove", 1), ("touchEnd", None)):
+            x, y = (a + (b - a) * (part or 0) for a, b in zip(start, end, strict=True))
+            points = [] if part is None else [{"x": left + x * scale, "y": top + y * scale}]
+            at.command("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+    assert boxed(at) == pytest.approx(BOX, abs=8)
+    at.click("#ask")
+    at.wait("#answer .answer")
+    at.picture("page-box-phone")
+    assert at.script("return [document.documentElement.scrollWidth, document.body.scrollWidth]") == [360, 360]
+
+
 def test_what_is_no_scan_is_refused_with_its_reason(at, strangers):
     for path, refusal in strangers.items():
         at.open(at.driver.current_url, UPLOAD)
@@ -101,7 +169,7 @@ def test_an_example_answers_and_a_cleared_frame_takes_its_answer_along(at):
     at.wait(".verdict")
     at.click("#frame button[aria-label='Remove Image']")
     at.wait("#answer .hint")
-    assert at.find("#outlines polygon") == []
+    assert at.find("#outlines polygon") == [] and at.find(".box") == []
 
 
 def test_a_batch_becomes_a_table_and_a_file(at, tmp_path, phantoms, strangers):
@@ -160,7 +228,7 @@ return [name.trim(), seen || e === document.body]"""
 def tab_to(window, name: str) -> None:
     """Press Tab until the focus is on what is so named; every stop must be seen."""
     stops = []
-    for _ in range(30):
+    for _ in range(40):
         window.keys(Keys.TAB)
         stop, seen = window.script(FOCUSED)
         assert seen, f"the focus on {stop!r} cannot be seen"
@@ -198,7 +266,7 @@ def test_a_full_queue_is_told_and_the_next_try_answered(window, shown, phantoms,
         window.open(address, UPLOAD)
         clients = [Client(address, verbose=False) for _ in range(3)]
         for client, state in zip(clients, ("PROCESSING", "PROCESSING", "IN_QUEUE"), strict=True):
-            jobs.append(client.submit(handle_file(phantoms[0]), api_name="/predict"))
+            jobs.append(client.submit(image=handle_file(phantoms[0]), api_name="/predict"))
             window.until(lambda state=state: jobs[-1].status().code.name == state)
         window.give(UPLOAD, phantoms[1])
         text = window.wait(".toast-body", "busy").text

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from pcos_utils import config, files
 from pcos_utils.data import images
 from pcos_utils.files import write_csv
-from pcos_utils.models import architectures, devices, frozen, recipes, run, sweep
+from pcos_utils.models import architectures, devices, frozen, recipes, run, runs, sweep
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def test_a_full_study_on_a_cpu_is_smaller_where_it_is_trained_from_scratch():
 
 def test_a_sweep_is_of_one_table_whatever_becomes_of_the_file_meanwhile(ran, monkeypatch):
     study, table, _ = ran
-    path, execute, seen = study.report_dir / "sources.csv", sweep.execute, []
+    path, execute, seen = study.report_dir / "sources.csv", runs.execute, []
 
     def rewriting(job, *given):
         seen.append(job.sources_sha256)
@@ -98,7 +98,7 @@ def test_a_sweep_is_of_one_table_whatever_becomes_of_the_file_meanwhile(ran, mon
         return execute(job, *given)
 
     kept = path.read_bytes()
-    monkeypatch.setattr(sweep, "execute", rewriting)
+    monkeypatch.setattr(runs, "execute", rewriting)
     try:
         sweep.run("iustnet", study)
     finally:

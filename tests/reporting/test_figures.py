@@ -121,3 +121,14 @@ def test_the_overview_counts_images_and_sources(ax):
 def test_a_tile_keeps_the_shape_of_the_picture():
     wide = sheets._tile(np.full((50, 100, 3), 200, np.uint8))
     assert wide.shape == sheets._tile(np.zeros((90, 60, 3), np.uint8)).shape and (wide[wide.shape[0] // 2] == 200).any()
+
+
+def test_the_sheet_of_sectors_counts_what_the_locator_finds(monkeypatch):
+    there = {made.truth["seed"]: sheets.locator.outlined(made.ovary) for made in map(sheets.sector.simulate, (0, 16))}
+    wanted = sum(map(len, there.values()))
+    right = [sheets.locator.Found(box, 0.9) for box in there[16]]
+    monkeypatch.setattr(sheets.locator, "locate", lambda grey: right)
+    figure, reading = sheets.sectors([0, 16])
+    wrong = len(right) * 2 - wanted
+    assert f"finds {wanted} of {wanted} ovaries and draws {wrong} other box" in reading and wrong > 0
+    assert sum(bool(ax.images) for ax in figure.axes) == 2

@@ -4,8 +4,10 @@ import http.client
 import subprocess
 import sys
 import threading
+import time
 from urllib.parse import urlsplit
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
@@ -54,7 +56,7 @@ def test_hostile_uploads_at_the_desk(desk, name, content, refusal):
 def test_a_failure_is_told_and_the_log_holds_no_name(desk, caplog, monkeypatch):
     with caplog.at_level("INFO", "pcos.page"):
         desk.answer(sent(desk, FRAME, "Jane Doe.png"))
-        monkeypatch.setattr(desk.model, "answer", lambda *_: 1 / 0)
+        monkeypatch.setattr(desk.model, "answer", lambda *_, **__: 1 / 0)
         answer = desk.answer(sent(desk, FRAME, "Jane Doe.png"))
     assert answer.refusal == "failed" and "division" not in answer.reasons[0]
     assert "answered" in caplog.text and "Jane" not in caplog.text
@@ -62,12 +64,38 @@ def test_a_failure_is_told_and_the_log_holds_no_name(desk, caplog, monkeypatch):
 
 
 def test_a_map_lies_over_the_outlines_and_a_count_shows_where_it_counted(desk, monkeypatch):
-    assert "class='heat'" in desk.explain(sent(desk, FRAME)) and "class='heat'" not in desk.show(sent(desk, FRAME))[2]
+    steps = list(desk.explain(sent(desk, FRAME)))
+    assert len(steps) == 9 and "class='heat'" in steps[-1] and "class='heat'" not in desk.show(sent(desk, FRAME))[2]
     pixels = desk.model.answer(FRAME, "a.png").pixels
     monkeypatch.setattr(desk.model, "counts", True)
-    assert np.array_equal(app.maps.rests_on(desk.model, pixels), desk.model.maps(grey(pixels))[0])
-    assert "surer the counting network" in desk.explain(sent(desk, FRAME))
-    assert desk.show(sent(desk, FRAME))[3]["visible"]
+    assert np.array_equal(next(app.maps.rests_on(desk.model, pixels)), desk.model.maps(grey(pixels))[0])
+    assert "surer the counting network" in next(desk.explain(sent(desk, FRAME)))
+    assert desk.show(sent(desk, FRAME))[4]["visible"]
+
+
+def test_maps_keep_nobody_waiting_and_stop_when_their_visitor_has_gone(served, tmp_path):
+    log = tmp_path / "log.txt"
+    code = (
+        "import time\nfrom pcos_utils.serving.model import Served\nlogits = Served.logits\n"
+        "def slow(self, pixels):\n if len(pixels) > 1: print('row', flush=True); time.sleep(0.5)\n"
+        " return logits(self, pixels)\nServed.logits = slow"
+    )
+    with page_running(served, log, code) as address:
+        config = httpx.get(f"{address}/config").json()
+        (why,) = (each["id"] for each in config["components"] if each["props"].get("elem_id") == "why")
+        (event,) = (each["id"] for each in config["dependencies"] if [why, "click"] in each["targets"])
+        client = Client(address, verbose=False)
+        data = {"data": [{"url": page.data_url(FRAME, "image/png")}, ""], "fn_index": event}
+        for visitor in ("one", "two"):
+            httpx.post(f"{address}/gradio_api/queue/join", json=data | {"session_hash": visitor}).raise_for_status()
+        with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=one", timeout=60) as events:
+            next(line for line in events.iter_lines() if "process_generating" in line)
+            started = time.monotonic()
+            assert client.predict(image=handle_file(_file(tmp_path)), api_name="/predict")["model"] == "iustnet"
+            assert time.monotonic() - started < 3  # a map takes four seconds, and two are asked for
+        with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=two", timeout=60) as events:
+            assert any("process_completed" in line for line in events.iter_lines())
+        assert 8 < log.read_text().count("row") < 16  # the first map was not finished
 
 
 def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monkeypatch):
@@ -79,6 +107,11 @@ def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monk
         "a", "cannot say", facts=dict.fromkeys(["model", "data", "run", "scale", "calibrated", "use"], "x")
     )
     assert "cannot say" in page.batch([nothing])
+
+
+def _file(folder):
+    (folder / "a.png").write_bytes(FRAME)
+    return folder / "a.png"
 
 
 @pytest.fixture
@@ -94,9 +127,18 @@ def test_the_named_address_answers_and_nothing_stays_on_disk_even_of_half_an_upl
     cut.write_bytes(FRAME[:200])
     with page_running(served, log, TMPDIR=str(place)) as address:
         client = Client(address, verbose=False)
-        record = client.predict(handle_file(whole), api_name="/predict")
+        record = client.predict(image=handle_file(whole), api_name="/predict")
         assert record["model"] == "iustnet" and record["image"] == "Jane.png" and "Research only" in record["use"]
         assert record | {"seconds": 0} == Served(served).answer(whole, "Jane.png").record() | {"seconds": 0}
+        part = client.predict(image=handle_file(whole), box="10,20,250,190", api_name="/predict")
+        expected = Served(served).answer(whole, "Jane.png", box=(10, 20, 250, 190)).record()
+        assert part | {"seconds": 0} == expected | {"seconds": 0} and part["box"] == "10,20,250,190"
+        wrong = client.predict(image=handle_file(whole), box="10,20", api_name="/predict")
+        assert wrong["refusal"] == "unusable box" and "give x0,y0,x1,y1" in wrong["reasons"][0]
+        script = page.API.split("```sh\n")[1].split("```")[0].replace("http://127.0.0.1:7860", address)
+        script = script.replace("frame.png", str(whole)).replace("120,80,420,280", "10,20,250,190")
+        told = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+        assert f'"value": {expected["value"]}' in told, told
         assert client.predict(handle_file(cut), api_name="/predict")["refusal"] == "damaged"
         assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/predict"]
         assert list(place.iterdir()) == []

@@ -90,7 +90,7 @@ def test_a_folder_becomes_lines_or_rows_and_a_bad_file_is_one_of_them(served, tm
     assert rows[1]["refusal"] == "not an image" and rows[1]["value"] is None and rows[1]["reasons"]
     assert rows[0]["scale"] == "share polycystic among phantoms" and "probability" not in out
     lines = pcos("predict", folder, "--model", served, "--csv")[1].splitlines()
-    assert lines[0].startswith("image,decision,value,low,high") and len(lines) == 4 and "there is none" in lines[3]
+    assert lines[0].startswith("image,box,decision,value,low,high") and len(lines) == 4 and "there is none" in lines[3]
     told = pcos("predict", folder, "--model", served)[1]
     assert "Research only" in told and "share polycystic among phantoms 0." in told and "probability" not in told
 
@@ -130,3 +130,29 @@ def test_a_served_model_is_packed_and_not_exported_again(served, pcos, tmp_path,
     monkeypatch.setattr("pcos_utils.serving.space.pack", lambda *folders: packed.append(folders))
     assert pcos("export", "--model", served, "--space", "space")[0] == 0
     assert packed[0][0] == served and packed[0][1].name == "space"
+
+
+def test_boxes_are_rows_and_a_bad_box_is_one_sentence(served, pcos, home):
+    (home / "scans").mkdir()
+    for name in ("a.png", "b.png", "c.png"):
+        (home / "scans" / name).write_bytes(png(frame()))
+    table = home / "boxes.csv"
+    table.write_text("image,x0,y0,x1,y1\na.png,10,10,200,150\nscans/a.png,50,50,250,190\nb.png,,,,\n")
+    code, out, err = pcos("predict", "scans", "--boxes", table, "--model", served, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0 and [row["box"] for row in rows] == ["10,10,200,150", "50,50,250,190", "", ""], err
+    assert all(row["follicle_pixels"] for row in rows if row["value"] is not None)
+    one = pcos("predict", "scans/a.png", "--box", "10,10,200,150", "--model", served, "--json")[1]
+    assert json.loads(one) | {"seconds": 0} == rows[0] | {"seconds": 0}
+    assert "[10,10,200,150]" in pcos("predict", "scans/a.png", "--box", "10,10,200,150", "--model", served)[1]
+    for words, named in (
+        (["scans/a.png", "--box", "10,10,900,900"], "inside the frame of 300 x 200"),
+        (["scans/a.png", "--box", "10,10,20,20"], "24 a side are needed"),
+        (["scans/a.png", "--box", "a,b,c,d"], "give x0,y0,x1,y1"),
+        (["scans", "--box", "10,10,90,90"], "--boxes"),
+        (["scans/a.png", "--box", "10,10,90,90", "--boxes", table], "--boxes"),
+        (["scans/b.png", "--boxes", table], "boxes.csv, line 2: names 0 of the images"),
+        (["scans/b.png", "--boxes", "none.csv"], "none.csv cannot be read"),
+    ):
+        code, out, err = pcos("predict", *words, "--model", served, "--csv")
+        assert code == 2 and out == "" and err.count("\n") == 1 and named in err, err

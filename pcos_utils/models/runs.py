@@ -1,0 +1,195 @@
+"""Execute the runs of a sweep: one after the other in this process, or on the workers of a dask cluster.
+
+Workers take one run at a time, in a process each, and share the disk of this process. Dask gives the run of a worker
+that was lost to another one, which goes on from the run's checkpoint. Results are files, so that nothing is lost with
+the scheduler: what it had not finished is submitted to the one that takes its place.
+"""
+
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+
+import pandas as pd
+import torch
+
+from pcos_utils import progress
+from pcos_utils.config import StudyError, from_root, home
+from pcos_utils.files import code, sha256
+from pcos_utils.models.devices import engine_for
+from pcos_utils.models.run import CODE, Job, execute, packages
+from pcos_utils.options import place_of_runs
+
+CONNECT = 10  # seconds for a scheduler to be found
+PATIENCE = 120  # seconds for the first worker to come, and for a scheduler to come back
+SHARED = ("PCOS_HOME", "PCOS_DATA_DIR")  # where the files of a study lie
+
+
+def attempt(job: Job, table: pd.DataFrame, bar) -> dict:
+    """Return the record of a run, or what it failed of: ``error``, one line, and ``traceback``."""
+    try:
+        return execute(job, table, bar)
+    except Exception as error:
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> dict:
+    own = isinstance(error, StudyError)
+    line = f"{'' if own else type(error).__name__ + ': '}{str(error).splitlines()[0] if str(error) else ''}"
+    return {"error": line, "traceback": "".join(traceback.format_exception(error))}
+
+
+def spread(jobs: list[Job], table: pd.DataFrame, on_end: Callable[[int], None]) -> dict[int, dict]:
+    """Execute jobs on the cluster that JOBS or CLUSTER names, and return what ``attempt`` does, by the job's number.
+
+    ``on_end`` is called with the number of each job that ended. Each run takes as many threads as in this process,
+    since they decide how sums are rounded. Raises StudyError where there is no scheduler or no worker, and where a
+    worker's packages differ from those here.
+    """
+    records, wanted, study = {}, _wanted(jobs[0].study.plan_path), jobs[0].study
+    if study.folder:  # a relative name would start at the worker's own checkout
+        study = study.model_copy(update={"data": str(study.folder.resolve())})
+    jobs = [job._replace(study=study, engine=None) for job in jobs]
+    with scheduler() as address:
+        while len(records) < len(jobs):
+            left = [number for number in range(len(jobs)) if number not in records]
+            # Where the scheduler is lost, its futures are cancelled, or an answer of it fails to come.
+            with suppress(OSError, CancelledError), _connected(address, wanted, bool(records)) as client:
+                from distributed import as_completed
+
+                futures = {client.submit(_work, jobs[number], table, wanted, pure=False): number for number in left}
+                for future in as_completed(futures, loop=client.loop):
+                    if future.status in ("finished", "error"):
+                        number, error = futures[future], future.exception()  # such as that it killed several workers
+                        records[number] = _failure(error) if error else future.result()
+                        on_end(number)
+    return records
+
+
+def _wanted(plan_path) -> dict:
+    """Return what a worker must have in common with this process."""
+    places = {name: os.environ.get(name) for name in SHARED}
+    places = {name: str(from_root(value).resolve()) for name, value in places.items() if value}
+    return {
+        "places": {"PCOS_HOME": str(home().resolve())} | places,
+        "plan": (str(plan_path.resolve()), sha256(plan_path)),
+        "versions": _versions(),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    own = ("config.py", "files.py", "models/runs.py", "models/recipes.py")
+    return {"pcos-utils": version("pcos-utils"), "code of pcos_utils": code(*CODE, *own)[:12], **packages()}
+
+
+def _work(job: Job, table: pd.DataFrame, wanted: dict) -> dict:
+    """Return what ``attempt`` does, on a worker."""
+    try:
+        if reason := _unfit(wanted):
+            raise StudyError(f"A worker {reason}")
+        os.environ |= wanted["places"]
+        engine = engine_for(job.study)
+    except Exception as error:
+        return _failure(error)
+    torch.set_num_threads(wanted["threads"])
+    return attempt(job._replace(engine=engine), table, progress.bar(hidden=True))
+
+
+def _unfit(wanted: dict, dask_worker=None) -> str:
+    """Return what keeps this worker from running jobs, and the remedy, or ""."""
+    from distributed import get_worker
+
+    for name, theirs in _versions().items():
+        if theirs != wanted["versions"][name]:
+            return f"has {name} {theirs}, and here it is {wanted['versions'][name]}; install the same on both."
+    path, digest = wanted["plan"]
+    if not os.path.isfile(path) or sha256(path) != digest:
+        return f"does not see {path} as it is here; put PCOS_HOME on a disk that all share."
+    if (dask_worker or get_worker()).state.nthreads > 1:  # a task asks for its worker; dask gives it to other calls
+        return "takes several runs at a time; start it with --nthreads 1, and more of them with --nworkers."
+    return ""
+
+
+@contextmanager
+def scheduler() -> Iterator[str]:
+    """Yield the address of the scheduler that JOBS or CLUSTER names, and print that of its dashboard.
+
+    Where a number of processes, or SLURM, is named, scheduler and workers are started for as long as the block runs.
+    The processes that are started meanwhile share them. Raises StudyError where dask is missing or nothing answers.
+    """
+    jobs, place = place_of_runs()
+    try:
+        import bokeh  # noqa: F401  # else the dashboard is empty
+        import dask_jobqueue
+        import distributed
+    except ModuleNotFoundError as error:
+        raise StudyError(f"JOBS and CLUSTER need {error.name}; pip install 'pcos-utils[cluster]'.") from None
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    if "://" in place:
+        with _client(place, CONNECT) as client:
+            print(f"dashboard: {client.dashboard_link}", flush=True)
+        yield place
+        return
+    if place:
+        try:
+            cluster = dask_jobqueue.SLURMCluster(worker_extra_args=["--nthreads", "1"])
+        except (ValueError, RuntimeError) as error:
+            said = str(error).splitlines()[0]
+            raise StudyError(f"CLUSTER=slurm: {said}; set it in ~/.config/dask/jobqueue.yaml.") from None
+        cluster.scale(jobs=jobs)
+        print(f"{jobs} jobs are submitted; waiting for the first to start", flush=True)
+        cluster.wait_for_workers(1)
+    else:
+        cluster = distributed.LocalCluster(
+            n_workers=jobs,
+            threads_per_worker=1,
+            memory_limit=None,
+            dashboard_address="127.0.0.1:0",
+            env={"OMP_WAIT_POLICY": "PASSIVE"},
+        )
+        threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+        if jobs * threads > cores:
+            fewer = max(1, cores // jobs)
+            print(f"{jobs} x {threads} threads share {cores} cores; OMP_NUM_THREADS={fewer} is faster, and rounds anew")
+    before = {name: os.environ.get(name, "") for name in ("PCOS_SET_JOBS", "PCOS_SET_CLUSTER")}
+    with cluster:
+        print(f"dashboard: {cluster.dashboard_link}", flush=True)
+        os.environ |= {"PCOS_SET_JOBS": "", "PCOS_SET_CLUSTER": cluster.scheduler_address}
+        try:
+            yield cluster.scheduler_address
+        finally:
+            os.environ |= before
+
+
+def _client(address: str, seconds: float):
+    """Return a client of the scheduler."""
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=seconds, set_as_default=False)
+    except (OSError, ValueError) as error:  # also TimeoutError
+        said = type(error).__name__
+        raise StudyError(f"No scheduler answers at {address} ({said}); start one: dask scheduler.") from None
+
+
+@contextmanager
+def _connected(address: str, wanted: dict, again: bool) -> Iterator:
+    """Yield a client of a scheduler, all of whose workers can run jobs; ``again``: it may be about to restart."""
+    with _client(address, PATIENCE if again else CONNECT) as client:
+        try:
+            client.wait_for_workers(1, timeout=PATIENCE)
+        except TimeoutError:
+            start = f"dask worker {address} --nthreads 1"
+            raise StudyError(f"No worker came to {address} in {PATIENCE} s; start one: {start}.") from None
+        for worker, reason in client.run(_unfit, wanted, on_error="return").items():
+            if isinstance(reason, OSError):  # this worker was lost meanwhile
+                continue
+            if isinstance(reason, Exception):  # dask tells it as text where the worker lacks the package
+                reason = f"cannot use this package ({reason}); install pcos-utils[cluster] there, the same as here."
+            if reason:
+                raise StudyError(f"The worker {worker} {reason}")
+        yield client

@@ -1,0 +1,58 @@
+"""Answer an archive: any number of images, in bounded memory, into shards that a killed job continues."""
+
+from functools import partial
+from pathlib import Path
+
+from pcos_utils.config import StudyError
+from pcos_utils.data import images, shards
+from pcos_utils.files import code, sha256
+from pcos_utils.progress import bar
+from pcos_utils.serving.answer import FIELDS
+from pcos_utils.serving.model import Served
+
+PARTS = ("answer", "boxes", "model", "scan_check", "screen")
+CODE = (*images.CODE, "follicles/counting.py", "follicles/locator.py", *(f"serving/{name}.py" for name in PARTS))
+NUMBERS = {"value": "float64", "low": "float64", "high": "float64", "follicles": "int32", "follicle_pixels": "int32"}
+COLUMNS = [name for name in FIELDS if name != "seconds"]  # a shard holds the same bytes whenever it is made
+
+
+def answer(given: list[Path], model: Path, folder: Path) -> tuple[int, int]:
+    """Write the answers to images, folders and lists, as in ``shards.listed``, and return how many, in how many shards.
+
+    A second process with the same arguments shares the work. Raises StudyError where the folder holds other answers.
+    """
+    for path in given:
+        if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
+            raise StudyError(f"{folder} lies inside {path}, whose images are answered; name another place.")
+    served, facts = Served(model, 1), f"{sha256(model / 'model.json')} {code(*CODE)}"
+    total, number, busy = 0, -1, []
+    for number, part in enumerate(bar(shards.parts(shards.listed(given)), f"shards of {shards.SIZE}")):
+        total += len(part)
+        path = folder / f"{number:06}.parquet"
+        make = partial(shards.ensure, path, [facts, *map(_state, part)], partial(_answers, served, part))
+        if not make(wait=False):
+            busy.append(make)
+    if not total:
+        raise StudyError("There is no image to answer; name files, lists, or a folder that holds some.")
+    if (extra := folder / f"{number + 1:06}.parquet").exists():
+        raise StudyError(f"{extra} belongs to a longer list; name an empty folder.")
+    for make in busy:  # of other processes, one of which may have been killed
+        make()
+    return total, number + 1
+
+
+def _state(path: Path) -> str:
+    """Return a file's name, size and time."""
+    try:
+        state = path.stat()
+    except OSError:
+        return str(path)
+    return f"{path} {state.st_size} {state.st_mtime_ns}"
+
+
+def _answers(served: Served, part: list[Path]) -> dict:
+    """Return the columns of a shard."""
+    pyarrow, _ = shards.parquet()
+    rows = [served.answer(path, str(path).encode("utf-8", "backslashreplace").decode()).row() for path in part]
+    types = {name: pyarrow.type_for_alias(NUMBERS.get(name, "string")) for name in COLUMNS}
+    return {name: pyarrow.array([row[name] for row in rows], kind) for name, kind in types.items()}

@@ -1,0 +1,78 @@
+"""Answer DICOM files and cine clips frame by frame, and sum a clip up in a row of its own."""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+from pcos_utils.data import clinic
+from pcos_utils.data.images import ImageError
+from pcos_utils.serving.answer import DECISIONS, Answer
+from pcos_utils.serving.boxes import Box
+from pcos_utils.serving.model import Served
+
+MOST = 200  # frames of one file that are answered; every fifth of a clip is
+
+
+def answers(
+    model: Served, path: Path, name: str | None = None, *, box: Box | None = None, most: int = MOST
+) -> Iterator[Answer]:
+    """Yield the answer to each frame that is read, ``clip.mp4#6``, and where there are several that to the clip."""
+    name, found = name or str(path), []
+    try:
+        for number, pixels in islice(clinic.frames(path, name), most):
+            answer = model.reply(pixels, f"{name}#{number}" if number else name, box=box)
+            answer.pixels = answer.numbered = None  # of hundreds of frames
+            found.append(answer)
+            yield answer
+    except ImageError as error:
+        yield model.refused(name, error.status, f"The file cannot be used: {error.reason}.")
+        return
+    except FileNotFoundError:  # a link to nowhere
+        yield model.refused(name, "unreadable", "The file cannot be used: there is none of this name.")
+        return
+    if len(found) > 1:
+        yield summary(name, found)
+
+
+def summary(name: str, found: list[Answer]) -> Answer:
+    """Return the answer to a clip: a decision that no frame contradicts, the median value, and the whole range."""
+    answered = [each for each in found if each.interval]
+    said = {each.decision for each in answered} - {DECISIONS[2]}
+    decision = said.pop() if len(said) == 1 else DECISIONS[2]
+    refusal = "frames differ" if said else Counter(each.refusal for each in found).most_common(1)[0][0]
+    refusal *= decision == DECISIONS[2]
+    if not answered:
+        reason = f"None of {len(found)} frames can be answered; {found[0].reasons[0]}"
+        return Answer(name, decision, refusal=refusal, reasons=[reason], facts=found[0].facts, box=found[0].box)
+    counts, values = [each.follicles for each in answered], [each.value for each in answered]
+    reason = f"{len(answered)} of {len(found)} frames answered: {min(counts)} to {max(counts)} follicles, "
+    reason += f"value {min(values):.2f} to {max(values):.2f}."
+    first, pixels = answered[0], median(each.follicle_pixels for each in answered)
+    low, high = min(each.interval[0] for each in answered), max(each.interval[1] for each in answered)
+    return Answer(
+        name, decision, round(median(values), 4), [low, high], max(counts), round(pixels), refusal, [reason],
+        first.facts, first.threshold, sum(each.seconds for each in found), box=first.box,
+    )  # fmt: skip
+
+
+def is_clip(content: bytes, name: str) -> bool:
+    """Return whether an upload is a DICOM file, by its bytes, or a clip, by its name."""
+    return content[128:132] == b"DICM" or clinic.kind(Path(name)) == "clip"
+
+
+@contextmanager
+def in_memory(content: bytes) -> Iterator[Path]:
+    """Yield a path at which the bytes can be opened, though they lie in memory alone. Raises ImageError."""
+    if not hasattr(os, "memfd_create"):
+        raise ImageError("not an image", "", "DICOM files and clips need Linux here; pcos predict reads them anywhere")
+    number = os.memfd_create("upload")
+    try:
+        with open(number, "wb", closefd=False) as stream:
+            stream.write(content)
+        yield Path(f"/proc/self/fd/{number}")
+    finally:
+        os.close(number)

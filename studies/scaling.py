@@ -1,0 +1,223 @@
+"""Measure what a run, an audited image and an answered image cost on one and on two workers, and what more would give.
+
+    python -m studies.scaling                   # about five minutes, on a machine that does nothing else
+    python -m studies.scaling --frames 50000    # an archive: hours
+    python -m studies.scaling --runs 4 --frames 400 --out /tmp    # a try, which changes no committed file
+
+A worker is a process with one thread. The runs are the demo's IustNet on fewer phantoms. The frames are phantoms and
+copies of them, ten of each. The model, one line of arithmetic a row, is ``fitted``; what it does not know is written as
+assumed. Writes scaling.csv, and the table of docs/scaling.md.
+"""
+
+import os
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from pcos_utils import config
+from pcos_utils.audit import candidates, families, sketches
+from pcos_utils.audit.sources import find_sources
+from pcos_utils.data import download, shards, splits
+from pcos_utils.data.images import load
+from pcos_utils.files import write_csv, write_json, write_text
+from pcos_utils.models import sweep
+from pcos_utils.phantom import simulator
+from pcos_utils.serving import archive
+from studies import OUT, answering, arguments
+
+shards.SIZE = 50  # so that two workers end at nearly the same time
+COPIES = 10
+QUIET = 0.5  # largest load of a machine that does nothing else
+PAGE = config.ROOT / "docs" / "scaling.md"
+MARKS = "<!-- scaling: made by python -m studies.scaling -->\n", "<!-- /scaling -->"
+WORKERS = (1, 2, 10, 100, 1000)
+FRAMES, RUNS = 10_000_000, 1_000  # of the archive and of the study that the model is asked about
+DISK, FRAME_BYTES = 1e9, 100_000  # assumed: bytes a second of a shared file system, and bytes of an archive's frame
+
+
+@contextmanager
+def workers(count: int) -> Iterator:
+    """Yield a client of so many workers, to which sweeps go, too."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(count, threads_per_worker=1, memory_limit=None, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        os.environ["PCOS_SET_CLUSTER"] = cluster.scheduler_address
+        yield client
+        os.environ["PCOS_SET_CLUSTER"] = ""
+
+
+def seconds(work) -> float:
+    """Return how long the work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def of_runs(place: Path, count: int) -> dict[str, float]:
+    """Return the seconds of ``count`` demo runs here, on one worker and on two, each of a thread, without any start."""
+    os.environ["PCOS_HOME"] = str(place / "study")
+    study = config.study(phantoms_per_class=40, folds=2, repeats=-(-count // 2), weights="none")
+    scans = find_sources(download.prepare(study), study.image_dir)
+    write_csv(study.report_dir / "sources.csv", splits.draw(scans, study))
+    write_json(study.plan_path, {})
+    first = study.model_copy(update={"seed": 1, "repeats": 1, "epochs": 1})  # so that each worker has what it imports
+
+    def swept(name: str) -> float:
+        """Return the seconds of a sweep from nothing."""
+        sweep.run("iustnet", first, ("ours",))
+        taken = seconds(lambda: sweep.run("iustnet", study, ("ours",)))
+        study.runs_dir.rename(place / name)
+        return taken
+
+    found = {"run_here": swept("here")}
+    for number in (1, 2):
+        with workers(number) as client:
+            found[f"run_{number}"] = swept(f"on {number}")
+            found["task"] = seconds(partial(on_each_number, client, abs, 300)) / 300
+    return {name: value / (count if name != "task" else 1) for name, value in found.items()}
+
+
+def on_each_number(client, work: Callable, count: int) -> None:
+    """Call a function with each of so many numbers, one task each."""
+    client.gather(client.map(work, range(count), pure=False))
+
+
+def frames(place: Path, count: int) -> list[Path]:
+    """Write ``count`` JPEG files, ten of each phantom: itself, and crops, turns and changes of its light."""
+    rng, paths = np.random.default_rng(0), []
+    place.mkdir()
+    for number in range(count):
+        if number % COPIES == 0:
+            scan = simulator.simulate(3_100_000_000 + number, number % 2).image
+        left, top = rng.integers(0, 12, 2)
+        copy = cv2.convertScaleAbs(scan[top : top + 188, left : left + 288], alpha=rng.uniform(0.9, 1.1))
+        paths.append(place / f"{number:06}.jpg")
+        Image.fromarray(copy if number % COPIES else scan).convert("RGB").save(paths[-1], quality=90)
+    return paths
+
+
+def audit(paths: list[Path], out: Path) -> None:
+    """Audit files with one thread that sketches; a second worker with the same arguments shares the sketching."""
+    families.WORKERS = 1
+    find_sources(paths, shards=out)
+
+
+def answer(paths: list[Path], model: Path, out: Path) -> None:
+    """Answer files; a second worker with the same arguments shares the work."""
+    archive.answer(paths, model, out)
+
+
+def peak() -> float:
+    """Return the most memory that this process had, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def of_frames(place: Path, count: int) -> dict[str, float]:
+    """Return seconds and bytes a frame: audited and answered on one worker and on two."""
+    paths, model = frames(place / "frames", count), place / "model"
+    answering.served("iustnet", model)
+    found = {}
+    for number in (1, 2):
+        with workers(number) as client:
+            whole = {"audit": (audit, paths), "answer": (answer, paths, model)}
+            for name, (work, files, *more) in whole.items():
+                on_each(client, work, files[:5], *more, place / f"try of {name} {number}")  # it imports what it needs
+                task = partial(on_each, client, work, files, *more, place / f"{name} {number}")
+                found[f"{name}_{number}"] = seconds(task) / count
+            found["memory"] = max(client.run(peak).values())
+    half = paths[: count // 2]
+    find_sources(half, shards=place / "half")
+    found["gather_half"] = seconds(partial(find_sources, half, shards=place / "half")) / len(half)
+    found["gather"] = seconds(partial(find_sources, paths, shards=place / "audit 1")) / count
+    for name in ("audit", "answer"):
+        found[f"{name}_bytes"] = sum(path.stat().st_size for path in (place / f"{name} 1").iterdir()) / count
+    exemplar = sketches.sketch(load(paths[0]))
+    index = 12 * candidates.TABLES * len(exemplar.points)  # a key and a number of a picture each
+    return found | {
+        "exemplar_bytes": float(exemplar.grey.nbytes + exemplar.points.nbytes + exemplar.descriptors.nbytes + index)
+    }
+
+
+def on_each(client, work: Callable, *given) -> None:
+    """Call a function with the same arguments on every worker at once."""
+    addresses = client.scheduler_info()["workers"]
+    client.gather([client.submit(work, *given, pure=False, workers=[address]) for address in addresses])
+
+
+def fitted(seen: dict[str, float]) -> pd.DataFrame:
+    """Return hours for 1, 2, 10, 100 and 1,000 workers: of RUNS demo runs and of FRAMES frames, answered and audited.
+
+    Work divides by the workers, each ``share`` as fast as one alone, and waits for what does not divide: the scheduler,
+    the shared disk, the last round of runs, the gathering of families.
+    """
+    share = {name: min(1.0, seen[f"{name}_1"] / seen[f"{name}_2"] / 2) for name in ("run", "answer")}
+    rows = []
+    for count in WORKERS:
+        of = {name: 1.0 if count == 1 else share[name] for name in share}
+        runs = max(-(-RUNS // count) * seen["run_1"] / of["run"], RUNS * seen["task"])
+        disk = FRAMES * FRAME_BYTES / DISK
+        answers = max(FRAMES * seen["answer_1"] / count / of["answer"], disk)
+        sketching = max(FRAMES * (seen["audit_1"] - seen["gather"]) / count / of["answer"], disk)
+        rows.append((count, runs, answers, sketching, FRAMES * seen["gather"]))
+    table = pd.DataFrame(rows, columns=["workers", "runs", "answers", "sketches", "families"])
+    return table.assign(**(table.drop(columns="workers") / 3600))
+
+
+def page(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
+    """Return the tables of docs/scaling.md."""
+    lines = ["| measured | on 1 worker | on 2 workers | ratio |", "|---|---|---|---|"]
+    for name, words in (("run", "a demo run, s"), ("audit", "an audited frame, s"), ("answer", "an answered frame, s")):
+        one, two = seen[f"{name}_1"], seen[f"{name}_2"]
+        lines.append(f"| {words} | {one:.3g} | {two:.3g} | {one / two:.2f} |")
+    lines += ["", "| measured | |", "|---|---|"]
+    facts = {
+        "a demo run in process, s": seen["run_here"],
+        "an empty task of the scheduler, s": seen["task"],
+        "families and decoding of a frame whose sketch is kept, s": seen["gather"],
+        f"the same among half of the {count:,} frames, s": seen["gather_half"],
+        "a sketch in its shard, bytes": seen["audit_bytes"],
+        "an answer in its shard, bytes": seen["answer_bytes"],
+        "memory of a source in the audit, bytes": seen["exemplar_bytes"],
+        f"most memory of a worker that audited and answered {count:,} frames, MB": seen["memory"],
+    }
+    lines += [f"| {words} | {value:.3g} |" for words, value in facts.items()]
+    names = f"{RUNS:,} demo runs | {FRAMES:,} answers | as many sketches | their families"
+    lines += ["", f"| fitted, hours on workers | {names} |", "|---|---|---|---|---|"]
+    lines += ["| {:,.0f} | {:.2g} | {:.3g} | {:.3g} | {:.3g} |".format(*row) for row in table.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Measure, fit, and write the table and the page."""
+    given = arguments(__doc__, frames=600, runs=8, out="")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    load, cores = os.getloadavg()[0], os.cpu_count()
+    with tempfile.TemporaryDirectory() as folder:
+        seen = of_runs(Path(folder), given.runs) | of_frames(Path(folder), given.frames)
+    table, out = fitted(seen), Path(given.out or OUT)
+    text = page(seen, table, given.frames)
+    if load > QUIET:
+        text = f"*Beside other work (load {load:.1f} on {cores} cores): ratios mean nothing. Measure again.*\n\n" + text
+    print(text)
+    write_csv(out / "scaling.csv", pd.DataFrame({"quantity": seen.keys(), "measured": seen.values()}))
+    if not given.out:
+        before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
+        write_text(PAGE, before + MARKS[0] + text + MARKS[1] + rest.split(MARKS[1])[1])
+
+
+if __name__ == "__main__":
+    main()

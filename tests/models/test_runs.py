@@ -1,0 +1,210 @@
+"""Runs on other processes: the same bytes, whatever dies meanwhile, and one sentence for each way not to start."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pandas as pd
+import pytest
+
+from pcos_utils import config
+from pcos_utils.data import splits
+from pcos_utils.files import sha256, write_csv
+from pcos_utils.models import runs, sweep
+
+TIMES = {"seconds", "images_per_second"}
+WORKER = "from distributed.cli.dask_worker import main; main()"
+
+
+def contents(study) -> dict:
+    """Every file of a study's runs by its digest, and run.json without its seconds."""
+    found = {}
+    for path in study.runs_dir.rglob("[!.]*.*"):
+        content = sha256(path)
+        if path.name == "run.json":
+            content = {name: value for name, value in json.loads(path.read_text()).items() if name not in TIMES}
+        found[path.relative_to(study.runs_dir).as_posix()] = content
+    return found
+
+
+@pytest.fixture
+def ready(small, home, monkeypatch):
+    """The small study in this test's own home, and a function that makes its sweep there or in another home."""
+    study, table, there = small
+
+    def make(name: str, study=study, **settings):
+        place = home / name
+        place.mkdir()
+        (place / "data").symlink_to(there / "data")
+        for setting in ("JOBS", "CLUSTER"):
+            monkeypatch.setenv(f"PCOS_SET_{setting}", str(settings.get(setting, "")))
+        monkeypatch.setenv("PCOS_HOME", str(place))
+        write_csv(study.report_dir / "sources.csv", splits.draw(table.drop(columns=["used", "split", "r0"]), study))
+        study.plan_path.write_text("{}")
+        return sweep.run("iustnet", study, ("ours",)).drop(columns="seconds"), contents(study)
+
+    return study, make
+
+
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(*command: str, **environment) -> subprocess.Popen:
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen([sys.executable, *command], cwd=config.ROOT, env=os.environ | environment, **quiet)
+
+
+def scheduler(number: int) -> subprocess.Popen:
+    return start("-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(number), "--no-dashboard")
+
+
+@contextmanager
+def cluster(before: str = "", *words: str):
+    """The address of a scheduler with one worker, which runs Python code before it begins."""
+    address = f"tcp://127.0.0.1:{(number := port())}"
+    processes = [scheduler(number), start("-c", before + WORKER, address, "--no-nanny", "--no-dashboard", *words)]
+    try:
+        yield address
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+def test_two_processes_give_the_bytes_of_one(ready, capsys):
+    study, make = ready
+    rows, files = make("one")
+    assert len(rows) == 2 and "dashboard" not in capsys.readouterr().out
+    again, others = make("two", JOBS=2)
+    assert again.equals(rows) and others == files and len(files) == 8
+    assert "dashboard: http://127.0.0.1:" in capsys.readouterr().out
+
+
+def test_a_run_that_fails_is_a_row_and_the_others_are_finished(ready, monkeypatch):
+    study, make = ready
+    execute = runs.execute
+
+    def failing(job, *given):
+        return execute(job, *given) if job.run.fold else 1 / 0
+
+    monkeypatch.setattr(runs, "execute", failing)
+    named = r"^1 of 2 runs of iustnet failed \(ours repeat 0 fold 0 inner 0\): ZeroDivisionError.*failures.csv"
+    with pytest.raises(config.StudyError, match=named):
+        make("home")
+    path = study.runs_dir / "iustnet" / "failures.csv"
+    row = pd.read_csv(path).iloc[0]
+    assert row.fold == 0 and "in failing" in row.traceback and "ZeroDivisionError" in row.error
+    assert len([name for name in contents(study) if name.endswith("run.json")]) == 1
+    monkeypatch.setattr(runs, "execute", execute)
+    assert len(sweep.run("iustnet", study, ("ours",))) == 2 and not path.exists()
+
+
+def test_a_missing_extra_a_wrong_address_and_a_wrong_number_are_one_sentence_each(ready, monkeypatch):
+    make = ready[1]
+    monkeypatch.setattr(runs, "CONNECT", 0.3)
+    with pytest.raises(config.StudyError, match=r"^No scheduler answers at tcp://127.0.0.1:1 .*dask scheduler\.$"):
+        make("address", CLUSTER="tcp://127.0.0.1:1")
+    for wrong in (dict(JOBS="0"), dict(JOBS="many"), dict(CLUSTER="here")):
+        with pytest.raises(config.StudyError, match=r"^(JOBS|CLUSTER)=.*; give"):
+            make(str(wrong), **wrong)
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(config.StudyError, match=r"^JOBS and CLUSTER need dask_jobqueue; .*pcos-utils\[cluster\]'\.$"):
+        make("extra", JOBS=2)
+
+
+OTHER = "import importlib.metadata as m; old = m.version; m.version = lambda n: '0' if n == 'pcos-utils' else old(n); "
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "words", "sentence"),
+    [
+        (
+            "import sys; sys.modules['pcos_utils'] = None; ",
+            ["--nthreads", "1"],
+            r"cannot use this package \(.*pcos_utils.*\); install",
+        ),
+        (OTHER, ["--nthreads", "1"], r"has pcos-utils 0, and here it is \S+; install the same"),
+        ("", ["--nthreads", "2"], "takes several runs at a time; start it with --nthreads 1"),
+    ],
+)
+def test_a_worker_that_does_not_fit_is_one_sentence(ready, before, words, sentence):
+    with cluster(before, *words) as address, pytest.raises(config.StudyError, match=f"^The worker tcp://.* {sentence}"):
+        ready[1]("home", CLUSTER=address)
+
+
+@pytest.mark.slow
+def test_slurm_workers_are_jobs(ready, tmp_path, monkeypatch):
+    """A sbatch of our own runs what it is given on this machine."""
+    (tmp_path / "sbatch").write_text('#!/bin/sh\nbash "$1" >/dev/null 2>&1 &\necho Submitted batch job $!\n')
+    (tmp_path / "scancel").write_text("#!/bin/sh\npkill -P $1; kill $1\n")
+    for name in ("sbatch", "scancel"):
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    study, make = ready
+    with pytest.raises(config.StudyError, match=r"^CLUSTER=slurm: .*jobqueue\.yaml\.$"):
+        make("unset", CLUSTER="slurm")
+    import dask
+
+    with dask.config.set({"jobqueue.slurm.cores": 1, "jobqueue.slurm.memory": "2GB"}):
+        assert make("slurm", CLUSTER="slurm", JOBS=1)[1] == make("here")[1]
+
+
+@pytest.mark.slow
+def test_workers_and_the_scheduler_die_and_the_table_is_that_of_a_sweep_in_process(ready, monkeypatch):
+    """42 runs on two workers; one is killed twice, and the scheduler once; what died is started again."""
+    study = ready[0].model_copy(update={"folds": 7, "repeats": 3, "inners": 2, "epochs": 8})
+    rows, files = ready[1]("here", study)
+    address = f"tcp://127.0.0.1:{(number := port())}"
+    commands = {"scheduler": lambda: scheduler(number)}
+    for name in ("first", "second"):
+        commands[name] = lambda: start("-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    alive, killed, ended = {name: command() for name, command in commands.items()}, [], threading.Event()
+    done = study.runs_dir.parents[1].parent / "cluster" / "runs"
+
+    def tend():
+        """Kill at certain numbers of finished runs, and start again what has ended, as a batch system does."""
+        kills = [(4, "first"), (12, "first"), (22, "scheduler")]
+        while not ended.wait(0.2):
+            if kills and len(list(done.rglob("run.json"))) >= kills[0][0]:
+                victim = kills.pop(0)[1]
+                alive[victim].send_signal(signal.SIGKILL)
+                alive[victim].wait()
+                killed.append(victim)
+            for name, process in alive.items():
+                if process.poll() is not None:
+                    alive[name] = commands[name]()
+
+    tender = threading.Thread(target=tend)
+    tender.start()
+    told = []
+    monkeypatch.setattr(sweep.progress, "bar", lambda **named: Told(told))
+    try:
+        again, others = ready[1]("cluster", study, CLUSTER=address)
+    finally:
+        ended.set()
+        tender.join()
+        for process in alive.values():
+            process.kill()
+            process.wait()
+    assert killed == ["first", "first", "scheduler"]
+    assert len(rows) == 42 and again.equals(rows) and others == files
+    assert told == [8] * 42  # each run once
+
+
+class Told(list):
+    """A progress bar that keeps what it is told."""
+
+    def __init__(self, told: list):
+        self.update = told.append
+
+    __enter__ = lambda self: self  # noqa: E731
+    __exit__ = lambda self, *_: None  # noqa: E731
