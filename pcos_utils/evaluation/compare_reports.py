@@ -14,6 +14,7 @@ import pandas as pd
 
 from pcos_utils.config import COUNT, FEATURES, MODELS, TUNED, ZERO_SHOT, StudyError
 
+LEAST_SD = 0.003  # a fine-tuned network hardly moves with its seed, and rounds otherwise on another processor
 SPREAD = Path(__file__).parent / "spread.csv"  # table, first, second, sd; made by studies.seed_spread
 SDS = 4
 CLOSE, ROUNDED = 1e-6, 1e-4  # relative, and absolute below 1
@@ -96,7 +97,7 @@ def allowed(name: str, table: pd.DataFrame, column: str) -> np.ndarray:
     may = np.where(rows & (column not in (*COUNTED, *KEYS.get(name, []))), np.nan, may)
     if column != WITHIN.get(name):
         return may
-    spread = pd.read_csv(SPREAD).query("table == @name").set_index(["first", "second"]).sd
+    spread = pd.read_csv(SPREAD).query("table == @name").set_index(["first", "second"]).sd.clip(lower=LEAST_SD)
     within = SDS * spread.reindex(pd.MultiIndex.from_frame(table[KEYS[name][:2]])).to_numpy()
     if name == "metrics":
         within[table.metric.to_numpy() != "auc"] = np.nan
