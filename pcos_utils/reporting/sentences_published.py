@@ -99,7 +99,7 @@ def split(across: int) -> str:
 
 def rerun(table: pd.DataFrame) -> pd.DataFrame:
     """Return the published protocol's counts for reading, a row a run. ``table``: of ``published.rerun``."""
-    counts = table[["tp", "fn", "fp", "tn"]].astype(str).agg(", ".join, axis=1)
+    counts = [", ".join(map(str, row)) for row in table[["tp", "fn", "fp", "tn"]].itertuples(index=False)]
     by_batch = table.accuracy_by_batch.map(lambda value: "–" if pd.isna(value) else number(value, 3))
     shown = table[["run", "level", "n"]].assign(**{"TP, FN, FP, TN": counts})
     shown["accuracy"], shown["accuracy over batches"] = table.accuracy_by_count.map(lambda at: number(at, 3)), by_batch
