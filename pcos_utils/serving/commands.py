@@ -109,7 +109,7 @@ def predict(
         from pcos_utils.serving import archive
 
         need_writable(shards)
-        total, number = archive.answer(images, served_folder(model), shards)
+        total, number = archive.answer(images, model or prepared(study()), shards)
         typer.echo(f"written to {shards}: {total:,} answers in {number:,} shards")
         return
     files = []
@@ -122,7 +122,7 @@ def predict(
     if box is not None and (boxes or len(files) > 1):
         raise StudyError("--box goes with one image; give the boxes of several as a table with --boxes.")
     wanted = read(boxes, files) if boxes else {files[0]: [parse(box.split(","))]} if box is not None else {}
-    served = Served(served_folder(model))
+    served = Served(model or prepared(study()))
     table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
     asked = [(path, each) for path in files for each in wanted.get(path, [None])]
 
@@ -201,21 +201,21 @@ def page(
         raise StudyError(f"The page needs {error.name}; install it with: pip install 'pcos-utils[app]'.") from None
     if model is None:
         settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-        chosen = study(preset, data, **settings)
-        model = chosen.served_dir
-        if not (model / "model.json").exists():
-            from pcos_utils.serving.export import export
-
-            typer.echo(f"preparing the best model of {chosen.name} ...")
-            export(best(chosen), chosen, model)
+        model = prepared(study(preset, data, **settings))
     app.run(model, port=port)
 
 
-def served_folder(model: Path | None) -> Path:
-    """Return the folder of the served model: the named one, or the demo's."""
-    folder = model or study().served_dir
-    if not model and not (folder / "model.json").exists():
-        raise StudyError(
-            f"There is no served model at {folder}; run 'make reproduce' and 'pcos export', or name one with --model."
-        )
+def prepared(chosen: Study) -> Path:
+    """Return the folder of a study's served model. Where there is none, the study's best model is exported first."""
+    folder = chosen.served_dir
+    if not (folder / "model.json").exists():
+        if not (chosen.data_dir / "manifest.csv").exists():  # a clone holds the demo's tables, but none of its images
+            raise StudyError(
+                f"{chosen.name} was not run here; run 'make reproduce' first, or name a model with --model."
+            )
+        name = best(chosen)
+        typer.echo(f"preparing the best model of {chosen.name}, a minute or two ...", err=True)
+        from pcos_utils.serving.export import export
+
+        export(name, chosen, folder)
     return folder

@@ -10,7 +10,7 @@ from PIL import Image
 
 from pcos_utils import cli
 from pcos_utils.config import ROOT
-from pcos_utils.serving import commands, model
+from pcos_utils.serving import model
 from tests.serving.made import frame, png
 
 
@@ -98,7 +98,7 @@ def test_a_folder_becomes_lines_or_rows_and_a_bad_file_is_one_of_them(served, tm
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["predict", ROOT / "LICENSE"], "no served model"),
+        (["predict", ROOT / "LICENSE"], "run 'make reproduce' first, or name"),
         (["predict", "."], "no image to answer"),
         (["predict", "a.png"], "a.png does not exist; name"),
         (["predict", ROOT / "LICENSE", "--model", "nowhere"], "model.json is missing"),
@@ -106,7 +106,7 @@ def test_a_folder_becomes_lines_or_rows_and_a_bad_file_is_one_of_them(served, tm
         (["export", "--model", "resnet"], "MODEL=resnet"),
         (["export", "--model", "iustnet"], "is missing; run"),
         (["export"], "is missing; run"),
-        (["app"], "run the earlier notebooks, or 'make reproduce'"),
+        (["app"], "run 'make reproduce' first"),
     ],
 )
 def test_a_mistake_is_one_sentence(pcos, tmp_path, words, named):
@@ -124,7 +124,6 @@ def test_a_process_that_is_given_a_wrong_path_ends_with_2(tmp_path):
 
 
 def test_a_served_model_is_packed_and_not_exported_again(served, pcos, tmp_path, monkeypatch):
-    assert commands.served_folder(served) == served
     assert "name --space DIR" in pcos("export", "--model", served)[2]
     packed = []
     monkeypatch.setattr("pcos_utils.serving.space.pack", lambda *folders: packed.append(folders))
