@@ -23,7 +23,7 @@ FALSE_REFUSALS = 0.02  # of held-out phantoms, at most; the share reached is sta
 MARGIN = 1.2  # scanners differ more than phantoms do; chosen by real frames' distances, not by their labels
 # Of a box, which a person has drawn around an ovary: so many times the median distance of phantoms cut out alike, about
 # 2. That is half the distance, 3.9, of the nearest of 84 made strangers that are grey; annotated ovaries of 48 whole
-# sectors, looked at nine times while this was made, reach up to 1.7.
+# sectors, looked at about fifteen times while this was made, reach up to 1.7.
 BOX_TIMES = 2.2
 QUANTILES = 33  # of each feature, kept with the model
 BLUR_MARGIN = 0.6  # times the 0.5 % quantile of the phantoms' sharpness
