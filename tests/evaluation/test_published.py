@@ -61,7 +61,7 @@ def test_the_best_of_many_runs_looks_better_than_any_is():
 def test_the_sentence_gives_each_interval_its_own_value():
     text = sentences_published.width(published.intervals())
     assert "DenseNet121d, .72, seems to be known to within [.63, .79]" in text
-    assert "right in 3: .75, exact interval [.19, .99]" in text
+    assert "Of the 4 original frames it gets 3 right: .75 [.19, .99]." in text
 
 
 def test_counts_of_images_and_of_frames():

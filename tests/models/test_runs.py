@@ -144,7 +144,10 @@ def test_a_worker_that_does_not_fit_is_one_sentence(ready, before, words, senten
 @pytest.mark.slow
 def test_slurm_workers_are_jobs(ready, tmp_path, monkeypatch):
     """A sbatch of our own runs what it is given on this machine."""
-    (tmp_path / "sbatch").write_text('#!/bin/sh\nbash "$1" >/dev/null 2>&1 &\necho Submitted batch job $!\n')
+    # It reads the script before it returns, as sbatch does: dask-jobqueue then removes the file.
+    (tmp_path / "sbatch").write_text(
+        '#!/bin/sh\nscript=$(cat "$1")\nbash -c "$script" >/dev/null 2>&1 &\necho Submitted batch job $!\n'
+    )
     (tmp_path / "scancel").write_text("#!/bin/sh\npkill -P $1; kill $1\n")
     for name in ("sbatch", "scancel"):
         (tmp_path / name).chmod(0o755)
