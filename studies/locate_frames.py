@@ -22,6 +22,7 @@ from pcos_utils.follicles import network as unet
 from pcos_utils.follicles.locator import OVERLAP, matched, overlap
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import ends, listed, number, percent
+from pcos_utils.serving import boxes as windows
 from studies import OUT, arguments
 
 LOOKS = 2
@@ -100,21 +101,20 @@ def counting(frames: list[Frame]) -> list[dict]:
         "suggested box": [frame.found[0].box if frame.found else None for frame in single],
         "annotators' box": [frame.agreed[0]["box"] for frame in single],
     }
-    boxes |= {f"{name}, widened to 3:2": [locator.widened(box, frame.pixels.shape) if box else None
+    boxes |= {f"{name}, widened to 3:2": [windows.window(box, frame.pixels.shape) if box else None
                                           for box, frame in zip(boxes[name], single, strict=True)]
               for name in ("suggested box", "annotators' box")}  # fmt: skip
     counter, rows = unet.load(kept.KEPT), [_agreement("the annotators with each other", one, two)]
     for name, of in boxes.items():
         there = np.array([box is not None for box in of])
-        crops = [_crop(frame.pixels, box) for frame, box in zip(single, of, strict=True) if box is not None]
+        crops = [
+            images.grey(np.ascontiguousarray(windows.of(frame.pixels, box)))
+            for frame, box in zip(single, of, strict=True)
+            if box is not None
+        ]
         counts = unet.measure_all(counter, np.stack(crops))["count"].to_numpy(float) if crops else np.array([])
         rows.append(_agreement(name, counts, ((one + two) / 2)[there]))
     return rows
-
-
-def _crop(pixels: np.ndarray, box: tuple) -> np.ndarray:
-    x0, y0, x1, y1 = box
-    return images.grey(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
 
 
 def _agreement(name: str, counts: np.ndarray, truth: np.ndarray) -> dict:

@@ -12,12 +12,10 @@ import numpy as np
 from scipy import ndimage
 
 from pcos_utils.config import ROOT
-from pcos_utils.data.images import HEIGHT, WIDTH
 
 KEPT = ROOT / "pcos_utils" / "weights" / "ovary_locator.safetensors"  # made by pcos pretrain --locator
 MAPS = ("ovary", "follicle", "other")
 SIDE = 192  # px of the square to which a frame is stretched
-MARGIN = 1.2  # the phantoms of the follicle network show .95 to 1.6 times an ovary's length
 # Probability and px of a part of the ovary map, and probability of a follicle in it, chosen on phantoms.
 THRESHOLD, LEAST, FOLLICLE = 0.5, 250, 0.3
 
@@ -91,18 +89,6 @@ def overlap(one: Box, other: Box) -> float:
     height = max(0, min(one[3], other[3]) - max(one[1], other[1]))
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (one, other)]
     return width * height / (sum(areas) - width * height)
-
-
-def widened(box: Box, shape: tuple[int, ...]) -> Box:
-    """Return the window around a box in a frame of a ``shape`` (H, W) at the scale that the follicle network knows.
-
-    It is MARGIN times as large and has the sides 3:2 where the frame leaves room.
-    """
-    x0, y0, x1, y1 = box
-    width = MARGIN * max(x1 - x0, (y1 - y0) * WIDTH / HEIGHT)
-    height, middle = width * HEIGHT / WIDTH, ((x0 + x1) / 2, (y0 + y1) / 2)
-    corners = middle[0] - width / 2, middle[1] - height / 2, middle[0] + width / 2, middle[1] + height / 2
-    return tuple(int(np.clip(round(each), 0, side)) for each, side in zip(corners, shape[1::-1] * 2, strict=True))
 
 
 def kept_maps(frame: np.ndarray) -> np.ndarray:

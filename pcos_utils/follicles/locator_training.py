@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from pcos_utils.config import home
 from pcos_utils.files import appearing, code
-from pcos_utils.follicles import locator, locator_network, network, pretrain
+from pcos_utils.follicles import locator, locator_network, network, pretrain, training_set
 from pcos_utils.models import devices, training, weights
 from pcos_utils.models.recipes import Recipe
-from pcos_utils.phantom import sector, simulator
+from pcos_utils.phantom import sector
 
 # The modules whose code decides the phantoms of a file.
 CODE = tuple(
@@ -33,13 +33,9 @@ def phantoms(count: int, first: int, folder: Path | None = None, processes: int 
     """
     folder = folder or home() / "runs" / "locator" / "shards"
     starts = range(first, first + count, SHARD)
-    paths = [folder / f"{code(*CODE)[:12]}-{start}.npz" for start in starts]
-    missing = [(path, start) for path, start in zip(paths, starts, strict=True) if not path.exists()]
-    if missing:
-        with simulator.workers(processes) as pool:
-            list(pool.map(make_shard, *zip(*missing, strict=True)))
-    parts = [np.load(path)["maps"] for path in paths]
-    maps = torch.from_numpy(np.concatenate(parts)[:count])
+    jobs = [(folder / f"{start}.npz", start) for start in starts]
+    training_set.make(jobs, _settings, make_shard, processes)
+    maps = torch.from_numpy(np.concatenate([np.load(path)["maps"] for path, _ in jobs])[:count])
     return training.Images(maps[:, :1], maps[:, 1:], torch.ones(len(maps)))
 
 
@@ -51,7 +47,11 @@ def make_shard(path: Path, start: int) -> None:
         near = [cv2.resize(np.uint8(mask > 0), (locator.SIDE,) * 2, interpolation=cv2.INTER_NEAREST) for mask in masks]
         maps.append(np.stack([locator.stretched(image), *near]))
     with appearing(path) as temporary:
-        np.savez_compressed(temporary, maps=np.stack(maps))
+        np.savez_compressed(temporary, settings=_settings(start), maps=np.stack(maps))
+
+
+def _settings(start: int) -> str:
+    return f"sectors {start} to {start + SHARD} by {code(*CODE)}"
 
 
 def change(images: Tensor, maps: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """Make phantoms by the thousand for training, with images and masks at the network's size, many to a file."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -36,11 +37,16 @@ def shards(
     starts = range(drawn.start, drawn.stop, SHARD)
     paths = [folder / f"{effects.name}-s{seed}-{number:04d}.npz" for number in range(len(starts))]
     jobs = [(path, start, min(start + SHARD, drawn.stop), effects) for path, start in zip(paths, starts, strict=True)]
-    jobs = [job for job in jobs if _settings_in(job[0]) != _settings(*job[1:])]
+    make(jobs, _settings, make_shard, processes)
+    return paths
+
+
+def make(jobs: list[tuple], settings: Callable[..., str], make_one: Callable, processes: int | None = None) -> None:
+    """Call ``make_one`` for each job, a path and its arguments, whose file does not hold ``settings`` of them yet."""
+    jobs = [job for job in jobs if _settings_in(job[0]) != settings(*job[1:])]
     if jobs:
         with simulator.workers(processes) as pool:
-            list(pool.map(make_shard, *zip(*jobs, strict=True)))
-    return paths
+            list(pool.map(make_one, *zip(*jobs, strict=True)))
 
 
 def seeds(per_class: int, seed: int = 0) -> range:

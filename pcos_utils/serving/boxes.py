@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from pcos_utils.config import StudyError
 from pcos_utils.data.images import HEIGHT, WIDTH
+from pcos_utils.follicles.locator import Box
 
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels of the frame as loaded; x1 and y1 lie outside
 COLUMNS = ("image", "x0", "y0", "x1", "y1")
 LEAST_SIDE = 24  # px of a box
 UNUSABLE = "unusable box"

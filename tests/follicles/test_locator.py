@@ -48,11 +48,6 @@ def test_a_frame_in_colour_is_an_error():
         locator.locate(np.zeros((9, 9, 3), np.uint8))
 
 
-def test_a_window_is_a_little_larger_than_its_box_and_three_to_two_inside_the_frame():
-    assert locator.widened((100, 100, 150, 150), (300, 300)) == (80, 95, 170, 155)
-    assert locator.widened((0, 0, 300, 300), (300, 300, 3)) == (0, 0, 300, 300)
-
-
 def test_boxes_overlap_by_intersection_over_union():
     left, right = (0, 0, 10, 10), (5, 0, 15, 10)
     assert locator.overlap(left, right) == pytest.approx(1 / 3) and locator.overlap(left, (10, 0, 20, 10)) == 0
