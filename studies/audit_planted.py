@@ -1,7 +1,7 @@
 """Compare the audit with perceptual hashes, cleanvision and fastdup on families of known truth.
 
     python -m studies.audit_planted              300 sources x 20 copies and 300 singles
-    python -m studies.audit_planted --alone 1    the audit alone, with its time and memory
+    python -m studies.audit_planted --alone 1    the audit alone, with its time and memory at three sizes
 
 Among the singles are twins (the ovary and window of a source, with other speckle), and frames that share a screen
 layout or a caption. None of them may join a family. A second set holds a copy of each source by each of the further
@@ -17,6 +17,7 @@ import resource
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from pcos_utils.reporting.text import markdown
 from studies import arguments, planted
 
 HERE = Path(__file__).parent
+SIZES = 50, 300, 740  # sources of the audit alone; each has 21 images, and a single beside it
 
 
 def judge(truth: pd.DataFrame, family: np.ndarray) -> dict:
@@ -128,33 +130,35 @@ def write(folder: Path, pictures: list[np.ndarray], truth: pd.DataFrame) -> tupl
     return paths, truth
 
 
-def alone(sources: int) -> None:
-    """Run the audit alone, and write what it finds, its time and its peak memory beside this file and into the README.
+def alone(sources: int) -> dict:
+    """Return what the audit finds among PNG files of so many sources, their copies and singles, its time and memory."""
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as other:  # whose memory does not count
+        paths, truth = other.submit(_written, Path(folder, "usual"), sources).result()
+        start = time.perf_counter()
+        found = families.gather(lambda number: load(paths[number]), len(paths))
+        row = {"images": len(paths), **judge(truth, found.family), "collages": len(found.collages)}
+        # A twin is another scan of its source's ovary, so it may be of its clip.
+        ovary = truth.source.str.replace("twin", "source")
+        row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": time.perf_counter() - start}
+        return row | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
-    The pictures are in memory, of which they take a part.
-    """
-    pictures, truth = planted.make(sources)
-    start = time.perf_counter()
-    found = families.gather(pictures.__getitem__, len(pictures))
-    row = {"images": len(pictures), **judge(truth, found.family), "collages": len(found.collages)}
-    # A twin is another scan of its source's ovary, so it may be of its clip.
-    ovary = truth.source.str.replace("twin", "source")
-    row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": time.perf_counter() - start}
-    row |= {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
-    write_csv(HERE / "audit_planted_alone.csv", pd.DataFrame([row]))
-    write_block("alone", sentence(pd.read_csv(HERE / "audit_planted_alone.csv")))
+
+def _written(folder: Path, sources: int) -> tuple[list[Path], pd.DataFrame]:
+    return write(folder, *planted.make(sources))
 
 
 def sentence(table: pd.DataFrame) -> str:
-    """Return the README's sentence on the audit alone."""
-    row = table.iloc[0]
+    """Return the README's sentences on the audit alone."""
+    first, last = table.iloc[0], table.iloc[-1]
+    exponent = np.log(last.seconds / first.seconds) / np.log(last.images / first.images)
     return (
-        f"At full size, {row.images:,.0f} images of {row.sources:,.0f} sources ({row.sources / 2:,.0f} with "
+        f"At full size, {last.images:,.0f} images of {last.sources:,.0f} sources ({last.sources / 2:,.0f} with "
         f"{planted.COPIES} copies each, and as many singles), the audit "
-        f"finds {row.found:,.0f} families with an adjusted Rand index of "
-        f"{row.adjusted_rand:.4f}. {row.false_merges:,.0f} of them hold two sources, {row.collages:,.0f} images are "
-        f"taken for collages, and {row.false_clips:,.0f} clips hold two ovaries. Beside other work it took "
-        f"{row.seconds / 60:.1f} minutes, and {row.peak_mb / 1000:.2f} GB of memory with all images in it."
+        f"finds {last.found:,.0f} families with an adjusted Rand index of "
+        f"{last.adjusted_rand:.4f}. {last.false_merges:,.0f} of them hold two sources, {last.collages:,.0f} images are "
+        f"taken for collages, and {last.false_clips:,.0f} clips hold two ovaries. It took {last.seconds / 60:.1f} "
+        f"minutes on two cores and {last.peak_mb / 1000:.2f} GB of memory. From {first.images:,.0f} to "
+        f"{last.images:,.0f} images its time grew with the number of images to the power of {exponent:.2f}."
     )
 
 
@@ -168,7 +172,13 @@ def main() -> None:
     """Compare the methods, then print the tables, and write them beside this file and into the README."""
     given = arguments(__doc__, sources=300, alone=0)
     if given.alone:
-        alone(given.sources)
+        rows = []
+        for size in SIZES:
+            with ProcessPoolExecutor(1) as process:  # a new one, because the peak of memory is that of a process
+                rows.append(process.submit(alone, size).result())
+                print(rows[-1], flush=True)
+        write_csv(HERE / "audit_planted_alone.csv", pd.DataFrame(rows))
+        write_block("alone", sentence(pd.read_csv(HERE / "audit_planted_alone.csv")))
         return
     sources = given.sources
     rows, recalls = [], []

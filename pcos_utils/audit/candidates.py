@@ -32,7 +32,7 @@ class Index:
     def add(self, number: int, descriptors: np.ndarray) -> None:
         """Add a picture with its descriptors, uint8 (n, 128)."""
         self._end = max(self._end, number + 1)
-        keys = _keys(descriptors)
+        keys = _keys(root(descriptors))
         pictures = np.full(len(keys), number, np.int32)
         while self._blocks and len(self._blocks[-1][0]) <= 4 * len(keys):
             earlier = self._blocks.pop()
@@ -47,7 +47,8 @@ class Index:
 
         ``descriptors`` is uint8 (n, 128). Each key has one vote, which the pictures behind it share.
         """
-        keys = [_keys(descriptors[:, view.order]) for view in views]
+        values = root(descriptors)
+        keys = [_keys(values[:, view.order]) for view in views]
         size = self._end
         offset = np.repeat(np.arange(len(views)), list(map(len, keys))) * size
         numbers, votes = self._votes(np.concatenate(keys), offset)
@@ -75,18 +76,20 @@ class Index:
         return numbers, np.bincount(which, 1 / crowd[told], minlength=len(numbers))
 
 
-def _keys(descriptors: np.ndarray) -> np.ndarray:
-    """Return the distinct keys of a picture in ascending order; each key contains the number of its table."""
-    centre, planes = _planes()
-    sides = ((root(descriptors) - centre) @ planes > 0).reshape(len(descriptors), TABLES, BITS)
+def _keys(values: np.ndarray) -> np.ndarray:
+    """Return the distinct keys of RootSIFT descriptors in ascending order; each contains the number of its table."""
+    centre, parts, planes = _planes()
+    sides = ((values - centre) @ parts @ planes > 0).reshape(len(values), TABLES, BITS)
     packed = np.packbits(sides, axis=2).view(np.uint32)[..., 0].astype(np.int64)
     keys = np.sort(packed + (np.arange(TABLES, dtype=np.int64) << BITS), axis=None)
     return keys[np.diff(keys, prepend=-1) > 0]
 
 
 @cache
-def _planes() -> tuple[np.ndarray, np.ndarray]:
-    """Return a centre (128,) and planes (128, TABLES * BITS) that fit the descriptors of speckle of several sizes.
+def _planes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what fits the descriptors of speckle of several sizes: a centre, principal components, and planes in them.
+
+    Their shapes are (128,), (128, PARTS) and (PARTS, TABLES * BITS).
 
     Planes drawn for arbitrary vectors would leave most descriptors of ultrasound on one side. These halve them.
     """
@@ -97,5 +100,5 @@ def _planes() -> tuple[np.ndarray, np.ndarray]:
     values = root(np.concatenate(descriptors))
     centre = values.mean(axis=0)
     _, parts = np.linalg.eigh(np.cov((values - centre).T))  # ascending: the last columns vary most
-    planes = parts[:, -PARTS:] @ rng.standard_normal((PARTS, TABLES * BITS))
-    return centre, planes.astype(np.float32)
+    planes = rng.standard_normal((PARTS, TABLES * BITS))
+    return centre, parts[:, -PARTS:].astype(np.float32), planes.astype(np.float32)

@@ -203,7 +203,7 @@ class _Gathering:
         """Join each picture whose panels show one family with that, and return the others: {collage: its families}."""
         for _, panels in groupby(sorted(self.panels, key=itemgetter(0)), itemgetter(0)):
             for (_, part, link), (_, other, also) in combinations(panels, 2):
-                if _overlap(link.box, also.box):  # one panel
+                if self.root(part) != self.root(other) and _overlap(link.box, also.box):  # one panel
                     self.union(part, other, min(link.inliers, also.inliers))
         while True:
             shown = {self.root(whole): set() for whole, _, _ in self.panels}
@@ -230,11 +230,11 @@ class _Gathering:
             self.inliers[last] = self.inliers[last] or inliers
 
 
-def _overlap(first: np.ndarray, second: np.ndarray) -> bool:
-    """Return whether two boxes, [[left, top], [right, bottom]], share more than half of the smaller one."""
-    shared = np.minimum(first[1], second[1]) - np.maximum(first[0], second[0])
-    smaller = min(np.prod(box[1] - box[0]) for box in (first, second))
-    return bool((shared > 0).all() and np.prod(shared) > 0.5 * smaller)
+def _overlap(first: list[float], second: list[float]) -> bool:
+    """Return whether two boxes, [left, top, right, bottom], share more than half of the smaller one."""
+    width, height = (min(first[axis + 2], second[axis + 2]) - max(first[axis], second[axis]) for axis in (0, 1))
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
+    return width > 0 and height > 0 and width * height > 0.5 * smaller
 
 
 def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:

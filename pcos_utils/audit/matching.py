@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, panel, root, speckled
+from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, panel, root
 
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
@@ -52,7 +52,7 @@ class Link(NamedTuple):
     sure: bool = True  # False: a picture is so smooth that another scan of the same ovary would agree as well
     copy: bool = True  # False: fine detail does not agree, so that they may be frames of one clip
     whole: int | None = None  # 0 or 1: the first or the second picture, which shows the other in one of its panels
-    box: np.ndarray | None = None  # of that panel
+    box: list[float] | None = None  # of that panel: left, top, right, bottom
 
 
 def compare(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
@@ -79,7 +79,7 @@ def relate(first: Sketch, second: Sketch, view: View = AS_IT_IS) -> Link | None:
         alike, fitting = anatomy(first, second, flat, there[fits], view.inverted)
         clip = alike >= LEAST_ALIKE and fitting >= LEAST_INLIERS
         return Link(fitting, agreement, coverage, flat, view, copy=False) if clip else None
-    sure = speckled(first) and speckled(second)
+    sure = first.speckled and second.speckled
     fits = inlier.ravel() > 0
     boxes = panel(first, here[fits]), panel(second, there[fits])
     wholes = [number for number, box in enumerate(boxes) if box is not None]

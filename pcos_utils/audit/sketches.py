@@ -1,10 +1,12 @@
 """Sketch pictures: shrink each to a common size and describe its keypoints, from whichever side it is seen."""
 
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
+from scipy.ndimage import median_filter
 
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
@@ -24,8 +26,9 @@ PLAIN = 8.0  # grey levels, SD of an empty margin
 
 # A mirrored patch has the descriptor of the patch itself in another order: rows reversed, directions negated. In an
 # inverted patch each gradient, and so the keypoint's own direction, turns by 180 degrees: rows and columns reversed.
-MIRROR = np.arange(128).reshape(4, 4, 8)[::-1][:, :, [0, 7, 6, 5, 4, 3, 2, 1]].ravel()
-INVERT = np.arange(128).reshape(4, 4, 8)[::-1, ::-1].ravel()
+ORDER = np.arange(128)
+MIRROR = ORDER.reshape(4, 4, 8)[::-1][:, :, [0, 7, 6, 5, 4, 3, 2, 1]].ravel()
+INVERT = ORDER.reshape(4, 4, 8)[::-1, ::-1].ravel()
 
 
 class View(NamedTuple):
@@ -35,9 +38,9 @@ class View(NamedTuple):
     inverted: bool = False  # black for white
 
     @property
-    def order(self) -> np.ndarray | slice:
+    def order(self) -> np.ndarray:
         """Return the order of the 128 numbers of a descriptor in this view of it."""
-        order = MIRROR if self.mirrored else np.arange(128)
+        order = MIRROR if self.mirrored else ORDER
         return order[INVERT] if self.inverted else order
 
 
@@ -45,13 +48,38 @@ AS_IT_IS = View()
 UPRIGHT, INVERTED = (AS_IT_IS, View(True)), (View(False, True), View(True, True))
 
 
-class Sketch(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Sketch:
     """The parts of a picture that are compared."""
 
     grey: np.ndarray  # uint8, about AREA pixels
     points: np.ndarray  # float32 (n, 2), x and y in ``grey``
     descriptors: np.ndarray  # uint8 (n, 128)
     enlarged: float  # pixels of ``grey`` per pixel of the file, along a side
+
+    @cached_property
+    def speckled(self) -> bool:
+        """Whether the picture has speckle, which tells one scan from another of the same ovary."""
+        coarser = float(np.clip(self.enlarged, 1, 3))
+        grey = cv2.resize(self.grey, None, fx=1 / coarser, fy=1 / coarser, interpolation=cv2.INTER_AREA)
+        half = cv2.pyrDown(grey).astype(np.float32)
+        middle, large = (cv2.GaussianBlur(half, (0, 0), sigma) for sigma in ROUGH)
+        return bool((half - middle).std() > SPECKLED * (middle - large).std())
+
+    @cached_property
+    def seams(self) -> list[tuple[int, int, bool]]:
+        """Straight seams from edge to edge: (axis, line, whether a panel may lie after it, beside a picture)."""
+        seams = []
+        for axis, lines in enumerate((cv2.transpose(self.grey), self.grey)):
+            steps = cv2.absdiff(lines[2:], lines[:-2])  # over two lines, as resizing blurs a seam
+            step = cv2.reduce(steps, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F).ravel() / lines.shape[1]
+            around = median_filter(step, 2 * NEARBY + 1, mode="nearest")
+            for seam in 1 + np.flatnonzero(step > SEAM * np.maximum(around, 1)):
+                sides = {after: lines[:seam] if after else lines[seam + 1 :] for after in (True, False)}
+                beyond = [after for after, side in sides.items() if len(side) >= LEAST_BEYOND * len(lines)]
+                if _abrupt(steps, seam - 1):
+                    seams += [(axis, seam, after) for after in beyond if sides[after].std() > PLAIN]
+        return seams
 
 
 def sketch(pixels: np.ndarray) -> Sketch:
@@ -68,13 +96,13 @@ def glance(pixels: np.ndarray) -> Sketch:
         cv2.resize(picture.grey, size.tolist(), interpolation=cv2.INTER_AREA), GLANCE_KEYPOINTS
     )
     points = ((points + 0.5) * (shape / size) - 0.5).astype(np.float32)  # the middle of the first pixel lies at 0
-    return picture._replace(points=points, descriptors=descriptors)
+    return replace(picture, points=points, descriptors=descriptors)
 
 
 def detailed(picture: Sketch, most: int = KEYPOINTS) -> Sketch:
     """Return the sketch of a picture with its ``most`` strongest keypoints."""
     points, descriptors = _detect(picture.grey, most)
-    return picture._replace(points=points, descriptors=descriptors)
+    return replace(picture, points=points, descriptors=descriptors)
 
 
 def _blank(pixels: np.ndarray) -> Sketch:
@@ -112,29 +140,20 @@ def root(descriptors: np.ndarray) -> np.ndarray:
     return np.sqrt(values / np.maximum(values.sum(axis=1, keepdims=True), 1))
 
 
-def speckled(picture: Sketch) -> bool:
-    """Return whether a picture has speckle, which tells one scan from another of the same ovary."""
-    coarser = float(np.clip(picture.enlarged, 1, 3))
-    grey = cv2.resize(picture.grey, None, fx=1 / coarser, fy=1 / coarser, interpolation=cv2.INTER_AREA)
-    half = cv2.pyrDown(grey).astype(np.float32)
-    middle, large = (cv2.GaussianBlur(half, (0, 0), sigma) for sigma in ROUGH)
-    return bool((half - middle).std() > SPECKLED * (middle - large).std())
-
-
-def panel(picture: Sketch, points: np.ndarray) -> np.ndarray | None:
-    """Return the box of ``points`` (n, 2), [[left, top], [right, bottom]], if they lie in one of several panels.
+def panel(picture: Sketch, points: np.ndarray) -> list[float] | None:
+    """Return the box of ``points`` (n, 2), [left, top, right, bottom], if they lie in one of several panels.
 
     A collage, or a screen with a menu, has a straight seam from edge to edge with the panel on one side of it.
     """
-    for axis, lines in enumerate((picture.grey.T, picture.grey)):
-        values = lines.astype(np.float32)
-        steps = np.abs(values[2:] - values[:-2])  # over two lines, as resizing blurs a seam
-        step, size = steps.mean(axis=1), 2 * NEARBY + 1
-        around = np.median(sliding_window_view(np.pad(step, NEARBY, mode="edge"), size), axis=1)
-        abrupt = (steps > cv2.blur(steps, (ALONG, size)) + 1).mean(axis=1) > ALL_ALONG
-        for seam in 1 + np.flatnonzero((step > SEAM * np.maximum(around, 1)) & abrupt):
-            after = np.mean(points[:, axis] > seam)
-            beyond = lines[:seam] if after >= ONE_SIDE else lines[seam + 1 :] if after <= 1 - ONE_SIDE else lines[:0]
-            if len(beyond) >= LEAST_BEYOND * len(lines) and beyond.std() > PLAIN:
-                return np.quantile(points, [0.05, 0.95], axis=0)
+    for axis, seam, after in picture.seams:
+        beyond = np.mean(points[:, axis] <= seam) if after else np.mean(points[:, axis] > seam)
+        if beyond <= 1 - ONE_SIDE:
+            return np.quantile(points, [0.05, 0.95], axis=0).ravel().tolist()
     return None
+
+
+def _abrupt(steps: np.ndarray, line: int) -> bool:
+    """Return whether the step across a line is greater than those around it, all along the line."""
+    near = steps[max(0, line - NEARBY) : line + NEARBY + 1].astype(np.float32)
+    around = cv2.blur(near, (ALONG, 2 * NEARBY + 1))[min(line, NEARBY)]
+    return bool((steps[line] > around + 1).mean() > ALL_ALONG)

@@ -3,10 +3,9 @@
 Copies that were broken off and failing disks leave such holes (blocks of 512 bytes and more).
 """
 
-import re
 import struct
 
-HOLE = re.compile(rb"\0{64,}")  # 64 bytes are more than two blocks of 8 x 8 pixels whose 63 waves all have one height
+HOLE = bytes(64)  # that is more than two blocks of 8 x 8 pixels whose 63 waves all have one height
 HUFFMAN_TABLES, START_OF_SCAN, END = 0xC4, 0xDA, b"\xff\xd9"
 END_OF_BLOCK = 0x00
 
@@ -27,8 +26,8 @@ def hole(content: bytes) -> int | None:
         place += 2 + length
         if marker == START_OF_SCAN:
             end = content.find(END, place)
-            found = HOLE.search(content, place, len(content) if end < 0 else end)
-            return found.start() if found and first_symbol != END_OF_BLOCK else None
+            found = content.find(HOLE, place, len(content) if end < 0 else end)
+            return found if found >= 0 and first_symbol != END_OF_BLOCK else None
     return None
 
 
