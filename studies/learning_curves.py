@@ -169,13 +169,13 @@ def rows(rankings: dict, on: str) -> tuple[list[dict], list[dict]]:
     means, differences = [], []
     for (method, size), each in rankings.items():
         facts = {"method": method, "size": size, "on": on, "seeds": len(each), "sources": len(each[0].label)}
-        means.append(facts | _with_seeds(each, None))
+        means.append(facts | with_seeds(each, None))
         if method != "unet_outlines":
-            differences.append(facts | _with_seeds(rankings["unet_outlines", size], each))
+            differences.append(facts | with_seeds(rankings["unet_outlines", size], each))
     return means, differences
 
 
-def _with_seeds(first: list[auc.Pairs], second: list[auc.Pairs] | None) -> dict:
+def with_seeds(first: list[auc.Pairs], second: list[auc.Pairs] | None) -> dict:
     values, table = auc.covariance([*first, *(second or [])])
     n = len(first)
     signs = np.concatenate([np.ones(n), -np.ones(len(values) - n)]) / n

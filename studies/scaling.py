@@ -51,7 +51,7 @@ def workers(count: int) -> Iterator:
     from distributed import Client, LocalCluster
 
     with (
-        LocalCluster(count, threads_per_worker=1, memory_limit=None, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=count, threads_per_worker=1, memory_limit=None, dashboard_address=None) as cluster,
         Client(cluster) as client,
     ):
         os.environ["PCOS_SET_CLUSTER"] = cluster.scheduler_address

@@ -20,6 +20,7 @@ from studies import (
     real_answers,
     real_transfer,
     sample_size,
+    simulator_fit,
     stress,
     training_report,
 )
@@ -84,6 +85,7 @@ def test_every_file_that_it_links_exists():
         ("training", training_report, ["training"]),
         ("equal-quality", equal_quality, ["equal_quality"]),
         ("ablations", ablations, ["ablations"]),
+        ("simulator", simulator_fit, ["simulator_fit"]),
         ("learning-curves", curves_report, [f"learning_curves{part}" for part in ("", "_differences", "_worth")]),
         ("stress", stress, ["stress_curves", "stress_definitions"]),
         ("real-transfer", real_transfer, ["real_transfer", "real_transfer_pairs"]),
