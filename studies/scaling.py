@@ -4,9 +4,9 @@
     python -m studies.scaling --frames 50000    # an archive: hours
     python -m studies.scaling --runs 4 --frames 400 --out /tmp    # a try, which changes no committed file
 
-A worker is a process with one thread. The runs are the demo's IustNet on fewer phantoms. The frames are phantoms and
-copies of them, ten of each. The model, one line of arithmetic a row, is ``fitted``; what it does not know is written as
-assumed. Writes scaling.csv, and the table of docs/scaling.md.
+A worker is a process on a core of its own. The runs are the demo's IustNet on fewer phantoms. The frames are phantoms
+and copies of them, ten of each. The model, one line of arithmetic a row, is ``fitted``; what it does not know is
+written as assumed. Writes scaling.csv, and the table of docs/scaling.md.
 """
 
 import os
@@ -21,6 +21,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import psutil
 import torch
 from PIL import Image
 
@@ -30,14 +31,14 @@ from pcos_utils.audit.sources import find_sources
 from pcos_utils.data import download, shards, splits
 from pcos_utils.data.images import load
 from pcos_utils.files import write_csv, write_json, write_text
-from pcos_utils.models import sweep
+from pcos_utils.models import runs, sweep
 from pcos_utils.phantom import simulator
 from pcos_utils.serving import archive
 from studies import OUT, answering, arguments
 
 shards.SIZE = 50  # so that two workers end at nearly the same time
 COPIES = 10
-QUIET = 0.5  # largest load of a machine that does nothing else
+QUIET = 10  # per cent of the processors' time in use by a machine that does nothing else
 PAGE = config.ROOT / "docs" / "scaling.md"
 MARKS = "<!-- scaling: made by python -m studies.scaling -->\n", "<!-- /scaling -->"
 WORKERS = (1, 2, 10, 100, 1000)
@@ -47,16 +48,21 @@ DISK, FRAME_BYTES = 1e9, 100_000  # assumed: bytes a second of a shared file sys
 
 @contextmanager
 def workers(count: int) -> Iterator:
-    """Yield a client of so many workers, to which sweeps go, too."""
-    from distributed import Client, LocalCluster
+    """Yield a client of so many workers, each on a core of its own, to which sweeps go, too."""
+    from distributed import Client
 
-    with (
-        LocalCluster(n_workers=count, threads_per_worker=1, memory_limit=None, dashboard_address=None) as cluster,
-        Client(cluster) as client,
-    ):
+    with runs.here(count, dashboard_address=None) as cluster, Client(cluster) as client:
+        for core, address in enumerate(client.scheduler_info()["workers"]):
+            client.run(keep_to, core, workers=[address])
         os.environ["PCOS_SET_CLUSTER"] = cluster.scheduler_address
         yield client
         os.environ["PCOS_SET_CLUSTER"] = ""
+
+
+def keep_to(core: int) -> None:
+    """Keep this process and what it starts to one core; an audit would use a second one for its reading."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), {core})
 
 
 def seconds(work) -> float:
@@ -203,15 +209,15 @@ def page(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
 def main() -> None:
     """Measure, fit, and write the table and the page."""
     given = arguments(__doc__, frames=600, runs=8, out="")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
-    load, cores = os.getloadavg()[0], os.cpu_count()
+    busy = psutil.cpu_percent(3)
     with tempfile.TemporaryDirectory() as folder:
         seen = of_runs(Path(folder), given.runs) | of_frames(Path(folder), given.frames)
     table, out = fitted(seen), Path(given.out or OUT)
     text = page(seen, table, given.frames)
-    if load > QUIET:
-        text = f"*Beside other work (load {load:.1f} on {cores} cores): ratios mean nothing. Measure again.*\n\n" + text
+    if busy > QUIET:
+        text = f"*Beside other work ({busy:.0f} % busy before): ratios mean nothing. Measure again.*\n\n" + text
     print(text)
     write_csv(out / "scaling.csv", pd.DataFrame({"quantity": seen.keys(), "measured": seen.values()}))
     if not given.out:
