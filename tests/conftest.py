@@ -2,13 +2,14 @@
 
 import json
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from pcos_utils import config
+from pcos_utils import cli, config
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.data import download, splits
 from pcos_utils.evaluation import plan, predictions, tables
@@ -23,6 +24,20 @@ def home(tmp_path, monkeypatch) -> Path:
     """An empty place for data, runs and reports."""
     monkeypatch.setenv("PCOS_HOME", str(tmp_path))
     return tmp_path
+
+
+@pytest.fixture
+def pcos(home, monkeypatch, capfd):
+    """Call the command line in an empty folder, which is home too; return exit code, output and errors."""
+    monkeypatch.chdir(home)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["pcos", *map(str, words)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code, *capfd.readouterr()
+
+    return call
 
 
 @pytest.fixture(scope="session")

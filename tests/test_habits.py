@@ -233,7 +233,9 @@ def test_a_full_disk_is_one_sentence_and_what_a_killed_run_left_is_removed(check
     assert list(left_over.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize(("limits", "ended"), [("ulimit -n 64", 2), ("ulimit -S -n 64", 0)])
+@pytest.mark.parametrize(
+    ("limits", "ended"), [("ulimit -n 64", 2), pytest.param("ulimit -S -n 64", 0, marks=pytest.mark.slow)]
+)
 def test_a_shell_that_lets_few_files_be_open_is_told_or_helped(checkout, limits, ended):
     write_notebooks(checkout, "print(1)")
     command = f'{limits}; exec "$0" -m pcos_utils.cli reproduce'

@@ -54,6 +54,7 @@ def run_all(paths: list[Path], **parameters) -> dict:
     return variables
 
 
+@pytest.mark.slow
 def test_the_count_alone_is_a_study(tiny):
     tables = run_all([PATHS[0], PATHS[1], PATHS[5]], models="follicles")["made"]
     assert set(tables["answers"].model) == {"follicles"} and tables["published_rerun"].empty

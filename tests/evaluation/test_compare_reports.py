@@ -79,6 +79,7 @@ def edit(folder: Path, name: str, where: dict, column: str, value) -> None:
     write_csv(place(folder, name), table)
 
 
+@pytest.mark.slow
 def test_what_a_seed_moves_passes_and_four_standard_deviations_do_not(made, spread):
     sd = spread["metrics", "iustnet", "grouped"]
     where = {"model": "iustnet", "protocol": "grouped", "metric": "auc"}

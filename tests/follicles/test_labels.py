@@ -1,5 +1,6 @@
 """IustNet is taught by phantoms alone, and its card says what its file says."""
 
+import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
@@ -9,6 +10,7 @@ from pcos_utils.follicles import labels
 from pcos_utils.models import architectures, weights
 
 
+@pytest.mark.slow
 def test_iustnet_learns_from_phantoms_and_is_kept_in_float16(home, monkeypatch):
     monkeypatch.setattr(labels, "EPOCHS", 2)
     monkeypatch.setattr(labels, "HELD_OUT", 4)

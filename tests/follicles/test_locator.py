@@ -74,6 +74,7 @@ def test_the_locator_is_taught_by_phantoms_and_kept_in_float16(home, monkeypatch
     assert kinds == {"torch.float16"}
 
 
+@pytest.mark.slow
 def test_the_kept_locator_finds_ovaries_of_phantoms_that_it_never_saw():
     hits = ovaries = false = without = 0
     for seed in range(40):

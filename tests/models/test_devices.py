@@ -71,6 +71,7 @@ def test_float32_is_float32_on_a_gpu_too(monkeypatch):
     assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scales", [(1.0, 1.0), (1.0, 0.7), (1.0, -0.5, 0.0, 2.0)])  # of batch norm, taking turns
 def test_cached_features_give_the_logits_of_the_whole_network(scales):
     torch.manual_seed(0)

@@ -79,6 +79,7 @@ def cluster(before: str = "", *words: str):
             process.wait()
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bytes_of_one(ready, capsys):
     study, make = ready
     rows, files = make("one")

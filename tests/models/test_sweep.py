@@ -136,6 +136,7 @@ def test_inner_folds_take_turns_to_select(ran):
         assert not set(selected.source) & set(tested.source) and tested.groupby("source").size().eq(3).all()
 
 
+@pytest.mark.slow
 def test_frozen_features_are_computed_once_for_all_runs(ran, monkeypatch):
     study, _, _ = ran
     study = study.model_copy(update={"epochs": 1})

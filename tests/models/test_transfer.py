@@ -60,6 +60,7 @@ def taught(evaluated, tmp_path, monkeypatch):
     return study
 
 
+@pytest.mark.slow
 def test_what_other_pictures_taught_is_judged_under_the_same_folds(taught, monkeypatch):
     loaded = predictions.load(taught)
     assert [name for name in loaded.grouped if name in (LITE0, f"{LITE0}_random", config.TUNED, config.ZERO_SHOT)] == [
@@ -78,6 +79,7 @@ def test_what_other_pictures_taught_is_judged_under_the_same_folds(taught, monke
     assert transfer.photographs(taught) == files
 
 
+@pytest.mark.slow
 def test_features_of_other_sources_are_named(taught):
     record = taught.runs_dir / LITE0 / "run.json"
     record.write_text(record.read_text().replace('"sources_sha256": "', '"sources_sha256": "0'))

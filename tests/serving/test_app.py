@@ -73,6 +73,7 @@ def test_a_map_lies_over_the_outlines_and_a_count_shows_where_it_counted(desk, m
     assert desk.show(sent(desk, FRAME))[4]["visible"]
 
 
+@pytest.mark.slow
 def test_maps_keep_nobody_waiting_and_stop_when_their_visitor_has_gone(served, tmp_path):
     log = tmp_path / "log.txt"
     code = (

@@ -8,24 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcos_utils import cli
 from pcos_utils.config import ROOT
 from pcos_utils.serving import model
 from tests.serving.made import frame, png
-
-
-@pytest.fixture
-def pcos(home, monkeypatch, capfd):
-    """Call the command line in an empty folder, which is home too; return exit code, output and errors."""
-    monkeypatch.chdir(home)
-
-    def call(*words):
-        monkeypatch.setattr(sys, "argv", ["pcos", *map(str, words)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code, *capfd.readouterr()
-
-    return call
 
 
 def mutated(number: int, whole: dict[str, bytes], rng: np.random.Generator) -> bytes:

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -100,6 +98,7 @@ def confirmed(evaluated, served, tmp_path_factory):
     return place, *confirm.confirm(place / "plan", place / "new")
 
 
+@pytest.mark.slow
 def test_what_developed_the_method_is_named_and_left_out(confirmed):
     _, record, _ = confirmed
     out = {row["image"].rpartition("/")[2]: row for row in record["left_out"]}
@@ -111,6 +110,7 @@ def test_what_developed_the_method_is_named_and_left_out(confirmed):
     assert "look 1 at these images" in text and "own3.png: " in text and "30 new sources (30 images), 15" in text
 
 
+@pytest.mark.slow
 def test_the_endpoint_is_that_of_the_served_model(confirmed):
     place, record, _ = confirmed
     served, rows = Served(place / "plan" / "model"), pd.DataFrame(record["answers"])
@@ -125,6 +125,7 @@ def test_the_endpoint_is_that_of_the_served_model(confirmed):
     assert measured["auc"]["sources"] == rows.score.notna().sum() == 30 - record["refused_sources"]
 
 
+@pytest.mark.slow
 def test_a_second_look_is_marked_and_the_first_one_stays(confirmed):
     place, _, path = confirmed
     first = path.read_bytes()
@@ -137,6 +138,7 @@ def test_a_second_look_is_marked_and_the_first_one_stays(confirmed):
     assert second.name == "look-0002.json" and path.read_bytes() == first
 
 
+@pytest.mark.slow
 def test_changed_weights_are_named(confirmed, tmp_path):
     spoiled = shutil.copytree(confirmed[0] / "plan", tmp_path / "plan")
     with open(spoiled / "model" / "model.onnx", "ab") as weights:
@@ -145,6 +147,7 @@ def test_changed_weights_are_named(confirmed, tmp_path):
         confirm.confirm(spoiled, confirmed[0] / "new")
 
 
+@pytest.mark.slow
 def test_no_picture_and_no_name_travels(own, confirmed):
     for place in (own, confirmed[0]):
         files = [path for path in (place / "plan").rglob("*") if path.is_file()]
@@ -218,8 +221,7 @@ def test_scores_that_cannot_be_used_are_one_sentence(own, plan, change, words):
         (["power", "--from", "0.9", "--to", "0.9001"], "sources would be needed"),
     ],
 )
-def test_a_mistake_on_the_command_line_is_one_sentence(own, plan, words, named):
+def test_a_mistake_on_the_command_line_is_one_sentence(own, plan, pcos, words, named):
     places = {"PLAN": plan, "NEW": own / "new"}
-    command = [sys.executable, "-m", "pcos_utils.cli", *(str(places.get(word, word)) for word in words)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=plan.parent)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and named in done.stderr, done.stderr
+    code, _, said = pcos(*(places.get(word, word) for word in words))
+    assert code == 2 and said.count("\n") == 1 and named in said, said

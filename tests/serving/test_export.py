@@ -40,7 +40,7 @@ def test_maps_are_those_that_pretraining_judges(tmp_path, monkeypatch):
     np.testing.assert_allclose(maps, follicle_network.predict_maps(network, drawn), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["iustnet", "follicles"])
+@pytest.mark.parametrize("name", [pytest.param("iustnet", marks=pytest.mark.slow), "follicles"])
 def test_a_finished_study_is_served_by_its_best_model(evaluated, served, monkeypatch, tmp_path, name):
     study, tables, home = evaluated
     phantoms = [*served.parent.rglob("shards/*.npz")]
@@ -61,6 +61,7 @@ def test_a_finished_study_is_served_by_its_best_model(evaluated, served, monkeyp
     assert ("41 sources of Dataset B, 12 of them polycystic" in text) == (name == "follicles")
 
 
+@pytest.mark.slow
 def test_a_count_answers_what_is_sent_by_real_frames_and_phantoms_by_phantoms(evaluated, served, monkeypatch, tmp_path):
     study, _, home = evaluated
     phantoms = [*served.parent.rglob("shards/*.npz")]
@@ -83,6 +84,7 @@ def test_a_count_answers_what_is_sent_by_real_frames_and_phantoms_by_phantoms(ev
     assert said[4].facts["scale"] == "probability of polycystic morphology"
 
 
+@pytest.mark.slow
 def test_nothing_half_written_passes_for_a_model(served, tmp_path, monkeypatch):
     (tmp_path / "model.json").write_bytes((served / "model.json").read_bytes())
     monkeypatch.setattr(export, "AGREEMENT", -1)
