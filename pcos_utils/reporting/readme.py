@@ -57,6 +57,7 @@ def findings() -> str:
     each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
     settings = json.loads((folders["real"] / "plan.json").read_text(encoding="utf-8"))["settings"]
     taught = networks.taught.iloc[0].split(" of ")[0]  # "22 to 27 images"
+    taught += " of few pixels, no GPU"
     taught += "; DenseNet201 on random features" if settings["weights"] == "none" else ""
     flips = pd.read_csv(folders["real"] / "tables" / "flips.csv").set_index("flips").loc[1]
     seen = splits.source_labels(manifest.read(folders["real"] / "sources.csv").query("used == 'yes'"))
@@ -76,7 +77,7 @@ def findings() -> str:
         f"sources of Dataset B** ({count.polycystic} polycystic); were one label wrong, {number(flips.lowest)} to "
         f"{number(flips.highest)}. Phantoms taught it, but these were improved after its errors on these very frames: "
         "explored, not confirmed. The labels rest on follicles, too.",
-        f"**{beat}** ({each}; {taught}, few pixels, no GPU); so few sources would show a true AUC of .70 in "
+        f"**{beat}** ({each}; {taught}); so few sources would show a true AUC of .70 in "
         f"{percent(power)} of studies. Taught by phantoms instead, IustNet has {interval(phantoms)} "
         f"({phantoms.verdict}; not planned, one seed; {number(fewer.value)} after a third of the phantoms).",
         f"**Brightness, its spread and the border have AUC {number(grey.value)} {ends(grey.low, grey.high)}** on the "

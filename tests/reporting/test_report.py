@@ -106,3 +106,10 @@ def test_pictures_in_notebooks_are_lean():
     outputs = [output for cell in node.cells if cell.cell_type == "code" for output in cell.outputs]
     pictures = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
     assert pictures and max(len(base64.b64decode(picture)) for picture in pictures) < 200_000
+
+
+def test_a_report_on_real_images_does_not_call_its_outputs_synthetic():
+    notebook = ROOT / "notebooks" / "01_download.ipynb"
+    opening = {synthetic: page._cells(notebook, "", synthetic)[0].source for synthetic in (True, False)}
+    assert "synthetic demo images" in opening[True] and "> The outputs" not in opening[False]
+    assert opening[False].rstrip() == opening[True].split("> The outputs")[0].rstrip()
