@@ -62,24 +62,26 @@ def findings() -> str:
     flips = pd.read_csv(folders["real"] / "tables" / "flips.csv").set_index("flips").loc[1]
     seen = splits.source_labels(manifest.read(folders["real"] / "sources.csv").query("used == 'yes'"))
     power = comparison.power(0.7, int(seen.sum()), int((1 - seen).sum()))
+    fitted = pd.read_csv(ROOT / "reports" / "studies" / "simulator_fit.csv").set_index(["arm", "on"])
+    fitted = fitted.loc[("without shapes and faint", "real")]
     fewer = pd.read_csv(ROOT / "reports" / "studies" / "learning_curves.csv").query("on == 'real' and size == 1000")
     fewer = fewer.set_index("method").loc["iustnet"]
     frames, found = recall.n["frames"], recall.n["frames"] * recall.value["frames"]
     lines = [
         f"**252 published test images are 16 frames.** DenseNet121d's recall (sensitivity), "
         f"{number(recall.value['naive'])} of {recall.n['naive']:.0f} polycystic images, seems known to within "
-        f"{ends(recall.low['naive'], recall.high['naive'])}. These {recall.n['naive']:.0f} show {frames:.0f} frames, of "
-        f"which it finds {found:.0f}: {ends(recall.low['frames'], recall.high['frames'])}.",
+        f"{ends(recall.low['naive'], recall.high['naive'])}. These {recall.n['naive']:.0f} show {frames:.0f} frames, "
+        f"of which it finds {found:.0f}: {ends(recall.low['frames'], recall.high['frames'])}.",
         f"**{copied['readable images']:,} images are {copied['source pictures']} pictures.** In Kaggle's Dataset A, on "
         f"which [99.8 %](https://arxiv.org/abs/2602.04944) is claimed, all {copied['source pictures']} are in the "
         "train folder and in the test folder.",
         f"**A count of follicles has AUC {number(count.value)} {ends(count.low, count.high)} on {count.sources} real "
         f"sources of Dataset B** ({count.polycystic} polycystic); were one label wrong, {number(flips.lowest)} to "
-        f"{number(flips.highest)}. Phantoms taught it, but these were improved after its errors on these very frames: "
-        "explored, not confirmed. The labels rest on follicles, too.",
+        f"{number(flips.highest)}. Phantoms taught it, improved after its errors on these very frames; without that, "
+        f"{interval(fitted)}. So it is explored, not confirmed. The labels rest on follicles, too.",
         f"**{beat}** ({each}; {taught}); so few sources would show a true AUC of .70 in "
         f"{percent(power)} of studies. Taught by phantoms instead, IustNet has {interval(phantoms)} "
-        f"({phantoms.verdict}; not planned, one seed; {number(fewer.value)} after a third of the phantoms).",
+        f"({phantoms.verdict}; not planned, one seed; {number(fewer.value)} with 1,000 phantoms).",
         f"**Brightness, its spread and the border have AUC {number(grey.value)} {ends(grey.low, grey.high)}** on the "
         f"same {grey.sources} without a follicle (p {p_value(grey.p)}; the best of the baselines; "
         f"{'' if grey.verdict == comparison.BETTER else 'not '}shown under all resampling seeds): a method may rank by "
