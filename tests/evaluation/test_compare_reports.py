@@ -132,6 +132,7 @@ def test_a_changed_plan_is_named_and_nothing_is_written(made, tmp_path_factory):
         compare_reports.compare(DEMO, tmp_path_factory.mktemp("empty"))
 
 
+@pytest.mark.slow
 def test_the_rounding_of_a_random_network_on_another_processor_is_let_pass(made):
     table = read(made, "thresholds")
     table.loc[table.model.isin(compare_reports.THROUGH), "slope"] *= 1 + 2e-5

@@ -21,6 +21,7 @@ def packed(served, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_it_answers_without_the_repository(packed):
     # The editable install names the repository in a finder; it is taken away as well.
     code = (
