@@ -1,11 +1,21 @@
 """The real images, where this workplace has them: counted, read, and the bad files named. None is ever committed."""
 
+import base64
+import io
+import re
+import subprocess
+
+import cv2
+import numpy as np
 import pytest
+from PIL import Image
 
 from pcos_utils import config
-from pcos_utils.audit import summary
+from pcos_utils.audit import signatures, summary
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.data import manifest, splits
+from pcos_utils.data.images import load
+from pcos_utils.data.survey import survey
 
 SHARED = config.ROOT.parent / "shared" / "data"
 pytestmark = pytest.mark.skipif(not SHARED.is_dir(), reason="the real images (../shared/data) are not on this machine")
@@ -37,3 +47,24 @@ def test_dataset_a_names_its_four_empty_files_and_shows_eight_pictures_in_both_f
     assert count[summary.SOURCES] == count[summary.CROSSING] == 8 and count[summary.NEW_SOURCES] == 0
     assert count[summary.COPIED_BYTES] == 1922 and count[summary.BOTH_LABELS] == 0
     assert not splits.enough(splits.draw(table, config.study(data=str(folder))), config.study(data=str(folder)))
+
+
+@pytest.mark.slow
+def test_no_real_image_is_committed_neither_as_a_file_nor_within_a_figure():
+    known = []
+    for folder in sorted(SHARED.iterdir()):
+        images = survey(folder)
+        table = find_sources(images[:: 1 + len(images) // 200].reset_index(drop=True), folder)  # of 3,846 copies a few
+        known += signatures.sign(table[table.source != ""].drop_duplicates("source"), folder)
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=config.ROOT, capture_output=True, text=True, check=True)
+    tracked = [config.ROOT / name for name in listed.stdout.split("\0") if name]
+    pictures = {path.name: path.read_bytes() for path in tracked if path.suffix in (".png", ".jpg")}
+    for path in (path for path in tracked if path.suffix in (".ipynb", ".html", ".svg")):
+        coded = re.findall(r"iVBORw0KGgo[\w+/=]+|/9j/[\w+/=]+", path.read_text(encoding="utf-8").replace("\\n", ""))
+        pictures |= {f"{path.name} {number}": base64.b64decode(text) for number, text in enumerate(coded)}
+    decoded = [np.array(Image.open(io.BytesIO(content)).convert("L")) for content in pictures.values()]
+    assert len(decoded) > 30 and len(known) > 90
+    shown = signatures.recognised(decoded, known)
+    assert [name for name, (keypoints, _) in zip(pictures, shown, strict=True) if keypoints] == []
+    own = SHARED / "dataset-b" / "pco" / "pco_2.jpg"
+    assert signatures.recognised([cv2.resize(load(own)[10:-20, 15:], None, fx=0.8, fy=0.8)], known)[0][0]
