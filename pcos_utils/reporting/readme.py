@@ -10,7 +10,7 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-from pcos_utils.config import COUNT, MODELS, ROOT, ZERO_SHOT
+from pcos_utils.config import COUNT, JUDGED, MODELS, ROOT, ZERO_SHOT
 from pcos_utils.data import manifest, splits
 from pcos_utils.evaluation import comparison
 from pcos_utils.evaluation.tables import main_rows
@@ -52,13 +52,15 @@ def findings() -> str:
     phantoms = pd.read_csv(ROOT / "reports" / "studies" / "real_transfer.csv").query("metric == 'auc'")
     phantoms = phantoms.set_index("model").loc[ZERO_SHOT]
     count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
+    best = "the best of the baselines; " if grey.value == auc[~auc.index.isin(JUDGED)].value.max() else ""
     better = [TITLES[name] for name in networks.index[networks.verdict == comparison.BETTER]]
     beat = f"{listed(better) if better else 'No network'} trained on those sources is shown to beat a coin"
     each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
-    settings = json.loads((folders["real"] / "plan.json").read_text(encoding="utf-8"))["settings"]
+    planned = json.loads((folders["real"] / "plan.json").read_text(encoding="utf-8"))
+    sides = sorted({planned["recipes"][f"{name} ours"]["side"] for name in ("densenet121d", "iustnet")})
     taught = networks.taught.iloc[0].split(" of ")[0]  # "22 to 27 images"
-    taught += " of few pixels, no GPU"
-    taught += "; DenseNet201 on random features" if settings["weights"] == "none" else ""
+    taught += f", the last two at {listed([str(side) for side in sides[::-1]])} pixels"
+    taught += "; DenseNet201 on random features" if planned["settings"]["weights"] == "none" else ""
     flips = pd.read_csv(folders["real"] / "tables" / "flips.csv").set_index("flips").loc[1]
     seen = splits.source_labels(manifest.read(folders["real"] / "sources.csv").query("used == 'yes'"))
     power = comparison.power(0.7, int(seen.sum()), int((1 - seen).sum()))
@@ -79,11 +81,11 @@ def findings() -> str:
         f"sources of Dataset B** ({count.polycystic} polycystic); were one label wrong, {number(flips.lowest)} to "
         f"{number(flips.highest)}. Phantoms taught it, improved after its errors on these very frames; without that, "
         f"{interval(fitted)}. So it is explored, not confirmed. The labels rest on follicles, too.",
-        f"**{beat}** ({each}; {taught}); so few sources would show a true AUC of .70 in "
+        f"**{beat}** ({each}; {taught}); so few sources show a true AUC of .70 in "
         f"{percent(power)} of studies. Taught by phantoms instead, IustNet has {interval(phantoms)} "
         f"({phantoms.verdict}; not planned, one seed; {number(fewer.value)} with 1,000 phantoms).",
         f"**Brightness, its spread and the border have AUC {number(grey.value)} {ends(grey.low, grey.high)}** on the "
-        f"same {grey.sources} without a follicle (p {p_value(grey.p)}; the best of the baselines; "
+        f"same {grey.sources} without a follicle (p {p_value(grey.p)}; {best}"
         f"{'' if grey.verdict == comparison.BETTER else 'not '}shown under all resampling seeds): a method may rank by "
         "how a class was acquired.",
     ]
