@@ -27,7 +27,7 @@ PERMUTATIONS = 20_000
 CLEAR = ONE_SIDED - 3 * (ONE_SIDED * (1 - ONE_SIDED) / PERMUTATIONS) ** 0.5  # whatever the seed of permuting
 BETTER, WORSE, NOT_SHOWN = "better than chance", "worse than chance", "not shown to be better than chance"
 COLUMNS = ["first", "second", "value_first", "value_second", "difference", "low", "high", "method", "reason", "p"]
-COLUMNS += ["side", "sources"]
+COLUMNS += ["sources"]
 
 
 class Chance(NamedTuple):
@@ -141,18 +141,20 @@ def table(
 
     Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
     """
-    rows = []
+    rows, again = [], []
     for names in planned:
         both, fitted = [rankings[name] for name in names], tuple(trained[name] for name in names)
-        compare = partial(paired, *both, fitted, resamples=resamples)
-        first, second, difference, p = compare(seed=seed)
-        side = _side(difference, 0.0, lambda at, compare=compare: compare(seed=at).difference)
-        rows.append((*names, first, second, *difference, p, side, len(both[0].label)))
+        again.append(partial(paired, *both, fitted, resamples=resamples))
+        first, second, difference, p = again[-1](seed=seed)
+        rows.append((*names, first, second, *difference, p, len(both[0].label)))
     compared = pd.DataFrame(rows, columns=COLUMNS)
-    compared["p_holm"] = holm(compared.p.to_numpy())
-    shown = compared.p_holm.le(1 - LEVEL + 1e-12) & compared.side.ne(0)
-    compared["verdict"] = np.where(shown, np.where(compared.side > 0, "better", "worse"), "not shown")
-    return compared.drop(columns="side")
+    compared["p_holm"], verdicts = holm(compared.p.to_numpy()), ["not shown"] * len(rows)
+    for number, row in enumerate(compared.itertuples()):
+        if row.p_holm <= 1 - LEVEL + 1e-12:  # elsewhere the other seeds, which take seconds, decide nothing
+            observed = Interval(row.difference, row.low, row.high)
+            side = _side(observed, 0.0, lambda at, compare=again[number]: compare(seed=at).difference)
+            verdicts[number] = ("not shown", "better", "worse")[side]
+    return compared.assign(verdict=verdicts)
 
 
 def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:
