@@ -37,6 +37,7 @@ def test_changed_copies_are_recognised(known, change):
     assert sum(inliers > 0 for inliers, _ in found) >= 5 and all(part <= 1 for _, part in found)
 
 
+@pytest.mark.slow
 def test_strangers_and_plain_pictures_are_not(known):
     pictures = [simulate(4_000_004_000 + seed, seed % 2).image for seed in range(12)]
     assert signatures.recognised([*pictures, np.zeros((90, 90), np.uint8)], known) == [(0, 0.0)] * 13

@@ -169,6 +169,7 @@ def test_every_baseline_of_a_study_is_written_and_a_second_call_opens_no_image(p
         image_measures.measured(study, table[::-1])
 
 
+@pytest.mark.slow
 def test_an_edited_file_of_predictions_is_made_again(predicted):
     study, table, predict = predicted
     made = predict(table)["intensity"]

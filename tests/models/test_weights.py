@@ -49,6 +49,7 @@ def checkpoint(folder: Path) -> tuple[Path, dict]:
     return (folder / "new.pth").rename(folder / f"densenet201-{sha256(folder / 'new.pth')[:8]}.pth"), state
 
 
+@pytest.mark.slow
 def test_imagenet_weights_are_fetched_once_with_old_names_and_grey_stem(tmp_path, monkeypatch):
     path, state = checkpoint(tmp_path)
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
@@ -77,6 +78,7 @@ def test_a_cached_file_that_is_another_is_one_sentence(cache, content):
         weights.start(architectures.densenet201(), "densenet201", "imagenet", must_fetch=False)
 
 
+@pytest.mark.slow
 def test_a_run_knows_its_starting_weights_by_their_digest(tmp_path):
     names = []
     for seed in (0, 0, 1):

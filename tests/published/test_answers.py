@@ -118,6 +118,7 @@ def densenet201() -> nn.Module:
 
 
 @pytest.mark.parametrize("build", [densenet201, densenet121d])
+@pytest.mark.slow
 def test_a_densenet_answers_as_the_pickled_one_did_with_the_sign_turned(tmp_path, build):
     name, theirs = build.__name__, lively(build())
     ours, metadata = converted(theirs, name, tmp_path)

@@ -15,6 +15,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize("name", ["iustnet", *(pytest.param(n, marks=SLOW) for n in ("densenet121d", "densenet201"))])
+@pytest.mark.slow
 def test_logits_are_torchs_on_200_images(name, tmp_path):
     network, _, _ = fitted(name)
     torch.manual_seed(0)
