@@ -2,7 +2,12 @@
 
 import argparse
 
-from pcos_utils.config import ROOT
+import numpy as np
+import pandas as pd
+
+from pcos_utils.config import ROOT, Study
+from pcos_utils.data import images, manifest
+from pcos_utils.evaluation import auc
 
 OUT = ROOT / "reports" / "studies"
 
@@ -20,3 +25,15 @@ def arguments(text: str, *places: str, **options) -> argparse.Namespace:
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=type(default), default=default, help="default: %(default)s")
     return parser.parse_args()
+
+
+def frames(study: Study) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return the used rows of a study's sources.csv, and their images as the counting network reads them, uint8."""
+    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
+    return used, np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
+
+
+def source_pairs(rows: pd.DataFrame, scores: np.ndarray) -> auc.Pairs:
+    """Return the pairs of sources by the mean score of each. ``rows``: source and label of each scored image."""
+    scored = rows[["source", "label"]].assign(logit=scores)
+    return auc.pairs(scored.groupby("source").agg(label=("label", "max"), logit=("logit", "mean")).reset_index())

@@ -13,7 +13,6 @@ from scipy.stats import spearmanr
 
 from pcos_utils import config
 from pcos_utils.config import COUNT
-from pcos_utils.data import images, manifest
 from pcos_utils.evaluation import auc
 from pcos_utils.evaluation.intervals import RESAMPLES, resample
 from pcos_utils.files import read_record, write_csv
@@ -23,7 +22,7 @@ from pcos_utils.models import devices
 from pcos_utils.phantom.effects import Effects
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import interval, markdown
-from studies import OUT, arguments
+from studies import OUT, arguments, frames, source_pairs
 
 ARMS = {
     "3,000 phantoms": (1500, {}),
@@ -52,10 +51,9 @@ def train(arm: str, seed: int) -> dict:
     return record | {"weights": folder / "weights.safetensors"}
 
 
-def ranked(scored: pd.DataFrame) -> dict:
-    """Return the AUC of the count over the sources, with its BCa interval. ``scored``: source, label, count."""
-    by_source = scored.groupby("source").agg(label=("label", "max"), logit=("count", "mean")).reset_index()
-    pairs = auc.pairs(by_source)
+def ranked(rows: pd.DataFrame, count: np.ndarray) -> dict:
+    """Return the AUC of the count over the sources, with its BCa interval. ``rows``: source and label of each image."""
+    pairs = source_pairs(rows, count)
     found = auc.interval(pairs, resample(pairs.label))
     return {"metric": "auc", "value": found.value, "low": found.low, "high": found.high, "sources": len(pairs.label)}
 
@@ -92,8 +90,7 @@ def main() -> None:
     runs = config.home() / "runs" / COUNT
     held = training_set.load(training_set.shards(runs / "shards", 200, pretrain.HELD_OUT_SEED))
     phantoms = pd.DataFrame({"source": range(len(held["label"])), "label": held["label"]})
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
-    grey = np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
+    used, grey = frames(study)
     rows = []
     for arm in ARMS:
         records = [train(arm, seed) for seed in SEEDS]
@@ -103,10 +100,10 @@ def main() -> None:
             for pixels in (held["images"], grey)
         )
         dice = float(np.mean([record["dice_follicle"] for record in records]))
-        scores = [ranked(phantoms.assign(count=on_phantoms)), *against_truth(on_phantoms, held["FNPS"])]
+        scores = [ranked(phantoms, on_phantoms), *against_truth(on_phantoms, held["FNPS"])]
         scores.append({"metric": "dice_follicle", "value": dice, "sources": len(held["label"])})
         rows += [{"arm": arm, "on": "phantoms", **score} for score in scores]
-        rows.append({"arm": arm, "on": study.data_name, **ranked(used[["source", "label"]].assign(count=on_images))})
+        rows.append({"arm": arm, "on": study.data_name, **ranked(used, on_images)})
         print(pd.DataFrame(rows).query("arm == @arm").to_string(index=False), flush=True)
     write_csv(OUT / "ablations.csv", pd.DataFrame(rows).assign(seeds=len(SEEDS)).round(4))
     write_block("ablations", block(pd.read_csv(OUT / "ablations.csv")))

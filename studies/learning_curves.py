@@ -23,7 +23,6 @@ from torch.optim.swa_utils import update_bn
 
 from pcos_utils import config
 from pcos_utils.config import COUNT
-from pcos_utils.data import images, manifest
 from pcos_utils.data.pixels import stack
 from pcos_utils.evaluation import auc
 from pcos_utils.evaluation.intervals import resample
@@ -33,7 +32,7 @@ from pcos_utils.follicles import pretrain, training_set
 from pcos_utils.follicles.labels import resized
 from pcos_utils.models import architectures, devices, frozen, training, weights
 from pcos_utils.models.recipes import FOLLICLES, RECIPES
-from studies import OUT, arguments, curves_report
+from studies import OUT, arguments, curves_report, frames, source_pairs
 
 # The modules whose code decides a cell.
 CODE = (
@@ -176,6 +175,7 @@ def rows(rankings: dict, on: str) -> tuple[list[dict], list[dict]]:
 
 
 def with_seeds(first: list[auc.Pairs], second: list[auc.Pairs] | None) -> dict:
+    """Return the mean AUC over seeds, or that of the differences to ``second``, with its interval as in ``rows``."""
     values, table = auc.covariance([*first, *(second or [])])
     n = len(first)
     signs = np.concatenate([np.ones(n), -np.ones(len(values) - n)]) / n
@@ -193,14 +193,13 @@ def main() -> None:
     shards = partial(training_set.shards, config.home() / "runs" / COUNT / "shards")
     phantoms = training_set.load(shards(max(SIZES) // 2, pretrain.PHANTOM_SEED))
     held = training_set.load(shards(HELD_OUT, pretrain.HELD_OUT_SEED))
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
+    used, grey = frames(study)
     rows_of = used.assign(file=used.path, copy=0)
     real = {side: torch.from_numpy(stack(rows_of, study.image_dir, side, study.cache_dir)) for side in {64, 128}}
-    real["grey"] = np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
-    real["sha256"] = used.sha256.tolist()
+    real |= {"grey": grey, "sha256": used.sha256.tolist()}
     tested = {
         "phantoms": pd.DataFrame({"source": range(len(held["label"])), "label": held["label"]}),
-        "real": used[["source", "label"]],
+        "real": used,
     }
     rankings = {on: {} for on in tested}
     for seed in SEEDS:  # a run that is stopped has finished whole seeds
@@ -208,8 +207,7 @@ def main() -> None:
             for method in METHODS:
                 scores = scored(method, size, seed, phantoms, held, real)
                 for on, of in tested.items():
-                    each = of.assign(logit=scores[on]).groupby("source").mean().reset_index()
-                    rankings[on].setdefault((method, size), []).append(auc.pairs(each))
+                    rankings[on].setdefault((method, size), []).append(source_pairs(of, scores[on]))
     means, differences = (sum(parts, []) for parts in zip(*(rows(rankings[on], on) for on in tested), strict=True))
     worth = pd.DataFrame(curves_report.worth(rankings["phantoms"], resample(held["label"].astype(int), RESAMPLES)))
     tables = {"": pd.DataFrame(means), "_differences": pd.DataFrame(differences), "_worth": worth}

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils import config
-from pcos_utils.data import images, manifest
 from pcos_utils.evaluation.calibration import probability
 from pcos_utils.evaluation.intervals import exact
 from pcos_utils.files import write_csv
@@ -21,7 +20,7 @@ from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import ends, number, percent
 from pcos_utils.serving import tabulate
 from pcos_utils.serving.model import DECISIONS, decide
-from studies import OUT, arguments
+from studies import OUT, arguments, frames
 
 CLASSES = {"normal": 0, "polycystic": 1}
 
@@ -74,8 +73,7 @@ def block(table: pd.DataFrame) -> str:
 def main() -> None:
     """Count, write the counts, and write the table and the README's block."""
     study = config.study("full", arguments(__doc__, "folder").folder, allow_cpu=True, weights="none")
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
-    grey = np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
+    used, grey = frames(study)
     counted = used.assign(count=unet.measure_all(unet.load(kept.KEPT), grey)["count"])
     by_source = counted.groupby("source").agg(label=("label", "max"), count=("count", "mean")).reset_index(drop=True)
     by_source.insert(0, "source", [f"real {number + 1}" for number in range(len(by_source))])

@@ -8,13 +8,10 @@ three epochs in place of the usual eight. Tested are held-out phantoms that have
 by the count alone, on which nothing was trained.
 """
 
-import numpy as np
 import pandas as pd
 
 from pcos_utils import config
 from pcos_utils.config import COUNT
-from pcos_utils.data import images, manifest
-from pcos_utils.evaluation import auc
 from pcos_utils.files import write_csv
 from pcos_utils.follicles import network as unet
 from pcos_utils.follicles import pretrain, training_set
@@ -23,11 +20,10 @@ from pcos_utils.models.recipes import FOLLICLES
 from pcos_utils.phantom.effects import Effects
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import interval, markdown
-from studies import OUT, arguments
+from studies import OUT, arguments, frames, source_pairs
 from studies.learning_curves import with_seeds
 
-ADDED = {"shapes": False, "faint": False}
-ARMS = {"every effect": None, "without shapes and faint": Effects(**ADDED)}
+ARMS = {"every effect": Effects(), "without shapes and faint": Effects(shapes=False, faint=False)}
 SEEDS, PER_CLASS, HELD_OUT = (0, 1, 2), 1500, 200
 RECIPE = FOLLICLES.model_copy(update={"epochs": 3})
 DIFFERENCE = "difference"
@@ -56,15 +52,15 @@ def main() -> None:
     study = config.study("full", arguments(__doc__, "folder").folder, allow_cpu=True, weights="none")
     runs = config.home() / "runs"
     held = training_set.load(training_set.shards(runs / COUNT / "shards", HELD_OUT, pretrain.HELD_OUT_SEED))
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
+    used, real = frames(study)
     tested = {
         "phantoms": (held["images"], pd.DataFrame({"source": range(2 * HELD_OUT), "label": held["label"]})),
-        "real": (np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path]), used),
+        "real": (real, used),
     }
     ranked = {(arm, on): [] for arm in ARMS for on in tested}
     for seed in SEEDS:
         for arm, effects in ARMS.items():
-            folder = runs / "simulator-fit" / f"{(effects or Effects()).name}-s{seed}"
+            folder = runs / "simulator-fit" / f"{effects.name}-s{seed}"
             pretrain.pretrain(
                 folder, PER_CLASS, seed, devices.fastest(), recipe=RECIPE, held_out=HELD_OUT, effects=effects,
                 shard_folder=runs / COUNT / "shards",
@@ -73,9 +69,7 @@ def main() -> None:
             print(f"{arm}, seed {seed}", flush=True)
             network = unet.load(folder / "weights.safetensors")
             for on, (grey, truth) in tested.items():
-                scored = truth[["source", "label"]].assign(logit=unet.measure_all(network, grey)["count"].to_numpy())
-                by_source = scored.groupby("source").agg(label=("label", "max"), logit=("logit", "mean"))
-                ranked[arm, on].append(auc.pairs(by_source.reset_index()))
+                ranked[arm, on].append(source_pairs(truth, unet.measure_all(network, grey)["count"].to_numpy()))
     rows = []
     for on in tested:
         every, without = (ranked[arm, on] for arm in ARMS)

@@ -58,10 +58,10 @@ def test_no_real_image_is_committed_neither_as_a_file_nor_within_a_figure():
         known += signatures.sign(table[table.source != ""].drop_duplicates("source"), folder)
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=config.ROOT, capture_output=True, text=True, check=True)
     tracked = [config.ROOT / name for name in listed.stdout.split("\0") if name]
-    pictures = {path.name: path.read_bytes() for path in tracked if path.suffix in (".png", ".jpg")}
+    pictures = {str(path): path.read_bytes() for path in tracked if path.suffix in (".png", ".jpg")}
     for path in (path for path in tracked if path.suffix in (".ipynb", ".html", ".svg")):
-        coded = re.findall(r"iVBORw0KGgo[\w+/=]+|/9j/[\w+/=]+", path.read_text(encoding="utf-8").replace("\\n", ""))
-        pictures |= {f"{path.name} {number}": base64.b64decode(text) for number, text in enumerate(coded)}
+        coded = re.findall(r"iVBORw0KGgo[\w+/=]+|/9j/[\w+/=]+", re.sub(r"\\n|\n", "", path.read_text("utf-8")))
+        pictures |= {f"{path} {number}": base64.b64decode(text) for number, text in enumerate(coded)}
     decoded = [np.array(Image.open(io.BytesIO(content)).convert("L")) for content in pictures.values()]
     assert len(decoded) > 30 and len(known) > 90
     shown = signatures.recognised(decoded, known)

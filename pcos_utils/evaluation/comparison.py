@@ -141,20 +141,19 @@ def table(
 
     Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
     """
-    rows, again = [], []
+    rows, tests = [], []
     for names in planned:
         both, fitted = [rankings[name] for name in names], tuple(trained[name] for name in names)
-        again.append(partial(paired, *both, fitted, resamples=resamples))
-        first, second, difference, p = again[-1](seed=seed)
+        compare = partial(paired, *both, fitted, resamples=resamples)
+        first, second, difference, p = compare(seed=seed)
+        tests.append((difference, compare))
         rows.append((*names, first, second, *difference, p, len(both[0].label)))
     compared = pd.DataFrame(rows, columns=COLUMNS)
-    compared["p_holm"], verdicts = holm(compared.p.to_numpy()), ["not shown"] * len(rows)
-    for number, row in enumerate(compared.itertuples()):
-        if row.p_holm <= 1 - LEVEL + 1e-12:  # elsewhere the other seeds, which take seconds, decide nothing
-            observed = Interval(row.difference, row.low, row.high)
-            side = _side(observed, 0.0, lambda at, compare=again[number]: compare(seed=at).difference)
-            verdicts[number] = ("not shown", "better", "worse")[side]
-    return compared.assign(verdict=verdicts)
+    compared["p_holm"], sides = holm(compared.p.to_numpy()), []
+    for p, (difference, compare) in zip(compared.p_holm, tests, strict=True):
+        small = p <= 1 - LEVEL + 1e-12  # elsewhere the other seeds, which take seconds, decide nothing
+        sides.append(_side(difference, 0.0, lambda at, of=compare: of(seed=at).difference) if small else 0)
+    return compared.assign(verdict=[{1: "better", -1: "worse", 0: "not shown"}[side] for side in sides])
 
 
 def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:

@@ -72,8 +72,7 @@ def _cells(path: Path, anchor: str, synthetic: bool) -> list[nbformat.NotebookNo
                 continue
             cell.outputs = shown if synthetic else [_without_pixels(output) for output in shown]
             cell.execution_count = None
-        if not synthetic:
-            cell.source = re.sub(r"\n> The outputs stored in this file .*", "", cell.source)
+        cell.source = re.sub(r"\n> In the repository this notebook .*", "", cell.source)
         cells.append(cell)
     return cells
 

@@ -30,14 +30,10 @@ def files(tmp_path_factory):
     return folder
 
 
-def test_the_command_answers_each_frame_and_then_the_clip(served, files, capfd, monkeypatch):
-    from pcos_utils import cli
-
-    monkeypatch.setattr("sys.argv", ["pcos", "predict", str(files), "--model", str(served), "--json"])
-    with pytest.raises(SystemExit) as end:
-        cli.main()
-    rows = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert end.value.code == 0
+def test_the_command_answers_each_frame_and_then_the_clip(served, files, pcos):
+    code, out, _ = pcos("predict", files, "--model", served, "--json")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
     names = ["cine.dcm#1", "cine.dcm#6", "cine.dcm", "clip.avi#1", "clip.avi#6", "clip.avi", "single.dcm"]
     names = [name for kind in ("cine", "clip", "single") for name in names if name.startswith(kind)]
     assert [row["image"].rpartition("/")[2] for row in rows] == names
