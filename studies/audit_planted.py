@@ -24,6 +24,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+import psutil
 from PIL import Image
 from sklearn.metrics import adjusted_rand_score
 
@@ -163,9 +164,11 @@ def sentence(table: pd.DataFrame) -> str:
 
 
 def _cpu() -> float:
-    """Return the seconds of processors used so far by this process and the processes that it waited for."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+    """Return the seconds of processors used so far by this process and by those that it started."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = psutil.Process()
+    used = [each.cpu_times() for each in (own, *own.children(recursive=True))]
+    return ended.ru_utime + ended.ru_stime + sum(times.user + times.system for times in used)
 
 
 def main() -> None:

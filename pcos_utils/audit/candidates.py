@@ -7,7 +7,6 @@ is a candidate. The cost of a query depends on the new picture's keypoints and h
 
 from collections.abc import Sequence
 from functools import cache
-from heapq import nsmallest
 
 import cv2
 import numpy as np
@@ -52,12 +51,11 @@ class Index:
         size = self._end
         offset = np.repeat(np.arange(len(views)), list(map(len, keys))) * size
         numbers, votes = self._votes(np.concatenate(keys), offset)
-        ranked = [
-            (number % size, views[number // size], vote)
-            for number, vote in zip(numbers.tolist(), votes.tolist(), strict=True)
-            if vote >= LEAST_VOTES
-        ]
-        return nsmallest(most, ranked, key=lambda candidate: (-candidate[2], candidate[:2]))
+        view, number = np.divmod(numbers, size)
+        enough = np.flatnonzero(votes >= LEAST_VOTES)
+        best = enough[np.lexsort((view[enough], number[enough], -votes[enough]))[:most]]
+        ranked = zip(number[best].tolist(), view[best].tolist(), votes[best].tolist(), strict=True)
+        return [(number, views[view], vote) for number, view, vote in ranked]
 
     def _votes(self, keys: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the pictures behind the keys plus each key's offset, each once, and their votes."""

@@ -1,69 +1,86 @@
-"""Sketch pictures ahead of their use, and keep the sketches in shards that a killed audit need not make again."""
+"""Keep the families of each part of an audit in a shard, so that an audit that was killed need not find them again."""
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from pcos_utils.audit.sketches import Sketch
+from pcos_utils.audit.gathering import Gathering
+from pcos_utils.audit.matching import Link
+from pcos_utils.audit.parallel import each_part
+from pcos_utils.audit.sketches import Sketch, View
 from pcos_utils.data import shards
 from pcos_utils.files import code
-from pcos_utils.progress import bar
 
-
-def ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:
-    """Yield the results in order with at most ``window`` waiting, so that memory does not grow with the folder."""
-    items = iter(items)
-    waiting = deque(pool.submit(function, item) for item in islice(items, window))
-    while waiting:
-        result = waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
-        yield result
+CODE = [f"audit/{name}.py" for name in ("sketches", "candidates", "matching", "gathering")]
+FACTS = ("parent", "size", "inliers", "plain", "unsure")
+SKETCHED = {
+    "height": lambda picture: picture.grey.shape[0],
+    "grey": lambda picture: picture.grey.tobytes(),
+    "points": lambda picture: picture.points.tobytes(),
+    "descriptors": lambda picture: picture.descriptors.tobytes(),
+    "enlarged": lambda picture: float(picture.enlarged),
+}
 
 
 def keep(
-    pictures: Sequence[str], folder: Path, sketch: Callable[[int], Sketch], way: str, pool: ThreadPoolExecutor
-) -> Callable[[int], Sketch]:
-    """Write the sketches that no shard holds, and return a function from a picture's number to its sketch.
+    pictures: Sequence[str],
+    folder: Path,
+    way: str,
+    find: Callable[[range], Gathering],
+    parts: list[range],
+    progress: Callable[[Iterable], Iterable],
+) -> Iterator[Gathering]:
+    """Write what ``find`` finds in each part that no shard holds, then yield each part.
 
-    ``pictures``: the digest of each picture's pixels; ``way``: the name of what ``sketch`` does. A second process with
-    the same arguments shares the work.
+    ``pictures``: the digest of each picture's pixels; ``way``: the name of how they are sketched. A second
+    process with the same arguments shares the work.
     """
-    facts, places, busy = f"{way} {code('audit/sketches.py')}", [], []
-    for numbers in bar(shards.parts(range(len(pictures))), "sketch", total=-(-len(pictures) // shards.SIZE)):
-        places.append(folder / f"{len(places):06}.parquet")
-        made_from = [facts, *(pictures[number] for number in numbers)]
-        columns = partial(_columns, ahead(pool, sketch, numbers))
-        make = partial(shards.ensure, places[-1], made_from, columns)
-        if not make(wait=False):
-            busy.append(make)
-    for make in busy:
-        make()
+    facts, busy = f"{way} {code(*CODE)}", []
+    places = {part: folder / f"{number:06}.parquet" for number, part in enumerate(parts)}
 
-    @lru_cache(2)  # the pictures come in turn
-    def read(place: int) -> list[Sketch]:
-        """Return the sketches of a shard."""
-        return [_sketch(**row) for row in shards.parquet()[1].read_table(places[place]).to_pylist()]
+    def write(part: range, wait: bool = False) -> bool:
+        """Return whether the part has its shard; else another process is at it."""
+        made_from = [facts, *(pictures[number] for number in part)]
+        return shards.ensure(places[part], made_from, lambda: _columns(find(part)), wait=wait)
 
-    return lambda number: read(number // shards.SIZE)[number % shards.SIZE]
+    def written() -> Iterator[int]:
+        """Write the parts, and yield the number of each picture."""
+        for part, there in zip(parts, each_part(write, parts), strict=True):
+            busy.extend([] if there else [part])
+            yield from part
+
+    deque(progress(written()), maxlen=0)
+    for part in busy:
+        write(part, wait=True)
+    for part in parts:
+        yield _gathering(shards.parquet()[1].read_table(places[part]).to_pydict())
 
 
-def _columns(sketches: Iterable[Sketch]) -> dict:
-    rows = [
-        {
-            "height": picture.grey.shape[0],
-            "grey": picture.grey.tobytes(),
-            "points": picture.points.tobytes(),
-            "descriptors": picture.descriptors.tobytes(),
-            "enlarged": float(picture.enlarged),
-        }
-        for picture in sketches
-    ]
-    return {name: [row[name] for row in rows] for name in rows[0]}
+def _columns(part: Gathering) -> dict[str, list]:
+    """Return the columns of a part's table, one row per picture; the first row also holds all links."""
+    pictures = [part.exemplars.get(number) for number in range(len(part.parent))]
+    columns = {name: np.asarray(getattr(part, name)).tolist() for name in FACTS}
+    columns |= {name: [tell(each) if each else None for each in pictures] for name, tell in SKETCHED.items()}
+    links = [part.joined_by.items(), part.refused, part.neighbours, part.panels, list(part.unlike)]
+    text = json.dumps([list(each) for each in links], default=lambda value: value.tolist())
+    return columns | {"links": [text] + [None] * (len(pictures) - 1)}
+
+
+def _gathering(columns: dict[str, list]) -> Gathering:
+    """Return the part whose table has these columns."""
+    part = Gathering(len(columns["parent"]))
+    for name in FACTS:
+        getattr(part, name)[:] = columns[name]
+    rows = zip(*(columns[name] for name in SKETCHED), strict=True)
+    part.exemplars = {number: _sketch(*row) for number, row in enumerate(rows) if row[0]}
+    joined_by, part.refused, part.neighbours, panels, unlike = json.loads(columns["links"][0])
+    part.joined_by = {number: (other, _link(*link)) for number, (other, link) in joined_by}
+    part.panels = [(whole, shown, _link(*link)) for whole, shown, link in panels]
+    part.unlike = {(left, right, View(*view)) for left, right, view in unlike}
+    return part
 
 
 def _sketch(height: int, grey: bytes, points: bytes, descriptors: bytes, enlarged: float) -> Sketch:
@@ -73,3 +90,8 @@ def _sketch(height: int, grey: bytes, points: bytes, descriptors: bytes, enlarge
         np.frombuffer(descriptors, np.uint8).reshape(-1, 128),
         enlarged,
     )
+
+
+def _link(*facts) -> Link:
+    link = Link(*facts)
+    return link._replace(matrix=np.array(link.matrix), view=View(*link.view))

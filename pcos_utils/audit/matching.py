@@ -8,6 +8,7 @@ Frames of one clip, a fraction of a millimetre apart, are another relation. Thei
 agrees, but the speckle does not.
 """
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -95,7 +96,7 @@ def fit(first: Sketch, second: Sketch, view: View) -> tuple[np.ndarray, np.ndarr
 
     The last two, (m, 2), are matched keypoints in the first picture and in the second, of which (m,) agree.
     """
-    pairs = _matches(first.descriptors[:, view.order], second.descriptors)
+    pairs = _matches(_root(first)[:, view.order], _root(second))
     if len(pairs) < LEAST_INLIERS:
         return None
     here, there = first.points[pairs[:, 0]], second.points[pairs[:, 1]]
@@ -119,29 +120,50 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
     height, width = second.grey.shape
     # A picture that was enlarged to the common size has no detail finer than its original pixels.
     coarser = float(np.clip(max(first.enlarged, second.enlarged), 1, 3))
-    window = round(WINDOW * coarser)
+    window = _window(coarser)
     moved = _warp(first.grey, matrix, (width, height))
     inside = _warp(np.ones_like(first.grey), matrix, (width, height))
     inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
-    a, b = _band(moved, FINE, coarser), _band(second.grey, FINE, coarser)
-    a = -a if inverted else a
-
-    def mean(values):
-        """Return the mean over the window around each pixel."""
-        return cv2.boxFilter(values, -1, (window, window))
-
-    spread_a, spread_b = mean(a * a) - mean(a) ** 2, mean(b * b) - mean(b) ** 2
-    together = mean(a * b) - mean(a) * mean(b)
-    # Marks that a scanner draws on every screen say nothing about the tissue.
-    detailed = (spread_b > FLAT) & _tissue(second.grey, b, window)
-    also = (spread_a > FLAT) & _tissue(moved, a, window)
-    shared = inside & detailed & also
-    same = shared & (together > SAME * np.sqrt(np.maximum(spread_a * spread_b, 1e-6)))
+    a, b = _detail(moved, coarser), _detail_of(second, coarser)
+    together = _mean(a.band * b.band, window) - a.mean * b.mean
+    together = -together if inverted else together
+    shared = inside & a.shown & b.shown
+    same = shared & (together > SAME * np.sqrt(np.maximum(a.spread * b.spread, 1e-6)))
     # Two screens with one menu have their pictures in different places: tissue lies on empty background.
-    either = inside & (detailed | also)
+    either = inside & (a.shown | b.shown)
     if shared.sum() < LEAST_OVERLAP * shared.size or same.sum() < LEAST_OF_EITHER * either.sum():
         return 0.0, 0.0
-    return float(same.sum() / shared.sum()), float(same.sum() / detailed.sum())
+    return float(same.sum() / shared.sum()), float(same.sum() / b.shown.sum())
+
+
+class _Detail(NamedTuple):
+    """Fine detail of a picture, an array (h, w) each; means and variances are over the window around each pixel."""
+
+    band: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray  # variance
+    shown: np.ndarray  # bool, whether the window shows tissue with detail
+
+
+def _detail(grey: np.ndarray, coarser: float) -> _Detail:
+    window, band = _window(coarser), _band(grey, FINE, coarser)
+    mean = _mean(band, window)
+    spread = _mean(band * band, window) - mean**2
+    # Marks that a scanner draws on every screen say nothing about the tissue.
+    return _Detail(band, mean, spread, (spread > FLAT) & _tissue(grey, band, window))
+
+
+@lru_cache(4)  # a picture is compared with several others in turn
+def _detail_of(picture: Sketch, coarser: float) -> _Detail:
+    return _detail(picture.grey, coarser)
+
+
+def _window(coarser: float) -> int:
+    return round(WINDOW * coarser)
+
+
+def _mean(values: np.ndarray, window: int) -> np.ndarray:
+    return cv2.boxFilter(values, -1, (window, window))
 
 
 def anatomy(
@@ -190,11 +212,16 @@ def _tissue(grey: np.ndarray, fine: np.ndarray, window: int) -> np.ndarray:
     return (cv2.dilate(stroke, np.ones((window, window), np.uint8)) == 0) & (blank < BLANK)
 
 
+@lru_cache(64)
+def _root(picture: Sketch) -> np.ndarray:
+    return root(picture.descriptors)
+
+
 def _matches(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the mutual nearest neighbours that pass the ratio test, (m, 2) indices."""
+    """Return the mutual nearest neighbours of RootSIFT descriptors that pass the ratio test, (m, 2) indices."""
     if min(len(first), len(second)) < 3:
         return np.zeros((0, 2), int)
-    alike = root(first) @ root(second).T
+    alike = first @ second.T
     rows = np.arange(len(alike))
     best = alike.argmax(axis=1)
     mutual = alike.argmax(axis=0)[best] == rows

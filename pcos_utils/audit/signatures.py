@@ -7,15 +7,15 @@ scan of the same ovary is sometimes taken for a copy, which leaves it out of a t
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from pcos_utils.audit import matching, sketches
 from pcos_utils.audit.candidates import Index
-from pcos_utils.audit.families import CANDIDATES, KNOWN, STRETCHES
+from pcos_utils.audit.gathering import CANDIDATES, KNOWN, STRETCHES
 from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 from pcos_utils.audit.sources import places
 from pcos_utils.data.images import load
@@ -25,7 +25,8 @@ from pcos_utils.progress import bar
 LEAST_SHARED = 0.25  # of the keypoints that both pictures should show
 
 
-class Signature(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Signature:
     """What is kept of a picture: its keypoints."""
 
     points: np.ndarray  # float32 (n, 2), x and y in the sketched picture

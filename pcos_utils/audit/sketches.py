@@ -152,6 +152,13 @@ def panel(picture: Sketch, points: np.ndarray) -> list[float] | None:
     return None
 
 
+def overlap(first: list[float], second: list[float]) -> bool:
+    """Return whether two boxes, [left, top, right, bottom], share more than half of the smaller one."""
+    width, height = (min(first[axis + 2], second[axis + 2]) - max(first[axis], second[axis]) for axis in (0, 1))
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (first, second))
+    return width > 0 and height > 0 and width * height > 0.5 * smaller
+
+
 def _abrupt(steps: np.ndarray, line: int) -> bool:
     """Return whether the step across a line is greater than those around it, all along the line."""
     near = steps[max(0, line - NEARBY) : line + NEARBY + 1].astype(np.float32)

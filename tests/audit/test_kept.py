@@ -1,17 +1,16 @@
-"""Sketches that were kept give the families of fresh ones, and no picture is read again."""
+"""Parts that were kept give the families of fresh ones, and no picture is read again."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from pcos_utils.audit import sources
+from pcos_utils.audit import families, sources
 from pcos_utils.config import StudyError
-from pcos_utils.data import shards
 from pcos_utils.phantom import simulator
 
 
-def test_kept_sketches_give_the_same_sources_without_a_second_look(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "SIZE", 3)
+def test_kept_parts_give_the_same_sources_without_a_second_look(tmp_path, monkeypatch):
+    monkeypatch.setattr(families, "SMALL", 2)
     scans = [simulator.simulate(seed, 0).image for seed in range(4)]
     scans += [np.ascontiguousarray(scans[0][:, ::-1]), scans[1][10:-10, 10:-10]]
     paths = [tmp_path / f"{number}.png" for number in range(len(scans))]

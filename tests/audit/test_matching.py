@@ -91,7 +91,7 @@ def test_one_anatomy_with_other_speckle_is_another_source(seed):
     first, twin = (simulator.simulate(50_000_000 + seed, seed % 2, speckle).image for speckle in (None, 1))
     assert link(first, twin) is None
     # Not for want of keypoints that fit: those of these twins do, and the speckle decides.
-    assert len(matching._matches(sketches.sketch(first).descriptors, sketches.sketch(twin).descriptors)) > 30
+    assert len(matching._matches(*(sketches.root(sketches.sketch(each).descriptors) for each in (first, twin)))) > 30
 
 
 def test_frames_of_a_sweep_are_related_by_anatomy_and_other_ovaries_are_not():

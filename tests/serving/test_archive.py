@@ -89,7 +89,10 @@ def test_a_shard_that_another_process_makes_is_left_to_it(tmp_path):
 
 def killed(command: list[str], out: Path, times: int) -> None:
     """Run a command to its end; kill it before whenever some more shards have appeared."""
-    code = "import sys; from pcos_utils.data import shards; shards.SIZE = 25; from pcos_utils.cli import main; main()"
+    small = (
+        "from pcos_utils.data import shards; from pcos_utils.audit import families; shards.SIZE = families.SMALL = 25"
+    )
+    code = f"{small}; from pcos_utils.cli import main; main()"
     for kill in range(times + 1):
         before = len([*out.glob("[0-9]*.parquet")])
         process = subprocess.Popen([sys.executable, "-c", code, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
@@ -112,8 +115,9 @@ def test_killed_three_times_predict_and_audit_end_like_undisturbed_ones(folder, 
     for number in range(120):
         (frames / f"{number:03}.png").write_bytes(png(frame(number % 80)[: 200 - number // 80 * 20]))
     for name, times in (("whole", 0), ("cut", 3)):
-        words = ["--out", str(tmp_path / f"audit {name}"), "--shards", str(tmp_path / f"sketches {name}")]
-        killed(["audit", str(frames), *words], tmp_path / f"sketches {name}", times)
-    assert digests(tmp_path / "sketches cut") == digests(tmp_path / "sketches whole")
+        words = ["--out", str(tmp_path / f"audit {name}"), "--shards", str(tmp_path / f"parts {name}")]
+        killed(["audit", str(frames), *words], tmp_path / f"parts {name}", times)
+    assert digests(tmp_path / "parts cut") == digests(tmp_path / "parts whole")
+    assert len(digests(tmp_path / "parts whole")) == 4
     tables = [pd.read_csv(tmp_path / f"audit {name}" / "sources.csv") for name in ("whole", "cut")]
     assert tables[0].equals(tables[1]) and tables[0].source.nunique() == 80
