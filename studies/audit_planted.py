@@ -16,8 +16,11 @@ import os
 import resource
 import subprocess
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -34,7 +37,7 @@ from pcos_utils.evaluation.leakage import look_alikes
 from pcos_utils.files import write_csv
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
-from studies import arguments, planted
+from studies import arguments, machine, planted
 
 HERE = Path(__file__).parent
 SIZES = 50, 300, 740  # sources of the audit alone; each has 21 images, and a single beside it
@@ -133,15 +136,37 @@ def write(folder: Path, pictures: list[np.ndarray], truth: pd.DataFrame) -> tupl
 
 def alone(sources: int) -> dict:
     """Return what the audit finds among PNG files of so many sources, their copies and singles, its time and memory."""
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1) as other:  # whose memory does not count
-        paths, truth = other.submit(_written, Path(folder, "usual"), sources).result()
+    with tempfile.TemporaryDirectory() as folder:
+        with ProcessPoolExecutor(1) as other:  # whose memory does not count
+            paths, truth = other.submit(_written, Path(folder, "usual"), sources).result()
         start = time.perf_counter()
-        found = families.gather(lambda number: load(paths[number]), len(paths))
-        row = {"images": len(paths), **judge(truth, found.family), "collages": len(found.collages)}
-        # A twin is another scan of its source's ovary, so it may be of its clip.
-        ovary = truth.source.str.replace("twin", "source")
-        row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": time.perf_counter() - start}
-        return row | {"peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        with _memory() as used:
+            found = families.gather(lambda number: load(paths[number]), len(paths))
+        seconds = time.perf_counter() - start
+    row = {"images": len(paths), **judge(truth, found.family), "collages": len(found.collages)}
+    # A twin is another scan of its source's ovary, so it may be of its clip.
+    ovary = truth.source.str.replace("twin", "source")
+    row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": seconds}
+    return row | {"peak_mb": max(used)}
+
+
+@contextmanager
+def _memory() -> Iterator[list[float]]:
+    """Yield a list that fills with the MB of this process and of those that it starts, four times a second."""
+    used, ended = [], threading.Event()
+
+    def watch() -> None:
+        """Note the memory until the block has ended."""
+        while not ended.wait(0.25):
+            used.append(sum(map(machine.pss, machine.tree(os.getpid()))))
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield used
+    finally:
+        ended.set()
+        watching.join()
 
 
 def _written(folder: Path, sources: int) -> tuple[list[Path], pd.DataFrame]:

@@ -116,8 +116,8 @@ def frames(place: Path, count: int) -> list[Path]:
 
 
 def audit(paths: list[Path], out: Path) -> None:
-    """Audit files with one thread that sketches; a second worker with the same arguments shares the sketching."""
-    families.WORKERS = 1
+    """Audit files; a second worker with the same arguments shares the parts."""
+    families.WORKERS = 1  # threads that sketch, on a core that is the worker's only one
     find_sources(paths, shards=out)
 
 
@@ -167,7 +167,7 @@ def fitted(seen: dict[str, float]) -> pd.DataFrame:
     """Return hours for 1, 2, 10, 100 and 1,000 workers: of RUNS demo runs and of FRAMES frames, answered and audited.
 
     Work divides by the workers, each ``share`` as fast as one alone, and waits for what does not divide: the scheduler,
-    the shared disk, the last round of runs, the gathering of families.
+    the shared disk, the last round of runs, the placing of an audit's pictures.
     """
     share = {name: min(1.0, seen[f"{name}_1"] / seen[f"{name}_2"] / 2) for name in ("run", "answer")}
     rows = []
@@ -176,9 +176,9 @@ def fitted(seen: dict[str, float]) -> pd.DataFrame:
         runs = max(-(-RUNS // count) * seen["run_1"] / of["run"], RUNS * seen["task"])
         disk = FRAMES * FRAME_BYTES / DISK
         answers = max(FRAMES * seen["answer_1"] / count / of["answer"], disk)
-        sketching = max(FRAMES * (seen["audit_1"] - seen["gather"]) / count / of["answer"], disk)
-        rows.append((count, runs, answers, sketching, FRAMES * seen["gather"]))
-    table = pd.DataFrame(rows, columns=["workers", "runs", "answers", "sketches", "families"])
+        compared = max(FRAMES * (seen["audit_1"] - seen["gather"]) / count / of["answer"], disk)
+        rows.append((count, runs, answers, compared, FRAMES * seen["gather"]))
+    table = pd.DataFrame(rows, columns=["workers", "runs", "answers", "comparisons", "placing"])
     return table.assign(**(table.drop(columns="workers") / 3600))
 
 
@@ -192,15 +192,15 @@ def page(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
     facts = {
         "a demo run in process, s": seen["run_here"],
         "an empty task of the scheduler, s": seen["task"],
-        "families and decoding of a frame whose sketch is kept, s": seen["gather"],
+        "decoding and placing of a frame whose part is kept, s": seen["gather"],
         f"the same among half of the {count:,} frames, s": seen["gather_half"],
-        "a sketch in its shard, bytes": seen["audit_bytes"],
+        "a frame of a part in its shard, bytes": seen["audit_bytes"],
         "an answer in its shard, bytes": seen["answer_bytes"],
         "memory of a source in the audit, bytes": seen["exemplar_bytes"],
         f"most memory of a worker that audited and answered {count:,} frames, MB": seen["memory"],
     }
     lines += [f"| {words} | {value:.3g} |" for words, value in facts.items()]
-    names = f"{RUNS:,} demo runs | {FRAMES:,} answers | as many sketches | their families"
+    names = f"{RUNS:,} demo runs | {FRAMES:,} answers | the comparisons of their audit | placing them"
     lines += ["", f"| fitted, hours on workers | {names} |", "|---|---|---|---|---|"]
     lines += ["| {:,.0f} | {:.2g} | {:.3g} | {:.3g} | {:.3g} |".format(*row) for row in table.itertuples(index=False)]
     return "\n".join(lines) + "\n"
@@ -208,7 +208,7 @@ def page(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
 
 def main() -> None:
     """Measure, fit, and write the table and the page."""
-    given = arguments(__doc__, frames=600, runs=8, out="")
+    given = arguments(__doc__, frames=1200, runs=8, out="")
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     busy = psutil.cpu_percent(3)

@@ -3,13 +3,15 @@
 Families of frames that share anatomy but no speckle form clips. A collage shows one picture in each of its panels; it
 stands apart, and no family grows through it.
 
-A large folder is gathered in parts, each in a process; then the families of the parts are joined. How many parts there
-are depends on the number of pictures alone, so that every machine finds the same families.
+In a large folder several processes compare pictures with those placed before; this one then places them in order. So
+the number of processes changes no family.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -18,11 +20,13 @@ from scipy.sparse.csgraph import connected_components
 
 from pcos_utils.audit import sketches
 from pcos_utils.audit.gathering import Gathering
-from pcos_utils.audit.parallel import ahead, each_part, one_thread
+from pcos_utils.audit.parallel import ahead, one_thread, share
+from pcos_utils.audit.sketches import Sketch
 
 WORKERS = 2  # threads that read and sketch ahead
 FEW = 300  # pictures; in a smaller folder every picture is sketched in full at once, since time matters little
-SMALL = 512  # pictures of a part at least; a part has up to twice as many
+SMALL = 1024  # pictures; a smaller folder is looked at by one process
+FIRST = 32  # pictures of the first round
 
 
 class Families(NamedTuple):
@@ -41,34 +45,36 @@ def gather(
     read: Callable[[int], np.ndarray],
     count: int,
     progress: Callable[[Iterable], Iterable] = iter,
-    keep: Callable | None = None,
+    share: Callable = share,
 ) -> Families:
     """Gather ``count`` pictures into families; ``read(i)`` returns the pixels of picture i, 8-bit, grey or RGB.
 
-    ``keep`` may keep what is found in each part, as ``kept.keep`` does.
+    ``share`` may keep what the processes find, as ``kept.keep`` does; otherwise it is that of ``parallel``.
     """
-    look = sketches.glance if count > FEW else sketches.sketch
-    gathering, parts = Gathering(count), _parts(count)
-    inside = progress if len(parts) == 1 and not keep else iter
+    gathering, (first, *rounds) = Gathering(count), _rounds(count)
+    look = sketches.glance if rounds or count > FEW else sketches.sketch
 
-    def find(numbers: range) -> Gathering:
-        """Return the families of a part."""
-        return _of_part(numbers, lambda number: look(read(number)), inside)
+    def sketch(number: int) -> Sketch:
+        """Return the sketch of a picture."""
+        return look(read(number))
 
-    def absorbed(found: Iterable[Gathering]) -> Iterator[int]:
-        """Join the families of the parts, and yield the number of each picture."""
-        for numbers, part in zip(parts, found, strict=True):
-            gathering.absorb(part, numbers.start)
-            yield from numbers
+    def placed() -> Iterator[int]:
+        """Place all pictures, and yield their numbers."""
+        with ThreadPoolExecutor(WORKERS) as pool:
+            for number, picture in zip(first, ahead(pool, sketch, first), strict=True):
+                gathering.place(number, picture)
+                yield number
+        for numbers in rounds:
+            for part, made in share(gathering, partial(_look, sketch), numbers):
+                gathering.made = made
+                for number in part:
+                    gathering.place(number, None)
+                    yield number
+            gathering.made = None
 
-    if keep:
-        absorbing = absorbed(keep(look.__name__, find, parts, progress))
-    else:
-        absorbing = absorbed(each_part(find, parts))
-        absorbing = progress(absorbing) if len(parts) > 1 else absorbing
-    deque(absorbing, maxlen=0)
     with one_thread():
-        gathering.look_again()
+        deque(progress(placed()), maxlen=0)
+        gathering.look_again(share)
     collages = gathering.settle()
     family = [gathering.root(number) for number in range(count)]
     apart = {(number, *sorted((family[left], family[right]))) for number, left, right in gathering.refused}
@@ -79,20 +85,23 @@ def gather(
     return Families(np.array(family, int), *facts, _clips(family, neighbours), shows)
 
 
-def _parts(count: int) -> list[range]:
-    """Return the numbers of the pictures of each part; the number of parts is a power of two, to suit any cores."""
-    parts = 1 << max(0, (count // SMALL).bit_length() - 1)
-    ends = [count * part // parts for part in range(parts + 1)]
-    return list(map(range, ends[:-1], ends[1:]))
+def _rounds(count: int) -> list[list[int]]:
+    """Return the numbers of the pictures of each round; a small folder has one round, in order.
+
+    In a large folder each round has as many pictures as all before it, in random order, so that most pictures have
+    relatives in earlier rounds. The rounds depend on the number of pictures alone.
+    """
+    if count < SMALL:
+        return [list(range(count))]
+    numbers = np.random.default_rng(0).permutation(count).tolist()
+    ends = [0, *(end for power in range(64) if (end := FIRST << power) < count), count]
+    return [numbers[start:end] for start, end in pairwise(ends)]
 
 
-def _of_part(numbers: range, sketch: Callable, progress: Callable[[Iterable], Iterable]) -> Gathering:
-    """Return the families of the pictures of a part, numbered from 0."""
-    gathering = Gathering(len(numbers))
-    with one_thread(), ThreadPoolExecutor(WORKERS) as pool:
-        for number, picture in enumerate(progress(ahead(pool, sketch, numbers))):
-            gathering.place(number, picture)
-    return gathering
+def _look(sketch: Callable[[int], Sketch], gathering: Gathering, numbers: list[int]) -> None:
+    """Look for relatives of pictures among those placed so far."""
+    for number in numbers:
+        gathering.look(number, sketch(number))
 
 
 def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:

@@ -4,17 +4,16 @@ Only *exemplars* are kept: the first image of a family, and each later image tha
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from functools import partial
 from itertools import combinations, groupby, product
 from operator import itemgetter
 
 import numpy as np
-from joblib import cpu_count
 
 from pcos_utils.audit import matching, sketches
 from pcos_utils.audit.candidates import Index
 from pcos_utils.audit.matching import Link
-from pcos_utils.audit.parallel import each_part, one_thread
 from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
 CANDIDATES = 6  # most pictures that a new one is compared with
@@ -23,7 +22,7 @@ FAINT = 0.1  # share of a confirmed relative's votes; candidates with fewer vote
 KNOWN = 0.5  # share of an image's detail; if its family has shown this much of it, the image adds nothing new
 PART = 2.0  # a picture that has so many times fewer pixels a side than another may be a part of it
 STRETCHES = (1.5, 1 / 1.5)  # for a second look-up of a picture that found no relative
-FEW_EXEMPLARS, MANY_EXEMPLARS = 100, 5_000  # between them, processes look again: it takes seconds, and 2 GB at most
+FEW_EXEMPLARS = 100  # no more are looked at again in this process alone, since it takes less than seconds
 
 
 class Gathering:
@@ -42,66 +41,42 @@ class Gathering:
         self.refused: list[tuple[int, int, int]] = []  # (picture, exemplar, exemplar) of two families that it matched
         self.neighbours: list[tuple[int, int]] = []  # exemplars that are probably frames of one clip
         self.panels: list[tuple[int, int, Link]] = []  # (picture, what one of its panels shows, link)
-        self.made: dict | None = None  # candidates and links that ``look_again`` has looked for
+        self.made: dict | None = None  # what other processes have looked up and compared
 
-    def place(self, number: int, picture: Sketch) -> None:
-        """Put a picture into its family, and make it an exemplar if it shows something new."""
-        links = []
-        if len(picture.points) <= sketches.GLANCE_KEYPOINTS:
-            links = self.links(number, picture, self.candidates(picture, GLANCES), GLANCES)
-            if not links or links[0][1].coverage < KNOWN:
-                picture, links = sketches.detailed(picture), []
-        if len(picture.points) < matching.LEAST_INLIERS:
+    def place(self, number: int, picture: Sketch | None) -> None:
+        """Put a picture into its family, and make it an exemplar if it shows something new.
+
+        ``picture`` may be None where ``made`` holds what ``look`` made of it.
+        """
+        picture, links = self.look(number, picture)
+        if links is None:
             self.plain[number] = True
             return
-        links = links or self.links(number, picture, self.candidates(picture))
-        if self.join(number, links):
+        links = sorted(links, key=lambda link: -link[1].inliers)
+        if links:
+            self.union(number, links[0][0], links[0][1].inliers)
+            for second in links[1:]:
+                self.bridge(number, links[0], second)
+        if not links or max(link.coverage for _, link in links) < KNOWN:
             self.exemplars[number] = picture
             self.index.add(number, picture.descriptors)
-
-    def join(self, number: int, links: list[tuple[int, Link]]) -> bool:
-        """Join a picture's family with those that it matches, and return whether it shows something new."""
-        links = sorted(links, key=lambda link: -link[1].inliers)
-        new = not links or max(link.coverage for _, link in links) < KNOWN
-        if links and number not in self.joined_by:
-            other, link = links[0]
-            self.union(number, other, link.inliers)
-            if new:
+            if links:
                 self.joined_by[number] = links[0]
-        first = self.joined_by.get(number, *links[:1])
-        for link in links:
-            self.bridge(number, first, link)
-        return new
 
-    def absorb(self, part: "Gathering", start: int) -> None:
-        """Take over the families of a part, whose pictures are numbered from ``start`` on, and join them with these.
+    def look(self, number: int, picture: Sketch | None) -> tuple[Sketch | None, list[tuple[int, Link]] | None]:
+        """Return a picture, in detail if it must be, and (exemplar, link) for each family that it matches.
 
-        Its exemplars are compared with these. One that shows nothing new is given up, unless another joined by it.
+        None in place of these for a picture that is too plain to be compared.
         """
-        here = slice(start, start + len(part.parent))
-        self.parent[here] = [start + parent for parent in part.parent]
-        self.size[here] = part.size
-        for name in ("inliers", "plain", "unsure"):
-            getattr(self, name)[here] = getattr(part, name)
-        self.refused += [(number + start, left + start, right + start) for number, left, right in part.refused]
-        self.neighbours += [(left + start, right + start) for left, right in part.neighbours]
-        self.panels += [(whole + start, shown + start, link) for whole, shown, link in part.panels]
-        self.unlike |= {(left + start, right + start, view) for left, right, view in part.unlike}
-        self.joined_by |= {number + start: (other + start, link) for number, (other, link) in part.joined_by.items()}
-        exemplars = {number + start: picture for number, picture in part.exemplars.items()}
-        # All are looked up before one is added, so that those of one part do not crowd out one another's candidates.
-        known = bool(self.exemplars)
-        met = {
-            number: self.links(number, each, self.candidates(each)) if known else []
-            for number, each in exemplars.items()
-        }
-        needed = {other + start for other, _ in part.joined_by.values()}
-        self.exemplars |= exemplars
-        for number, picture in exemplars.items():
-            if self.join(number, met[number]):
-                self.index.add(number, picture.descriptors)
-            elif number not in needed:
-                del self.exemplars[number]
+        if picture is None or len(picture.points) <= sketches.GLANCE_KEYPOINTS:
+            candidates = self.once((number, "glance"), lambda: self.candidates(picture, GLANCES))
+            links = self.links(number, picture, candidates, GLANCES)
+            if links and links[0][1].coverage >= KNOWN:
+                return picture, links
+            picture = self.once((number, "detailed"), lambda: sketches.detailed(picture))
+        if len(picture.points) < matching.LEAST_INLIERS:
+            return picture, None
+        return picture, self.links(number, picture, self.candidates(picture))
 
     def links(
         self, number: int, picture: Sketch, candidates: Iterable[tuple[int, View, float]], most: int = CANDIDATES
@@ -113,7 +88,8 @@ class Gathering:
             pair = (min(number, other), max(number, other), view)
             if votes < enough or self.root(other) in reached or pair in self.unlike:
                 continue
-            link = self.once((other, number, view), partial(_relate, self.exemplars[other], picture, view, most))
+            relate = partial(_relate, self.exemplars[other], picture, view, most)
+            link = self.once((number, other, view, most), relate)
             copy = link and link.copy and link.sure
             if copy and link.whole is None:
                 links.append((other, link))
@@ -133,26 +109,31 @@ class Gathering:
         return self.index.candidates(picture.descriptors, most, UPRIGHT)
 
     def once(self, key: tuple, make: Callable):
-        """Return what was made for a key, and keep it during ``look_again``, while the index stays as it is."""
+        """Return what was made for a key, here or in another process."""
         if self.made is None:
             return make()
         if key not in self.made:
             self.made[key] = make()
         return self.made[key]
 
-    def look_again(self) -> None:
+    def look_again(self, share: Callable) -> None:
         """Look up exemplars again, now that later relatives are known, and inverted; the lonely ones also stretched.
 
-        Several processes share the work. What they see decides nothing: it is put together here, in the order of the
-        pictures, so that the number of processes changes no family.
+        ``share`` as in ``families.gather``.
         """
-        self.made, numbers = {}, list(self.exemplars)
-        if FEW_EXEMPLARS < len(numbers) < MANY_EXEMPLARS:
-            shares = [numbers[share :: cpu_count()] for share in range(cpu_count())]
-            for made in each_part(partial(_looks, self), shares):
-                self.made |= made
+        numbers, known = list(self.exemplars), {}
+        if len(numbers) > FEW_EXEMPLARS:
+            for _, made in share(self, Gathering.look_at, numbers):
+                known |= made
+        self.made = known
         self.look_at(numbers)
         self.made = None
+
+    def snapshot(self) -> "Gathering":
+        """Return a copy that may look things up and join families without changing this one."""
+        other = copy(self)
+        vars(other).update({name: copy(value) for name, value in vars(self).items()}, made={})
+        return other
 
     def look_at(self, numbers: list[int]) -> None:
         """Look up these exemplars again."""
@@ -235,11 +216,3 @@ def _relate(known: Sketch, picture: Sketch, view: View, most: int) -> Link | Non
     if most > GLANCES and picture.enlarged > PART * known.enlarged:
         known = sketches.detailed(known, sketches.DENSE_KEYPOINTS)
     return matching.relate(known, picture, view)
-
-
-def _looks(gathering: Gathering, numbers: list[int]) -> dict:
-    """Return the candidates and links that some exemplars' second look needs."""
-    gathering.made = {}
-    with one_thread():
-        gathering.look_at(numbers)
-    return gathering.made

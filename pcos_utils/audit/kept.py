@@ -1,22 +1,21 @@
-"""Keep the families of each part of an audit in a shard, so that an audit that was killed need not find them again."""
+"""Keep what an audit's processes find in shards, so that an audit that was killed does not look for it again."""
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from pcos_utils.audit.gathering import Gathering
 from pcos_utils.audit.matching import Link
-from pcos_utils.audit.parallel import each_part
+from pcos_utils.audit.parallel import each, split, stored, worked
 from pcos_utils.audit.sketches import Sketch, View
 from pcos_utils.data import shards
 from pcos_utils.files import code
 
-CODE = [f"audit/{name}.py" for name in ("sketches", "candidates", "matching", "gathering")]
-FACTS = ("parent", "size", "inliers", "plain", "unsure")
-SKETCHED = {
+CODE = [f"audit/{name}.py" for name in ("sketches", "candidates", "matching", "gathering", "families", "parallel")]
+PARTS = {
     "height": lambda picture: picture.grey.shape[0],
     "grey": lambda picture: picture.grey.tobytes(),
     "points": lambda picture: picture.points.tobytes(),
@@ -25,62 +24,61 @@ SKETCHED = {
 }
 
 
-def keep(
-    pictures: Sequence[str],
-    folder: Path,
-    way: str,
-    find: Callable[[range], Gathering],
-    parts: list[range],
-    progress: Callable[[Iterable], Iterable],
-) -> Iterator[Gathering]:
-    """Write what ``find`` finds in each part that no shard holds, then yield each part.
+def keep(pictures: Sequence[str], folder: Path) -> Callable:
+    """Return what ``parallel.share`` is, but each part of the work is kept in a shard, and none is done twice.
 
-    ``pictures``: the digest of each picture's pixels; ``way``: the name of how they are sketched. A second
-    process with the same arguments shares the work.
+    ``pictures``: the digest of each picture's pixels. A second process with the same arguments shares the work.
     """
-    facts, busy = f"{way} {code(*CODE)}", []
-    places = {part: folder / f"{number:06}.parquet" for number, part in enumerate(parts)}
+    made_from, numbered = [code(*CODE), *pictures], count()
 
-    def write(part: range, wait: bool = False) -> bool:
-        """Return whether the part has its shard; else another process is at it."""
-        made_from = [facts, *(pictures[number] for number in part)]
-        return shards.ensure(places[part], made_from, lambda: _columns(find(part)), wait=wait)
+    def share(gathering: Gathering, work: Callable, numbers: list[int]) -> Iterator[tuple[list[int], dict]]:
+        """Yield parts of the numbers, and what ``work`` adds to ``made`` for each."""
+        parts = split(numbers)
+        places = [folder / f"{next(numbered):06}.parquet" for _ in parts]
+        with stored(gathering, work) as stored_work:
 
-    def written() -> Iterator[int]:
-        """Write the parts, and yield the number of each picture."""
-        for part, there in zip(parts, each_part(write, parts), strict=True):
-            busy.extend([] if there else [part])
-            yield from part
+            def write(place: Path, part: list[int], wait: bool = False) -> bool:
+                """Return whether a part has its shard; else another process is at it."""
+                return shards.ensure(place, made_from, lambda: _columns(worked(stored_work, part)), wait=wait)
 
-    deque(progress(written()), maxlen=0)
-    for part in busy:
-        write(part, wait=True)
-    for part in parts:
-        yield _gathering(shards.parquet()[1].read_table(places[part]).to_pydict())
+            missing = [pair for pair in zip(places, parts, strict=True) if not (pair[0].exists() and write(*pair))]
+            for pair, there in zip(missing, each(lambda pair: write(*pair), missing), strict=True):
+                if not there:
+                    write(*pair, wait=True)
+        for place, part in zip(places, parts, strict=True):
+            yield part, _made(shards.parquet()[1].read_table(place).to_pylist())
 
-
-def _columns(part: Gathering) -> dict[str, list]:
-    """Return the columns of a part's table, one row per picture; the first row also holds all links."""
-    pictures = [part.exemplars.get(number) for number in range(len(part.parent))]
-    columns = {name: np.asarray(getattr(part, name)).tolist() for name in FACTS}
-    columns |= {name: [tell(each) if each else None for each in pictures] for name, tell in SKETCHED.items()}
-    links = [part.joined_by.items(), part.refused, part.neighbours, part.panels, list(part.unlike)]
-    text = json.dumps([list(each) for each in links], default=lambda value: value.tolist())
-    return columns | {"links": [text] + [None] * (len(pictures) - 1)}
+    return share
 
 
-def _gathering(columns: dict[str, list]) -> Gathering:
-    """Return the part whose table has these columns."""
-    part = Gathering(len(columns["parent"]))
-    for name in FACTS:
-        getattr(part, name)[:] = columns[name]
-    rows = zip(*(columns[name] for name in SKETCHED), strict=True)
-    part.exemplars = {number: _sketch(*row) for number, row in enumerate(rows) if row[0]}
-    joined_by, part.refused, part.neighbours, panels, unlike = json.loads(columns["links"][0])
-    part.joined_by = {number: (other, _link(*link)) for number, (other, link) in joined_by}
-    part.panels = [(whole, shown, _link(*link)) for whole, shown, link in panels]
-    part.unlike = {(left, right, View(*view)) for left, right, view in unlike}
-    return part
+def _columns(made: dict) -> dict[str, list]:
+    """Return the columns of a table with one row per entry: its key, and a sketch or another value as JSON."""
+    pictures = [value if isinstance(value, Sketch) else None for value in made.values()]
+    values = [None if picture else value for picture, value in zip(pictures, made.values(), strict=True)]
+    columns = {
+        "key": [json.dumps(key) for key in made],
+        "value": [json.dumps(value, default=_plain) for value in values],
+    }
+    return columns | {name: [tell(each) if each else None for each in pictures] for name, tell in PARTS.items()}
+
+
+def _plain(value: np.ndarray | np.generic) -> list | float:
+    return value.tolist()
+
+
+def _made(rows: list[dict]) -> dict:
+    """Return the entries of a table."""
+    made = {}
+    for row in rows:
+        number, second, *more = json.loads(row["key"])
+        value = json.loads(row["value"])
+        if more:  # a link between two pictures
+            made[number, second, View(*more[0]), more[1]] = value and _link(*value)
+        elif second == "detailed":
+            made[number, second] = _sketch(*(row[name] for name in PARTS))
+        else:
+            made[number, second] = [(other, View(*view), votes) for other, view, votes in value]
+    return made
 
 
 def _sketch(height: int, grey: bytes, points: bytes, descriptors: bytes, enlarged: float) -> Sketch:

@@ -1,18 +1,25 @@
 """Use all cores: threads that work ahead, and a process for each part of the work."""
 
 import multiprocessing
+import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice
+from functools import partial
+from itertools import islice, pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, wrap_non_picklable_objects
 from threadpoolctl import threadpool_limits
 
 from pcos_utils.config import StudyError
+
+_read_last: dict[Path, tuple] = {}  # the file that ``worked`` read last, and its content
+PART, MOST_PARTS = 20, 64  # pictures of a part at least, and parts at most that work is split into
 
 
 @contextmanager
@@ -37,13 +44,56 @@ def ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window:
         yield result
 
 
-def each_part(function: Callable, parts: list) -> Iterator:
+def share(gathering, work: Callable, numbers: list[int]) -> Iterator[tuple[list[int], dict]]:
+    """Yield some of the numbers of pictures after the other, and what ``work(gathering, these)`` adds to ``made``.
+
+    Processes do the work, each with a copy of the gathering as it is now.
+    """
+    with stored(gathering, work) as place:
+        parts = split(numbers)
+        yield from zip(parts, each(partial(worked, place), parts), strict=True)
+
+
+def split(numbers: list[int]) -> list[list[int]]:
+    """Return parts of the numbers, of nearly equal size."""
+    count = min(MOST_PARTS, -(-len(numbers) // PART))
+    ends = [len(numbers) * part // count for part in range(count + 1)]
+    return [numbers[start:end] for start, end in pairwise(ends)]
+
+
+@contextmanager
+def stored(gathering, work: Callable) -> Iterator[Path]:
+    """Yield a file of the gathering and the work, which processes read once and not with every part."""
+    with TemporaryDirectory() as folder:
+        place = Path(folder, "gathering")
+        with open(place, "wb") as file:
+            pickle.dump((gathering, wrap_non_picklable_objects(work)), file)
+        try:
+            yield place
+        finally:
+            _read_last.clear()
+
+
+def worked(place: Path, numbers: list[int]) -> dict:
+    """Return what the work of a file adds to ``made``."""
+    if place not in _read_last:
+        _read_last.clear()  # first, since two of them might fill the memory
+        with open(place, "rb") as file:
+            _read_last[place] = pickle.load(file)
+    gathering, work = _read_last[place]
+    gathering = gathering.snapshot()
+    with one_thread():
+        work(gathering, numbers)
+    return gathering.made
+
+
+def each(function: Callable, parts: list) -> Iterator:
     """Yield a function's result for each part, in order, computed in as many processes as there are cores.
 
     Raises StudyError if a process was killed.
     """
-    alone = len(parts) == 1 or multiprocessing.current_process().daemon  # as are dask's workers: it may start none
-    pool = Parallel(1 if alone else -1, return_as="generator", idle_worker_timeout=10)
+    alone = len(parts) < 2 or multiprocessing.current_process().daemon  # as are dask's workers: it may start none
+    pool = Parallel(1 if alone else -1, return_as="generator", max_nbytes=None, idle_worker_timeout=10)
     try:
         yield from pool(map(delayed(function), parts))
     except BrokenProcessPool:

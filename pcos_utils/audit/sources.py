@@ -49,8 +49,8 @@ def find_sources(
     name = names(distinct).to_numpy()
     files = places(distinct, folder)
     progress = partial(bar, name="compare", total=len(files))
-    keeping = {"keep": partial(keep, distinct.pixel_sha256.tolist(), shards)} if shards else {}
-    gathered = families.gather(lambda number: load(files[number]), len(files), progress, **keeping)
+    kept = {"share": keep(distinct.pixel_sha256.tolist(), shards)} if shards else {}
+    gathered = families.gather(lambda number: load(files[number]), len(files), progress, **kept)
     evidence = np.where(gathered.inliers > 0, "keypoints", "first").astype(object)
     evidence[gathered.plain] = "too plain"
     evidence[gathered.unsure & (gathered.inliers == 0)] = "cannot tell"

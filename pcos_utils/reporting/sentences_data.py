@@ -5,7 +5,7 @@ import pandas as pd
 
 from pcos_utils.audit import summary
 from pcos_utils.audit.summary import BOTH_LABELS, COPIED_SOURCES, CROSSING, NEW_SOURCES, SOURCES
-from pcos_utils.config import CLASS_NAMES, Study
+from pcos_utils.config import CLASS_NAMES, ROOT, Study
 from pcos_utils.data.datasets import facts
 from pcos_utils.data.splits import FEWEST_SOURCES
 from pcos_utils.evaluation import auc
@@ -157,6 +157,22 @@ def ceiling(truth: pd.DataFrame) -> str:
         f"The section shows {medians[1]:.0f} follicles in the median polycystic phantom and {medians[0]:.0f} in the "
         f"median normal one. Counting them without error gives an AUC of {number(perfect.value)} "
         f"{ends(perfect.low, perfect.high)} on these {len(truth)} sources: what a perfect counter reaches."
+    )
+
+
+def located() -> str:
+    """Return what the locator finds in real whole frames, as the side study measured it."""
+    table = pd.read_csv(ROOT / "reports" / "studies" / "locate_frames.csv").set_index(["question", "part"])
+    clips = table.loc["ovaries found"].drop("all")
+    found = " and ".join(
+        f"{row.value * row.n:.0f} of {row.n:.0f} {ends(row.low, row.high)}" for row in clips.itertuples()
+    )
+    others, counts = table.loc[("false boxes in a frame without an ovary", "all")], table.loc["follicles counted"]
+    return (
+        f"In {counts.frames.iloc[0]:.0f} real frames, none of which taught it, it finds {found} ovaries of two clips "
+        f"and draws {number(others.value)} boxes in a frame without one; the count in its boxes has a rank correlation "
+        f"of {number(counts.value['suggested box'])} with that of two annotators, theirs with each other one of "
+        f"{number(counts.value['the annotators with each other'])}."
     )
 
 

@@ -15,6 +15,7 @@ from pcos_utils.evaluation.predictions import read_table
 from pcos_utils.follicles import counting, kept, locator
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.phantom import sector
+from pcos_utils.reporting import sentences_data
 from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import many, number
 
@@ -123,7 +124,7 @@ def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
         f"{many(len(made), 'phantom')} of whole sectors. Blue: the true outlines; yellow: boxes with scores. The "
         f"locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}."
     )
-    return figure, reading
+    return figure, f"{reading} {sentences_data.located()}"
 
 
 def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:

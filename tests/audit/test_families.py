@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pcos_utils.audit import candidates, families, gathering, matching, sketches
+from pcos_utils.audit import candidates, families, gathering, matching, parallel, sketches
 from pcos_utils.config import StudyError
 from pcos_utils.phantom import simulator
 from studies import audit_planted, planted
@@ -44,25 +44,33 @@ def test_two_runs_and_one_thread_give_the_same(known, monkeypatch):
     assert first.family.tolist() == again.family.tolist() and first.inliers.tolist() == again.inliers.tolist()
 
 
-def test_parts_of_the_work_and_shared_second_looks_change_no_family(monkeypatch):
+def test_rounds_and_processes_change_no_family(monkeypatch):
     pictures, truth = planted.make(8, seed=2)
     whole = gather(*pictures)
     monkeypatch.setattr(families, "SMALL", 45)
     monkeypatch.setattr(gathering, "FEW_EXEMPLARS", 10**6)
-    parts = gather(*pictures)
-    assert len(families._parts(len(pictures))) == 2
-    assert parts.family.tolist() == whole.family.tolist() and parts.refused == whole.refused == []
-    joined = parts.family != np.arange(len(pictures))
-    assert (parts.inliers[joined] >= matching.LEAST_INLIERS).all() and not parts.inliers[~joined].any()
+    rounds = gather(*pictures)
+    assert len(families._rounds(len(pictures))) > 2
+    assert rounds.family.tolist() == whole.family.tolist() and rounds.refused == whole.refused == []
+    joined = rounds.family != np.arange(len(pictures))
+    assert (rounds.inliers[joined] >= matching.LEAST_INLIERS).all() and not rounds.inliers[~joined].any()
     monkeypatch.setattr(gathering, "FEW_EXEMPLARS", 0)
     shared = gather(*pictures)
-    assert all(np.array_equal(*pair) for pair in zip(shared, parts, strict=True))
+    assert all(np.array_equal(*pair) for pair in zip(shared, rounds, strict=True))
 
 
 def test_a_killed_process_is_told(monkeypatch):
     monkeypatch.setattr(families, "SMALL", 2)
+    monkeypatch.setattr(families, "FIRST", 1)
+    monkeypatch.setattr(parallel, "PART", 1)
+    here = os.getpid()
+
+    def read(number):
+        """Return a picture, unless in another process."""
+        return np.zeros((100, 150), np.uint8) if os.getpid() == here else os.kill(os.getpid(), signal.SIGKILL)
+
     with pytest.raises(StudyError, match="was killed"):
-        families.gather(lambda number: os.kill(os.getpid(), signal.SIGKILL), 4)
+        families.gather(read, 4)
 
 
 def test_parts_are_joined_by_two_pictures_of_the_whole_and_not_by_one():

@@ -1,4 +1,4 @@
-"""Parts that were kept give the families of fresh ones, and no picture is read again."""
+"""What was kept gives the families of fresh ones, and only the first pictures are read again."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,9 @@ from pcos_utils.config import StudyError
 from pcos_utils.phantom import simulator
 
 
-def test_kept_parts_give_the_same_sources_without_a_second_look(tmp_path, monkeypatch):
+def test_what_was_kept_gives_the_same_sources_and_is_not_looked_for_again(tmp_path, monkeypatch):
     monkeypatch.setattr(families, "SMALL", 2)
+    monkeypatch.setattr(families, "FIRST", 2)
     scans = [simulator.simulate(seed, 0).image for seed in range(4)]
     scans += [np.ascontiguousarray(scans[0][:, ::-1]), scans[1][10:-10, 10:-10]]
     paths = [tmp_path / f"{number}.png" for number in range(len(scans))]
@@ -20,7 +21,9 @@ def test_kept_parts_give_the_same_sources_without_a_second_look(tmp_path, monkey
     assert fresh.source.nunique() == 4
     assert sources.find_sources(paths, shards=tmp_path / "kept").equals(fresh)
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["000000.parquet", "000001.parquet"]
-    monkeypatch.setattr(sources, "load", None)
+    read, load = [], sources.load
+    monkeypatch.setattr(sources, "load", lambda path: read.append(path) or load(path))
     assert sources.find_sources(paths, shards=tmp_path / "kept").equals(fresh)
+    assert len(read) == 2  # those of the first round
     with pytest.raises(StudyError, match="made from other images"):
         sources.find_sources(paths[1:], shards=tmp_path / "kept")

@@ -89,9 +89,7 @@ def test_a_shard_that_another_process_makes_is_left_to_it(tmp_path):
 
 def killed(command: list[str], out: Path, times: int) -> None:
     """Run a command to its end; kill it before whenever some more shards have appeared."""
-    small = (
-        "from pcos_utils.data import shards; from pcos_utils.audit import families; shards.SIZE = families.SMALL = 25"
-    )
+    small = "from pcos_utils.data import shards; from pcos_utils.audit import families; shards.SIZE = families.SMALL = families.FIRST = 25"
     code = f"{small}; from pcos_utils.cli import main; main()"
     for kill in range(times + 1):
         before = len([*out.glob("[0-9]*.parquet")])
@@ -118,6 +116,6 @@ def test_killed_three_times_predict_and_audit_end_like_undisturbed_ones(folder, 
         words = ["--out", str(tmp_path / f"audit {name}"), "--shards", str(tmp_path / f"parts {name}")]
         killed(["audit", str(frames), *words], tmp_path / f"parts {name}", times)
     assert digests(tmp_path / "parts cut") == digests(tmp_path / "parts whole")
-    assert len(digests(tmp_path / "parts whole")) == 4
+    assert len(digests(tmp_path / "parts whole")) == 6
     tables = [pd.read_csv(tmp_path / f"audit {name}" / "sources.csv") for name in ("whole", "cut")]
     assert tables[0].equals(tables[1]) and tables[0].source.nunique() == 80
