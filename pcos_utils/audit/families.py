@@ -26,7 +26,7 @@ from pcos_utils.audit.sketches import Sketch
 WORKERS = 2  # threads that read and sketch ahead
 FEW = 300  # pictures; in a smaller folder every picture is sketched in full at once, since time matters little
 SMALL = 1024  # pictures; a smaller folder is looked at by one process
-FIRST = 32  # pictures of the first round
+FIRST = 16  # pictures of the first round
 
 
 class Families(NamedTuple):

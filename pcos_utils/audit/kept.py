@@ -42,9 +42,9 @@ def keep(pictures: Sequence[str], folder: Path) -> Callable:
                 return shards.ensure(place, made_from, lambda: _columns(worked(stored_work, part)), wait=wait)
 
             missing = [pair for pair in zip(places, parts, strict=True) if not (pair[0].exists() and write(*pair))]
-            for pair, there in zip(missing, each(lambda pair: write(*pair), missing), strict=True):
-                if not there:
-                    write(*pair, wait=True)
+            there = list(each(lambda pair: write(*pair), missing))  # before it waits for any that others are at
+            for pair in [pair for pair, done in zip(missing, there, strict=True) if not done]:
+                write(*pair, wait=True)
         for place, part in zip(places, parts, strict=True):
             yield part, _made(shards.parquet()[1].read_table(place).to_pylist())
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from pcos_utils.config import StudyError
 
 _read_last: dict[Path, tuple] = {}  # the file that ``worked`` read last, and its content
-PART, MOST_PARTS = 20, 64  # pictures of a part at least, and parts at most that work is split into
+PART, MOST_PARTS = 10, 64  # pictures of a part at least, and parts at most that work is split into
 
 
 @contextmanager
