@@ -36,7 +36,7 @@ def reproduce(study: Study, given: dict) -> Path:
     """Execute a study's notebooks in order, each in a process of its own; return the path of the report.
 
     ``given``: the settings that the user gave, by name. A notebook whose code and inputs have not changed since it was
-    executed is skipped. One process at a time works on a study; another one waits. Two networks are trained at a time
+    executed is skipped. One process at a time works on a study; another one waits. Three networks are trained at a time
     in the demo. Raises StudyError with the sentence of the notebook that failed; all finished work is kept.
     """
     _need_open_files()
@@ -58,7 +58,7 @@ def reproduce(study: Study, given: dict) -> Path:
                     words = ["run", str(notebook), str(out / notebook.name), "--inputs", digests[-1]]
                     todo.append((name, [sys.executable, "-m", "pcos_utils.cli", *words]))
             todo.sort(key=lambda job: [name in job[0] for name in LONGEST_FIRST], reverse=True)
-            _execute(todo, environment, 2 if study.preset == "demo" else 1)
+            _execute(todo, environment, 3 if study.preset == "demo" else 1)
             before = _digest(*digests)
     return study.report_dir / "report.html"
 

@@ -19,7 +19,8 @@ from threadpoolctl import threadpool_limits
 from pcos_utils.config import StudyError
 
 _read_last: dict[Path, tuple] = {}  # the file that ``worked`` read last, and its content
-PART, MOST_PARTS = 10, 64  # pictures of a part at least, and parts at most that work is split into
+PART, MANY_PARTS = 10, 64  # pictures of a part at least; work is split into more parts only if they are larger
+LARGE_PART = 1_000  # pictures
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def share(gathering, work: Callable, numbers: list[int]) -> Iterator[tuple[list[
 
 def split(numbers: list[int]) -> list[list[int]]:
     """Return parts of the numbers, of nearly equal size."""
-    count = min(MOST_PARTS, -(-len(numbers) // PART))
+    count = min(max(MANY_PARTS, len(numbers) // LARGE_PART), -(-len(numbers) // PART))
     ends = [len(numbers) * part // count for part in range(count + 1)]
     return [numbers[start:end] for start, end in pairwise(ends)]
 
