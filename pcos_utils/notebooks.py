@@ -185,7 +185,7 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
         with in_a_sentence(target):
             raise
     failed.unlink(missing_ok=True)
-    from pcos_utils.reporting.page import as_html  # imported late: it takes a second
+    from pcos_utils.reporting.html import as_html  # imported late: it takes a second
 
     node = nbformat.read(temporary, as_version=4)
     write_text(target.with_suffix(".html"), as_html(node, notebook.stem))

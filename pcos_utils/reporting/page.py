@@ -1,6 +1,6 @@
 """The report: the executed notebooks on one page without their code, behind an abstract and before the methods.
 
-nbconvert makes the page. It needs no network, and shows no image of data that may not be passed on.
+It shows no image of data that may not be passed on.
 """
 
 import re
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
-from nbconvert import HTMLExporter
 from nbformat.v4 import new_markdown_cell, new_notebook
 
 from pcos_utils.config import CAVEAT, JUDGED, Study
@@ -21,16 +20,11 @@ from pcos_utils.evaluation.tables import main_rows
 from pcos_utils.files import sha256, write_text
 from pcos_utils.reporting import cards, sentences_data
 from pcos_utils.reporting import sentences_results as sentences
+from pcos_utils.reporting.html import as_html
 from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.store import PIXELS
 from pcos_utils.reporting.text import many
 
-# nbconvert names scripts on other hosts unless these are blank; a report must open without a network.
-OFFLINE = (
-    "mathjax_url", "require_js_url", "mermaid_js_url", "mermaid_layout_elk_js_url", "jquery_url",
-    "jupyter_widgets_base_url", "widget_renderer_url",
-)  # fmt: skip
-LEFT = "<style>.jp-RenderedHTMLCommon :is(td, th){text-align:left!important}</style>"  # words and numbers alike
 # Which notebook stands under which anchor, in the order of the report.
 PARTS = {"06_compare": "results", "02_explore": "data", "03": "training", "04": "", "05": ""}
 NOT_JUDGED = "no method is judged: the source pictures are too few"
@@ -53,14 +47,6 @@ def build(study: Study, executed: Path) -> Path:
     path = study.report_dir / "report.html"
     write_text(path, as_html(page, f"Polycystic ovaries in ultrasound images: {study.name}", inputs=False))
     return path
-
-
-def as_html(notebook: nbformat.NotebookNode, title: str, *, inputs: bool = True) -> str:
-    """Return the notebook as one HTML page that needs no network; without the code of its cells unless ``inputs``."""
-    hidden = dict.fromkeys(("exclude_input", "exclude_input_prompt", "exclude_output_prompt"), not inputs)
-    exporter = HTMLExporter(embed_images=True, **hidden, **dict.fromkeys(OFFLINE, ""))
-    text = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})[0]
-    return re.sub(r'<script src=""> ?</script>', "", text).replace("</head>", f"{LEFT}</head>", 1)
 
 
 def _cells(path: Path, anchor: str, synthetic: bool) -> list[nbformat.NotebookNode]:
