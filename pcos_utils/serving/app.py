@@ -110,6 +110,7 @@ def build(desk: Desk) -> gr.Blocks:
     private = dict(show_progress="minimal", api_visibility="private", **untouched)
     lane = dict(concurrency_id="answers", concurrency_limit=AT_ONCE)  # of answers; maps wait in one of their own
     answers = private | lane
+    limits = f"(at most {MAX_FILE // 1_000_000} MB; DICOM files and clips under Batch)"
     scrolls = dict(fn=None, js=page.LOOK, api_visibility="private")
     with gr.Blocks(title=page.TITLE, analytics_enabled=False) as blocks:
         gr.HTML(page.HEADER)
@@ -117,7 +118,7 @@ def build(desk: Desk) -> gr.Blocks:
             with gr.Column(min_width=260):
                 frame = gr.Image(
                     label="Ultrasound frame", sources=["upload", "clipboard"], height=320, buttons=["fullscreen"],
-                    placeholder=f"Drop, paste or choose a frame\n(at most {MAX_FILE // 1_000_000} MB)",
+                    placeholder=f"Drop, paste or choose a frame\n{limits}",
                     alt_text="The frame to be answered", elem_id="frame",
                 )  # fmt: skip
                 gr.HTML("<h2 class='label'>Or choose a phantom, a simulated scan</h2>")

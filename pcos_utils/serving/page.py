@@ -178,11 +178,13 @@ def batch(answers: list[Answer]) -> str:
         table.map(spreadsheet_cell).to_csv(index=False, lineterminator="\n").encode(), "text/csv;charset=utf-8"
     )
     shown = table[[*COLUMNS]].rename(columns={"value": next(iter(table.scale), "value")})
+    shown = shown.loc[:, (shown != "").any() | (shown.columns != "box")]
     shown = shown.to_html(index=False, border=0, float_format="{:.2f}".format)
     unsure = sum(answer.decision == "cannot say" for answer in answers)
+    count = f"{len(answers)} {'answer' if len(answers) == 1 else 'answers'}"
     return (
-        f"<section role='status' aria-live='polite'><p>{len(answers)} {'file' if len(answers) == 1 else 'files'}, of "
-        f"which {unsure} cannot be said. <a class='save' download='answers.csv' href='{file}'>Save as CSV</a></p>"
+        f"<section role='status' aria-live='polite'><p>{count}, {unsure} of them “cannot say”. "
+        f"<a class='save' download='answers.csv' href='{file}'>Save as CSV</a></p>"
         f"<div class='wide' tabindex='0' role='region' aria-label='Answers'>{shown}</div></section>"
     )
 

@@ -177,14 +177,17 @@ def test_a_batch_becomes_a_table_and_a_file(at, tmp_path, phantoms, strangers):
     at.click("button[role=tab]", "Batch")
     files = [*phantoms, *strangers]
     at.give(SEVERAL, *files)
-    text = at.wait("#table section", f"{len(files)} files").text
+    text = at.wait("#table section", f"{len(files)} answers").text
     assert len(at.find("#table tbody tr")) == len(files) and SHARE.lower() in text
     at.picture("page-batch")
     at.click("#table a.save")
     at.until((tmp_path / "answers.csv").exists)
     rows = list(csv.DictReader((tmp_path / "answers.csv").open()))
     assert [row["image"] for row in rows] == [path.name for path in files]
-    assert f"of which {sum(row['decision'] == 'cannot say' for row in rows)} cannot be said" in text
+    assert f"{sum(row['decision'] == 'cannot say' for row in rows)} of them “cannot say”" in text
+    assert at.script(
+        "const t = document.querySelector('.wide'); return t.scrollWidth <= t.clientWidth"
+    )  # no scroll bar
     assert [row["refusal"] for row in rows[len(phantoms) :]] == list(strangers.values())
 
 

@@ -89,8 +89,8 @@ def test_a_shard_that_another_process_makes_is_left_to_it(tmp_path):
 
 def killed(command: list[str], out: Path, times: int) -> None:
     """Run a command to its end; kill it before whenever some more shards have appeared."""
-    small = "from pcos_utils.data import shards; from pcos_utils.audit import families; shards.SIZE = families.SMALL = families.FIRST = 25"
-    code = f"{small}; from pcos_utils.cli import main; main()"
+    code = "from pcos_utils.cli import main; from pcos_utils.data import shards; from pcos_utils.audit import families;"
+    code += "shards.SIZE = families.SMALL = families.FIRST = 25; main()"
     for kill in range(times + 1):
         before = len([*out.glob("[0-9]*.parquet")])
         process = subprocess.Popen([sys.executable, "-c", code, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
