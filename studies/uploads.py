@@ -70,7 +70,7 @@ async def ask(client: httpx.AsyncClient, name: str, content: bytes) -> tuple[dic
         if response.status_code != 200:
             return {"refusal": f"HTTP {response.status_code}"}, tries
         file = {"path": response.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
-        call = await client.post("/gradio_api/call/predict", json={"data": [file]})
+        call = await client.post("/gradio_api/call/predict", json={"data": [file, ""]})
         if FULL not in call.text:
             events = (await client.get(f"/gradio_api/call/predict/{call.json()['event_id']}")).text
             if "event: complete" in events:
