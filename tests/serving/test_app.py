@@ -103,7 +103,7 @@ def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monk
     monkeypatch.setattr(page, "data_url", lambda content, kind: content.decode())
     table = page.batch([desk.answer(sent(desk, FRAME, "=HYPERLINK(1)"))])
     assert "<th>share polycystic among phantoms</th>" in table and "probability" not in table
-    assert "\n'=HYPERLINK" in table and "0 files" in page.batch([])
+    assert "\n'=HYPERLINK" in table and "0 answers" in page.batch([])
     nothing = Answer(
         "a", "cannot say", facts=dict.fromkeys(["model", "data", "run", "scale", "calibrated", "use"], "x")
     )
