@@ -116,6 +116,6 @@ def test_killed_three_times_predict_and_audit_end_like_undisturbed_ones(folder, 
         words = ["--out", str(tmp_path / f"audit {name}"), "--shards", str(tmp_path / f"parts {name}")]
         killed(["audit", str(frames), *words], tmp_path / f"parts {name}", times)
     assert digests(tmp_path / "parts cut") == digests(tmp_path / "parts whole")
-    assert len(digests(tmp_path / "parts whole")) == 6
+    assert len(digests(tmp_path / "parts whole")) > 6
     tables = [pd.read_csv(tmp_path / f"audit {name}" / "sources.csv") for name in ("whole", "cut")]
     assert tables[0].equals(tables[1]) and tables[0].source.nunique() == 80
