@@ -91,15 +91,17 @@ def killed(command: list[str], out: Path, times: int) -> None:
     """Run a command to its end; kill it before whenever some more shards have appeared."""
     code = "from pcos_utils.cli import main; from pcos_utils.data import shards; from pcos_utils.audit import families;"
     code += "shards.SIZE = families.SMALL = families.FIRST = 25; main()"
+    said = out.with_name("said.txt")
     for kill in range(times + 1):
         before = len([*out.glob("[0-9]*.parquet")])
-        process = subprocess.Popen([sys.executable, "-c", code, *command], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        with open(said, "w") as told:  # no pipe, which the audit's processes would hold for some seconds more
+            process = subprocess.Popen([sys.executable, "-c", code, *command], cwd=ROOT, stderr=told)
         while kill < times and len([*out.glob("[0-9]*.parquet")]) <= before and process.poll() is None:
             time.sleep(0.01)
         if kill < times:
             process.send_signal(signal.SIGKILL)
-        said = process.communicate()[1]
-    assert process.returncode in (0, 3), said
+        process.wait()
+    assert process.returncode in (0, 3), said.read_text()
 
 
 @pytest.mark.slow
