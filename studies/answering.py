@@ -41,12 +41,16 @@ WAYS = "ours", "whole", "plain"
 _way: dict = {}  # what this process answers with
 
 
+def untaught(name: str) -> torch.nn.Module:
+    """Return a network with the same random weights each time."""
+    torch.manual_seed(0)
+    return architectures.build(name, SIDE).eval()
+
+
 def served(name: str, folder: Path) -> None:
     """Write a served model with random weights."""
-    torch.manual_seed(0)
-    network = architectures.build(name, SIDE).eval()
     folder.mkdir()
-    export.to_onnx(Answering(name, network), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
+    export.to_onnx(Answering(name, untaught(name)), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
     export.to_onnx(follicle_network.Outlining(follicle_network.UNet()), (128, 192), folder / "follicles.onnx", "grey")
     export.to_onnx(follicle_network.Outlining(Locator()), (192, 192), folder / "locator.onnx", "grey")
     usual = {"quantiles": np.zeros((33, 23)).tolist(), "precision": np.eye(23).tolist()}
@@ -71,13 +75,11 @@ def plain(network: torch.nn.Module, content: bytes, name: str) -> float:
 def prepare(name: str, way: str, folder: Path, content: bytes) -> None:
     """Make this process ready to answer in one way."""
     torch.set_num_threads(THREADS)
-    torch.manual_seed(0)
-    network = architectures.build(name, SIDE).eval()
-    model = Served(folder, THREADS) if way != "plain" else None
+    model = Served(folder, THREADS) if way != "plain" else untaught(name)
     _way["answer"] = {
         "ours": lambda: model.calibrated(images.load(io.BytesIO(content), "a"), 0, model.card)[0],
         "whole": lambda: model.answer(content, "a").value,
-        "plain": lambda: plain(network, content, name),
+        "plain": lambda: plain(model, content, name),
     }[way]
 
 

@@ -1,5 +1,6 @@
 """Keep what an audit's processes find in shards, so that an audit that was killed does not look for it again."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -29,7 +30,9 @@ def keep(pictures: Sequence[str], folder: Path) -> Callable:
 
     ``pictures``: the digest of each picture's pixels. A second process with the same arguments shares the work.
     """
-    made_from, numbered = [code(*CODE), *pictures], count()
+    # Digested once, since each of many parts is compared with it and sent to a process.
+    made_from = [code(*CODE), hashlib.sha256("\n".join(pictures).encode()).hexdigest()]
+    numbered = count()
 
     def share(gathering: Gathering, work: Callable, numbers: list[int]) -> Iterator[tuple[list[int], dict]]:
         """Yield parts of the numbers, and what ``work`` adds to ``made`` for each."""
@@ -57,13 +60,11 @@ def _columns(made: dict) -> dict[str, list]:
     values = [None if picture else value for picture, value in zip(pictures, made.values(), strict=True)]
     columns = {
         "key": [json.dumps(key) for key in made],
-        "value": [json.dumps(value, default=_plain) for value in values],
+        "value": [json.dumps(value, default=lambda array: array.tolist()) for value in values],
     }
-    return columns | {name: [tell(each) if each else None for each in pictures] for name, tell in PARTS.items()}
-
-
-def _plain(value: np.ndarray | np.generic) -> list | float:
-    return value.tolist()
+    return columns | {
+        name: [tell(picture) if picture else None for picture in pictures] for name, tell in PARTS.items()
+    }
 
 
 def _made(rows: list[dict]) -> dict:
