@@ -81,7 +81,7 @@ setup: $(READY) ## the environment in .venv, made by itself when needed
 	(Debian: apt-get install python3 python3-venv), or name one: make setup SYSTEM_PYTHON=path" >&2; exit 2; }
 	$(SYSTEM_PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	.venv/bin/uv pip install --python .venv --quiet --compile-bytecode --require-hashes -r requirements.lock
+	.venv/bin/uv pip install --python .venv --quiet --require-hashes -r requirements.lock
 	.venv/bin/uv pip install --python .venv --quiet --no-deps --no-build-isolation -e .
 	.venv/bin/python -c "import torch, torchvision; torchvision.ops.nms(torch.zeros(1, 4), torch.zeros(1), 0.5)"
 	@pwd -P > $@

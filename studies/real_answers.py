@@ -19,7 +19,7 @@ from pcos_utils.follicles import network as unet
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import ends, number, percent
 from pcos_utils.serving import tabulate
-from pcos_utils.serving.model import DECISIONS, decide
+from pcos_utils.serving.model import DECISIONS, decide, in_follicles
 from studies import OUT, arguments, frames
 
 CLASSES = {"normal": 0, "polycystic": 1}
@@ -52,7 +52,7 @@ def summary(table: pd.DataFrame, decisions: list[str]) -> pd.DataFrame:
 
 
 def block(table: pd.DataFrame) -> str:
-    """Return the README's sentences."""
+    """Return the README's sentences. ``table``: of ``summary``."""
     cells = table.set_index(["class", "share"])
 
     def told(name: str, share: str) -> str:
@@ -60,13 +60,14 @@ def block(table: pd.DataFrame) -> str:
         cell = cells.loc[name, share]
         return f"{int(cell.hits)} of {int(cell.n)} {ends(cell.low, cell.high)}"
 
+    clause = in_follicles(tabulate.tabulate(tabulate.real_frames(), is_count=True))
     answered, n = (int(cells[part].xs("answered", level="share").sum()) for part in ("hits", "n"))
     each = [f"{name}: {told(name, 'answered')} answered, {told(name, 'wrong')} of these wrongly" for name in CLASSES]
     return (
         f"Calibrated on the other sources, the count answers {answered} of {n} real sources ({percent(answered / n)}): "
         f'{"; ".join(each)}. Of the rest it says "cannot say". It answers where the other class is ruled out at an '
-        f"error of {number(tabulate.ALPHA)}. In brackets stand exact 95 % intervals: 12 polycystic sources cannot "
-        "verify an error of one in ten."
+        f"error of {number(tabulate.ALPHA)}. Calibrated on all of them, {clause}. In "
+        "brackets stand exact 95 % intervals: 12 polycystic sources cannot verify an error of one in ten."
     )
 
 

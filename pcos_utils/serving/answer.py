@@ -34,6 +34,7 @@ class Answer:
     box: boxes.Box | None = None  # the part of the frame that is answered
     part: boxes.Box | None = None  # what was cut out with it
     suggested: list[boxes.Box] = field(default_factory=list)
+    counted: str = ""  # of a count: the decisions, told in follicles
     exact: float | None = None  # the value before it was rounded
 
     def record(self) -> dict:

@@ -16,6 +16,7 @@ from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
 
 MOST = 4  # ovaries that are looked at in a frame
+MOST_OUTLINED = 60  # follicles in one section, far above all that were seen
 
 
 class Served:
@@ -168,6 +169,7 @@ class Served:
         return Answer(
             name, decision, round(value, 4), edges, count, round(each), refusal, reasons, facts, rule["threshold"],
             0.0, pixels, boxes.onto(numbered, part, pixels.shape) if part else numbered, box, part, exact=value,
+            counted=in_follicles(rule) if self.counts else "",
         )  # fmt: skip
 
     def refused(
@@ -188,6 +190,19 @@ def decide(value: float, rule: dict) -> tuple[str, list[str]]:
         return DECISIONS[int(polycystic)], []
     confidence = f"(Value {value:.2f}; confidence {100 - 100 * limits['alpha']:.0f} % for each class.)"
     return DECISIONS[2], [f"Neither of the two answers can be ruled out at the stated confidence. {confidence}"]
+
+
+def in_follicles(rule: dict) -> str:
+    """Return the decisions of a count as a clause in outlined follicles, or "" where a class is never called."""
+    fitted = rule["calibration"]
+    logits = np.clip(fitted["slope"] * np.arange(MOST_OUTLINED) + fitted["intercept"], -30, 30)
+    calls = [decide(float(value), rule)[0] for value in 1 / (1 + np.exp(-logits))]
+    if fitted["slope"] <= 0 or not {*DECISIONS[:2]} <= {*calls}:
+        return ""
+    most, least = calls.count(DECISIONS[0]) - 1, calls.index(DECISIONS[1])
+    between = f"; with {most + 1} to {least - 1} it cannot say" if least - most > 2 else ""
+    between = f"; with {most + 1} it cannot say" if least - most == 2 else between
+    return f"with up to {most} outlined follicles it says not polycystic, from {least} on polycystic{between}"
 
 
 def on(data: str, sources: dict) -> dict:

@@ -61,6 +61,23 @@ def test_the_decision(value, normal, polycystic, decision):
     assert said == decision and bool(reason) == (decision == "cannot say")
 
 
+@pytest.mark.parametrize(
+    ("normal", "polycystic", "clause"),
+    [
+        (0.434, 0.872, "up to 6 outlined follicles it says not polycystic, from 10 on polycystic; with 7 to 9 it"),
+        (0.3, 0.8, "up to 7 outlined follicles it says not polycystic, from 9 on polycystic; with 8 it cannot say"),
+        (0.2, 0.8, "up to 7 outlined follicles it says not polycystic, from 8 on polycystic"),
+    ],
+)
+def test_the_decisions_of_a_count_are_told_in_follicles(normal, polycystic, clause):
+    conformal = {"alpha": 0.1, "normal": normal, "polycystic": polycystic}
+    fitted = {"slope": 0.825, "intercept": -7.686}  # 7, 8, 9 and 10 follicles are .129, .252, .435 and .637
+    rule = {"calibration": fitted, "threshold": 0.25, "conformal": conformal}
+    assert models.in_follicles(rule).startswith(f"with {clause}")
+    assert models.in_follicles(rule | {"calibration": {"slope": -1.0, "intercept": 2.0}}) == ""
+    assert models.in_follicles(rule | {"conformal": {"alpha": 0.1, "normal": 1.0, "polycystic": 1.0}}) == ""
+
+
 HOSTILE = {
     "empty": (b"", "empty"),
     "a page": (b"<html><script>alert(1)</script>", "not an image"),
