@@ -64,7 +64,7 @@ def test_the_decision(value, normal, polycystic, decision):
 @pytest.mark.parametrize(
     ("normal", "polycystic", "clause"),
     [
-        (0.434, 0.872, "up to 6 outlined follicles it says not polycystic, from 10 on polycystic; with 7 to 9 it"),
+        (0.436, 0.872, "up to 6 outlined follicles it says not polycystic, from 10 on polycystic; with 7 to 9 it"),
         (0.3, 0.8, "up to 7 outlined follicles it says not polycystic, from 9 on polycystic; with 8 it cannot say"),
         (0.2, 0.8, "up to 7 outlined follicles it says not polycystic, from 8 on polycystic"),
     ],
