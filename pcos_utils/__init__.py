@@ -7,6 +7,7 @@ lower room never imports a higher one.
 """
 
 import os
+import sys
 
 # Numerical libraries read these once, when they are first imported, so they are set here, before torch or numpy. A
 # value that the user has set wins. With two threads the demo's sums are always computed in the same order.
@@ -14,3 +15,6 @@ for _name, _value in {"OMP_NUM_THREADS": "2", "CUBLAS_WORKSPACE_CONFIG": ":4096:
     os.environ.setdefault(_name, _value)
 # onnxruntime reports every session to its makers unless this is set before it is loaded; frames are private.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+# jsonschema, behind nbformat, compiles a grammar of web addresses for 1.5 s of each start. No notebook needs that
+# check, and jsonschema does without it where the package is missing.
+sys.modules.setdefault("rfc3987_syntax", None)

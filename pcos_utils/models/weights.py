@@ -13,12 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from safetensors.torch import save as serialised
 from torch import nn
-from torchvision.models import DenseNet201_Weights
 
 from pcos_utils.config import LITE0, ROOT, TUNED, StudyError
 from pcos_utils.files import appearing, sha256
 
-IMAGENET = DenseNet201_Weights.IMAGENET1K_V1.url
 DIGEST = re.compile(r"-([0-9a-f]{8})\.pth$")  # the file name holds the first 8 digits of its SHA-256
 # The file is older than the layer names of torchvision: it has "norm.1" where the module has "norm1".
 OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")
@@ -100,7 +98,7 @@ def identity(name: str, weights: str, *, must_fetch: bool) -> str:
     if name != "densenet201" or weights == "none":
         return "random"
     if weights == "imagenet":
-        return UNREACHABLE if _imagenet(must_fetch) is None else f"imagenet {DIGEST.search(IMAGENET)[1]}"
+        return UNREACHABLE if _imagenet(must_fetch) is None else f"imagenet {DIGEST.search(imagenet_address())[1]}"
     try:
         return f"file {sha256(Path(weights))}"
     except OSError as error:
@@ -125,6 +123,13 @@ def _load_lite0(model: nn.Module) -> None:
     model.load_state_dict(state | {name: own[name] for name in own if name.startswith("classifier.")})
 
 
+def imagenet_address() -> str:
+    """Return where torchvision keeps the ImageNet weights of DenseNet201."""
+    from torchvision.models import DenseNet201_Weights  # here, because it takes a second that counting does not need
+
+    return DenseNet201_Weights.IMAGENET1K_V1.url
+
+
 @functools.cache
 def _imagenet(must_fetch: bool) -> dict | None:
     """Return torchvision's checkpoint, or None if it cannot be fetched; cached, because all runs of a process need it.
@@ -132,15 +137,16 @@ def _imagenet(must_fetch: bool) -> dict | None:
     Raises StudyError if the file's SHA-256 does not begin as its name says, or if it cannot be fetched and
     ``must_fetch``.
     """
-    path = Path(torch.hub.get_dir(), "checkpoints", IMAGENET.rpartition("/")[2])
+    address = imagenet_address()
+    path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])
     try:
         if "PCOS_OFFLINE" in os.environ:  # tests compare with outputs that were made without ImageNet weights
             raise ConnectionRefusedError("PCOS_OFFLINE is set")
         if not path.exists():
             with appearing(path) as temporary:
-                pooch.HTTPDownloader(timeout=PATIENCE)(IMAGENET, str(temporary), None)
+                pooch.HTTPDownloader(timeout=PATIENCE)(address, str(temporary), None)
         digest = sha256(path)
-        if not digest.startswith(DIGEST.search(IMAGENET)[1]):
+        if not digest.startswith(DIGEST.search(address)[1]):
             raise StudyError(
                 f"{path} is not what its name promises: its SHA-256 begins with {digest[:8]}. Remove the file and give "
                 "the same command again, which fetches it anew, or state WEIGHTS=none to train without it."
@@ -150,7 +156,7 @@ def _imagenet(must_fetch: bool) -> dict | None:
         if not must_fetch:
             return None
         raise StudyError(
-            f"The ImageNet weights of DenseNet201 cannot be fetched ({type(error).__name__}); download {IMAGENET} "
+            f"The ImageNet weights of DenseNet201 cannot be fetched ({type(error).__name__}); download {address} "
             "where there is a network and put the file into the folder torch/hub/checkpoints of your cache (TORCH_HOME/"
             "hub/checkpoints where that is set), or state WEIGHTS=none to train without them."
         ) from error

@@ -56,7 +56,7 @@ def test_imagenet_weights_are_fetched_once_with_old_names_and_grey_stem(tmp_path
     handler.log_message = lambda *_: None
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(weights, "IMAGENET", f"http://127.0.0.1:{server.server_port}/{path.name}")
+        monkeypatch.setattr(weights, "imagenet_address", lambda: f"http://127.0.0.1:{server.server_port}/{path.name}")
         network = architectures.densenet201()
         head = network.classifier.weight.clone()
         assert weights.start(network, "densenet201", "imagenet", must_fetch=True) == "imagenet"
@@ -71,7 +71,7 @@ def test_imagenet_weights_are_fetched_once_with_old_names_and_grey_stem(tmp_path
 
 @pytest.mark.parametrize("content", [b"", b"half a file", None])
 def test_a_cached_file_that_is_another_is_one_sentence(cache, content):
-    place = cache / "hub" / "checkpoints" / weights.IMAGENET.rsplit("/", 1)[1]
+    place = cache / "hub" / "checkpoints" / weights.imagenet_address().rsplit("/", 1)[1]
     place.parent.mkdir(parents=True)
     place.write_bytes(content) if content is not None else torch.save({"a": torch.zeros(1)}, place)
     with pytest.raises(StudyError, match=r"not what its name promises.*Remove the file"):
