@@ -7,15 +7,16 @@ calibrated fold by fold are never pooled.
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 from scipy.stats import f_oneway
 
 from pcos_utils.audit.summary import design_effect
 from pcos_utils.evaluation.auc import networks
-from pcos_utils.evaluation.calibration import probability
 from pcos_utils.evaluation.intervals import FEW, Interval, bca, share
 
 BENEFIT_AT = (0.10, 0.30)  # thresholds of the probability at which net benefit is reported
-STEPS = 60  # of Newton's method
+STEPS, CLOSE = 60, 1e-10  # of Newton's method, and the step that ends it
+FITS = 100  # of a regression, at a time
 CALIBRATION = ("brier", "brier_of_share", "slope", "in_the_large") + tuple(
     f"{name}_{at:.2f}" for at in BENEFIT_AT for name in ("net_benefit", "call_all")
 )
@@ -113,18 +114,32 @@ def _logistic(design: np.ndarray, offset: np.ndarray | float, label: np.ndarray,
     NaN where the classes are separated. ``offset``: a known part of the logit; ``weights``: (..., n).
     """
     p = design.shape[1]
-    at, products = np.zeros((*weights.shape[:-1], p)), (design[:, :, None] * design[:, None, :]).reshape(-1, p * p)
-    for _ in range(STEPS):
-        chance = probability(at @ design.T + offset)
-        gradient = (weights * (label - chance)) @ design
-        curvature = ((weights * chance * (1 - chance)) @ products).reshape(*at.shape, p)
-        step = np.linalg.solve(curvature + 1e-12 * np.eye(p), gradient[..., None])[..., 0]
-        at = at + 2 * step / np.maximum(2, np.abs(step).max(-1, keepdims=True))  # a full step can overshoot
-        if np.abs(step).max() < 1e-10:
-            break
-    # Separated classes have no maximum, and the steps go on.
-    settled = (np.abs(step) < 1e-6).all(-1, keepdims=True) & (np.abs(at) < 30).all(-1, keepdims=True)
-    return np.where(settled, at, np.nan)
+    products = (design[:, :, None] * design[:, None, :]).reshape(-1, p * p)
+
+    def fit(each: np.ndarray, at: np.ndarray) -> np.ndarray:
+        """Return the coefficients (m, p) for weights (m, n), beginning at ``at``; a fit that is done leaves."""
+        found, moving = np.full_like(at, np.nan), np.arange(len(at))  # separated classes have no maximum: NaN
+        for _ in range(STEPS):
+            chance = expit(at @ design.T + offset)
+            held = each * chance
+            gradient = (each * label - held) @ design
+            curvature = ((held - held * chance) @ products).reshape(-1, p, p)
+            step = np.linalg.solve(curvature + 1e-12 * np.eye(p), gradient[..., None])[..., 0]
+            largest = np.abs(step).max(-1)
+            at = at + 2 * step / np.maximum(2, largest[:, None])  # a full step can overshoot
+            done = (largest < CLOSE) & (np.abs(at) < 30).all(-1)
+            if done.any():
+                found[moving[done]] = at[done]
+                at, moving, each = at[~done], moving[~done], each[~done]
+            if not len(moving):
+                break
+        return found
+
+    rows = weights.reshape(-1, weights.shape[-1])
+    whole = fit(np.ones((1, len(design))), np.zeros((1, p)))  # resamples begin near their ends
+    parts = np.array_split(rows, -(-len(rows) // FITS))  # small enough for a processor's cache
+    found = [fit(part, np.repeat(np.nan_to_num(whole), len(part), axis=0)) for part in parts]
+    return np.concatenate(found).reshape(*weights.shape[:-1], p)
 
 
 def repetition(grouped: dict[str, pd.DataFrame], published: dict[str, pd.DataFrame]) -> pd.DataFrame:
