@@ -116,9 +116,10 @@ def _logistic(design: np.ndarray, offset: np.ndarray | float, label: np.ndarray,
     p = design.shape[1]
     products = (design[:, :, None] * design[:, None, :]).reshape(-1, p * p)
 
-    def fit(each: np.ndarray, at: np.ndarray) -> np.ndarray:
-        """Return the coefficients (m, p) for weights (m, n), beginning at ``at``; a fit that is done leaves."""
-        found, moving = np.full_like(at, np.nan), np.arange(len(at))  # separated classes have no maximum: NaN
+    def fit(each: np.ndarray) -> np.ndarray:
+        """Return the coefficients (m, p) for weights (m, n); what has settled leaves, and separated classes do not."""
+        # From another start, such as the fit of all sources, steps may cycle where few logits are extreme.
+        at, found, moving = np.zeros((len(each), p)), np.full((len(each), p), np.nan), np.arange(len(each))
         for _ in range(STEPS):
             chance = expit(at @ design.T + offset)
             held = each * chance
@@ -136,10 +137,8 @@ def _logistic(design: np.ndarray, offset: np.ndarray | float, label: np.ndarray,
         return found
 
     rows = weights.reshape(-1, weights.shape[-1])
-    whole = fit(np.ones((1, len(design))), np.zeros((1, p)))  # resamples begin near their ends
     parts = np.array_split(rows, -(-len(rows) // FITS))  # small enough for a processor's cache
-    found = [fit(part, np.repeat(np.nan_to_num(whole), len(part), axis=0)) for part in parts]
-    return np.concatenate(found).reshape(*weights.shape[:-1], p)
+    return np.concatenate([fit(part) for part in parts]).reshape(*weights.shape[:-1], p)
 
 
 def repetition(grouped: dict[str, pd.DataFrame], published: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -88,6 +88,21 @@ def test_the_slope_is_statsmodels_with_an_intercept_for_each_fold():
         assert metrics.in_the_large(*given, np.ones(len(table))) == pytest.approx(np.mean(each), abs=1e-6)
 
 
+def test_every_resample_has_a_slope_where_one_fold_is_far_surer_than_the_others():
+    rng = np.random.default_rng(1)
+    group = np.repeat(np.arange(3), 100)
+    label = np.arange(300) % 2
+    logit = np.array([0.004, 1.0, 0.1])[group] * (rng.standard_t(2, 300) + label)
+    resamples = rng.multinomial(300, np.full(300, 1 / 300), 500).astype(float)
+    slopes = metrics.slope(logit, label, group, resamples)
+    assert np.isfinite(slopes).all()
+    dummies = np.eye(3)[group]
+    for w, slope in zip(resamples[:5], slopes, strict=False):
+        design = np.column_stack([logit, dummies])
+        wanted = sm.GLM(label, design, family=sm.families.Binomial(), freq_weights=w).fit(tol=1e-12)
+        assert slope == pytest.approx(wanted.params[0], rel=1e-5)
+
+
 def test_small_folds_and_separated_classes_have_no_slope():
     table = judged(np.random.default_rng(0), 40, folds=5)
     made = metrics.calibration(table, weights(table), shown=True)
