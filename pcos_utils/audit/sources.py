@@ -16,6 +16,7 @@ from pcos_utils.audit.kept import keep
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest as manifests
 from pcos_utils.data.images import load
+from pcos_utils.data.shards import kept
 from pcos_utils.progress import bar
 
 
@@ -41,7 +42,7 @@ def find_sources(
     read.
     """
     if not isinstance(manifest, pd.DataFrame):
-        manifest, folder = _listed(manifest), Path()
+        manifest, folder = _listed(manifest, shards), Path()
     readable = manifest[manifest.status == "ok"]
     picture, _ = pd.factorize(readable.pixel_sha256)  # images with the same pixels are one picture
     first = ~readable.pixel_sha256.duplicated().to_numpy()
@@ -49,8 +50,8 @@ def find_sources(
     name = names(distinct).to_numpy()
     files = places(distinct, folder)
     progress = partial(bar, name="compare", total=len(files))
-    kept = {"share": keep(distinct.pixel_sha256.tolist(), shards)} if shards else {}
-    gathered = families.gather(lambda number: load(files[number]), len(files), progress, **kept)
+    shared = {"share": keep(distinct.pixel_sha256.tolist(), shards)} if shards else {}
+    gathered = families.gather(lambda number: load(files[number]), len(files), progress, **shared)
     evidence = np.where(gathered.inliers > 0, "keypoints", "first").astype(object)
     evidence[gathered.plain] = "too plain"
     evidence[gathered.unsure & (gathered.inliers == 0)] = "cannot tell"
@@ -73,10 +74,10 @@ def names(rows: pd.DataFrame) -> pd.Series:
     return rows.dataset + "/" + rows.path if "dataset" in rows else rows.path
 
 
-def _listed(paths: Sequence[str | Path]) -> pd.DataFrame:
+def _listed(paths: Sequence[str | Path], shards: Path | None) -> pd.DataFrame:
     """Return a manifest of the listed files, none of which may be missing or damaged."""
-    names = [str(path) for path in paths]
-    table = pd.DataFrame(manifests.decoded([(Path(name), name) for name in names]), columns=manifests.COLUMNS)
+    files, keep = [(Path(path), str(path)) for path in paths], partial(kept, shards) if shards else None
+    table = pd.DataFrame(manifests.decoded(files, keep=keep), columns=manifests.COLUMNS)
     table = table.drop(columns=["label", "folder_split"])
     for row in table[table.status != "ok"].itertuples():
         raise StudyError(f"{row.path} has no source: {row.status} ({row.reason}); mend it or leave it out.")

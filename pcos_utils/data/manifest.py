@@ -4,8 +4,9 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,13 +55,19 @@ def scan(folder: Path, labels: Path | None = None) -> pd.DataFrame:
     return table
 
 
-def decoded(files: list[tuple[Path, str]], look: Callable[[Path, dict, np.ndarray], list[dict]] | None = None):
+def decoded(
+    files: list[tuple[Path, str]],
+    look: Callable[[Path, dict, np.ndarray], list[dict]] | None = None,
+    keep: Callable[[list, Callable], Iterable[list[dict]]] | None = None,
+) -> Iterator[dict]:
     """Yield the row of each file, (place, relative path), or the rows that ``look`` returns for its frames.
 
-    ``look`` takes the file, its row and the pixels of its first frame.
+    ``look`` takes the file, its row and the pixels of its first frame. ``keep``, such as ``shards.kept`` of a folder,
+    keeps the rows for whoever asks again.
     """
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for rows in bar(pool.map(lambda file: _rows(*file, look), files), "decode", total=len(files)):
+        make = partial(pool.map, lambda file: _rows(*file, look))
+        for rows in keep(files, make) if keep else bar(make(files), "decode", total=len(files)):
             yield from rows
 
 

@@ -5,20 +5,25 @@ may work on one list: each makes the shards that no other is making.
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pcos_utils.config import StudyError
+from pcos_utils.data import images
 from pcos_utils.data.manifest import litter
-from pcos_utils.files import appearing, files_below
+from pcos_utils.files import appearing, code, files_below
+from pcos_utils.progress import bar
 
 SIZE = 200  # items of a shard; so many are in memory, and so many at most are made again after a kill
 LISTS = (".parquet", ".txt")
 MADE_FROM = b"made_from"
+CODE = (*images.CODE, "data/manifest.py", "data/survey.py")  # decides what a file is found to be
 
 
 def parquet():
@@ -87,6 +92,38 @@ def ensure(path: Path, made_from: Iterable[str], make: Callable[[], dict], *, wa
         return True
     finally:
         lock.release()
+
+
+def together(jobs: Iterable[Callable[..., bool]]) -> None:
+    """Call each job, a partial ``ensure``: first those that no other process is at, then those of killed processes."""
+    busy = [job for job in jobs if not job(wait=False)]
+    for job in busy:
+        job(wait=True)
+
+
+def kept(folder: Path, files: list[tuple[Path, str]], make: Callable[[list], list]) -> Iterator[list[dict]]:
+    """Yield the rows of each file, (place, name), that ``make`` returns for a part of the files, and keep them.
+
+    Raises StudyError where the folder holds the rows of other files.
+    """
+    names = hashlib.sha256("\n".join(name for _, name in files).encode("utf-8", "surrogateescape")).hexdigest()
+    jobs, paths = [], []
+    for number, part in enumerate(parts(files)):
+        paths.append(folder / f"decoded-{number:06}.parquet")
+        told = partial(lambda part: {"rows": [json.dumps(rows) for rows in make(part)]}, part)
+        jobs.append(partial(ensure, paths[-1], [code(*CODE), names, *(state(place) for place, _ in part)], told))
+    together(bar(jobs, f"decode in shards of {SIZE}"))
+    for path in paths:
+        yield from map(json.loads, parquet()[1].read_table(path)["rows"].to_pylist())
+
+
+def state(path: Path) -> str:
+    """Return a file's name, size and time."""
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path)
+    return f"{path} {found.st_size} {found.st_mtime_ns}"
 
 
 def _made_from(path: Path) -> bytes | None:

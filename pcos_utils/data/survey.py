@@ -4,6 +4,7 @@ A mask, a plain picture, a thumbnail or the litter of a desktop is counted and n
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -37,14 +38,15 @@ SINGLE = ("JPEG", "BMP", "DIB", "PPM")  # formats of one frame
 SMALL, LARGE = 64, 128  # px: longest side of an icon, and of half of the images beside which it is one
 
 
-def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.DataFrame:
+def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: Callable | None = None) -> pd.DataFrame:
     """Return one row per image of a folder, of any classes and splits, sorted by path; a frame is ``file.tif#3``.
 
     Columns: as of ``manifest.scan``, with ``class`` ("" for none), ``label`` (the class's sign, or missing) and
     ``folder_split`` (train, val, test, fold 1, ...). ``status`` may also be a key of APART. With ``labels``, a table as
     in ``labels.read``, the table gives the class, and ``group`` and the split where it has them.
     ``group_by``, a regular expression, gives as ``group`` what its groups hold in a path; else the group of a DICOM
-    file is a digest of its patient. Raises StudyError if the folder cannot be audited.
+    file is a digest of its patient. ``keep``: as in ``manifest.decoded``. Raises StudyError if the folder cannot be
+    audited.
     """
     files = {path.relative_to(folder).as_posix(): path for path in manifest.walk(folder, follow=True)}
     if not files:
@@ -52,7 +54,8 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "") -> pd.D
     litter = list(filter(manifest.litter, files))
     scans = sorted(set(files) - set(litter))
     beside = {PurePosixPath(name).with_suffix("").as_posix() for name in scans}
-    rows = list(manifest.decoded([(files[name], name) for name in scans], lambda *seen: _frames(*seen, beside)))
+    places = [(files[name], name) for name in scans]
+    rows = list(manifest.decoded(places, lambda *seen: _frames(*seen, beside), keep))
     rows += [{"path": name, "status": "litter"} for name in litter]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "file"]).sort_values("path", ignore_index=True, kind="stable")
     table["file"] = table.file.fillna(table.path)

@@ -3,6 +3,7 @@
 The page shows the images. It stays where the user had it written.
 """
 
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pcos_utils.audit.findings import NEEDED, counts, findings, ordered, pairs, 
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest
+from pcos_utils.data.shards import kept
 from pcos_utils.data.splits import source_labels
 from pcos_utils.data.survey import APART, survey
 from pcos_utils.evaluation import shortcuts
@@ -47,10 +49,12 @@ def run(
     if earlier is not None and not set(earlier.columns) >= NEEDED:
         raise StudyError(f"{baseline} is no sources.csv of an audit; name the one that the earlier audit wrote.")
     if len(folders) == 1:
-        where, table = folders[0], survey(folders[0], labels, group_by)
+        where, table = folders[0], survey(folders[0], labels, group_by, shards and partial(kept, shards))
     else:
-        where = short_names(folders)
-        tables = [survey(folder, labels, group_by).assign(dataset=name) for name, folder in where.items()]
+        where, tables = short_names(folders), []
+        for name, folder in where.items():
+            table = survey(folder, labels, group_by, shards and partial(kept, shards / name))
+            tables.append(table.assign(dataset=name))
         table = pd.concat(tables, ignore_index=True)
     return write(find_sources(table, where, shards), where, out, earlier, level)
 

@@ -1,5 +1,6 @@
 """Answer an archive: any number of images, in bounded memory, into shards that a killed job continues."""
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -25,29 +26,21 @@ def answer(given: list[Path], model: Path, folder: Path) -> tuple[int, int]:
         if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
             raise StudyError(f"{folder} lies inside {path}, whose images are answered; name another place.")
     served, facts = Served(model, 1), f"{sha256(model / 'model.json')} {code(*CODE)}"
-    total, number, busy = 0, -1, []
-    for number, part in enumerate(bar(shards.parts(shards.listed(given)), f"shards of {shards.SIZE}")):
-        total += len(part)
-        path = folder / f"{number:06}.parquet"
-        make = partial(shards.ensure, path, [facts, *map(_state, part)], partial(_answers, served, part))
-        if not make(wait=False):
-            busy.append(make)
-    if not total:
+    sizes = []
+
+    def jobs() -> Iterator[Callable[..., bool]]:
+        """Yield what makes each shard."""
+        for part in bar(shards.parts(shards.listed(given)), f"shards of {shards.SIZE}"):
+            path = folder / f"{len(sizes):06}.parquet"
+            sizes.append(len(part))
+            yield partial(shards.ensure, path, [facts, *map(shards.state, part)], partial(_answers, served, part))
+
+    shards.together(jobs())
+    if not sizes:
         raise StudyError("There is no image to answer; name files, lists, or a folder that holds some.")
-    if (extra := folder / f"{number + 1:06}.parquet").exists():
+    if (extra := folder / f"{len(sizes):06}.parquet").exists():
         raise StudyError(f"{extra} belongs to a longer list; name an empty folder.")
-    for make in busy:  # of other processes, one of which may have been killed
-        make()
-    return total, number + 1
-
-
-def _state(path: Path) -> str:
-    """Return a file's name, size and time."""
-    try:
-        state = path.stat()
-    except OSError:
-        return str(path)
-    return f"{path} {state.st_size} {state.st_mtime_ns}"
+    return sum(sizes), len(sizes)
 
 
 def _answers(served: Served, part: list[Path]) -> dict:
