@@ -21,7 +21,7 @@ from studies import (
     sample_size,
     simulator_fit,
     stress,
-    training_report,
+    training,
 )
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -81,7 +81,7 @@ def test_every_file_that_it_links_exists():
     [
         ("benchmark", audit_planted, ["studies/audit_planted", "studies/audit_planted_recall"]),
         ("clips", audit_clips, ["studies/audit_clips"]),
-        ("training", training_report, ["training"]),
+        ("training", training, ["training"]),
         ("ablations", ablations, ["ablations"]),
         ("simulator", simulator_fit, ["simulator_fit"]),
         ("learning-curves", curves_report, [f"learning_curves{part}" for part in ("", "_differences", "_worth")]),
