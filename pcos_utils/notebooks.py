@@ -28,7 +28,6 @@ from pcos_utils.files import (
 
 CELL_TIMEOUT = 6 * 3600  # seconds; enough for a full study's longest cell, and a hung cell is reported after it
 START_TIMEOUT = 120
-LEAST_FILES = 256  # that a kernel and its libraries keep open
 LONGEST_FIRST = ("iustnet", "densenet201", "densenet121d")  # of those that are trained at the same time
 
 
@@ -39,7 +38,6 @@ def reproduce(study: Study, given: dict) -> Path:
     executed is skipped. One process at a time works on a study; another one waits. Three networks are trained at a time
     in the demo. Raises StudyError with the sentence of the notebook that failed; all finished work is kept.
     """
-    _need_open_files()
     notebooks = _notebooks(study)
     for folder in (study.data_dir, study.runs_dir, study.report_dir):
         need_writable(folder)
@@ -192,22 +190,6 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
     node.metadata["pcos"] = {"inputs": inputs}
     with appearing(target) as temporary:  # the name is the same, so that the first one is replaced
         nbformat.write(node, temporary)
-
-
-def _need_open_files() -> None:
-    """Raise the soft limit of open files where it is too low for a kernel; StudyError where it must not be raised."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < LEAST_FILES:
-        if hard != resource.RLIM_INFINITY and hard < LEAST_FILES:
-            raise StudyError(
-                f"A process may open {hard} files here and a notebook needs {LEAST_FILES}; give 'ulimit -n 1024' "
-                "first, in a new shell."
-            )
-        resource.setrlimit(resource.RLIMIT_NOFILE, (LEAST_FILES, hard))
 
 
 def _prepare_environment() -> None:

@@ -35,5 +35,4 @@ def frames(study: Study) -> tuple[pd.DataFrame, np.ndarray]:
 
 def source_pairs(rows: pd.DataFrame, scores: np.ndarray) -> auc.Pairs:
     """Return the pairs of sources by the mean score of each. ``rows``: source and label of each scored image."""
-    scored = rows[["source", "label"]].assign(logit=scores)
-    return auc.pairs(scored.groupby("source").agg(label=("label", "max"), logit=("logit", "mean")).reset_index())
+    return auc.pairs(auc.by_source(rows, scores))

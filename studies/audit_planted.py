@@ -16,11 +16,8 @@ import os
 import resource
 import subprocess
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -140,33 +137,14 @@ def alone(sources: int) -> dict:
         with ProcessPoolExecutor(1) as other:  # whose memory does not count
             paths, truth = other.submit(_written, Path(folder, "usual"), sources).result()
         start = time.perf_counter()
-        with _memory() as used:
+        with machine.peak_memory(os.getpid()) as peak:
             found = families.gather(lambda number: load(paths[number]), len(paths))
         seconds = time.perf_counter() - start
     row = {"images": len(paths), **judge(truth, found.family), "collages": len(found.collages)}
     # A twin is another scan of its source's ovary, so it may be of its clip.
     ovary = truth.source.str.replace("twin", "source")
     row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": seconds}
-    return row | {"peak_mb": max(used)}
-
-
-@contextmanager
-def _memory() -> Iterator[list[float]]:
-    """Yield a list that fills with the MB of this process and of those that it starts, four times a second."""
-    used, ended = [], threading.Event()
-
-    def watch() -> None:
-        """Note the memory until the block has ended."""
-        while not ended.wait(0.25):
-            used.append(sum(map(machine.pss, machine.tree(os.getpid()))))
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    try:
-        yield used
-    finally:
-        ended.set()
-        watching.join()
+    return row | {"peak_mb": peak()}
 
 
 def _written(folder: Path, sources: int) -> tuple[list[Path], pd.DataFrame]:

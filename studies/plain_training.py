@@ -16,9 +16,8 @@ from torchvision import datasets, transforms
 from pcos_utils.models import architectures
 from pcos_utils.models.recipes import RECIPES
 from studies.machine import seconds
-from studies.training_report import SIDE
 
-BATCH = 32
+SIDE, BATCH = 224, 32
 
 
 def steps_of(name: str) -> transforms.Compose:

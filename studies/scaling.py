@@ -12,7 +12,6 @@ written as assumed. Writes scaling.csv, and the table of docs/scaling.md.
 import os
 import resource
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,17 +29,18 @@ from pcos_utils.audit import candidates, families, sketches
 from pcos_utils.audit.sources import find_sources
 from pcos_utils.data import download, shards, splits
 from pcos_utils.data.images import load
-from pcos_utils.files import write_csv, write_json, write_text
+from pcos_utils.files import write_csv, write_json
 from pcos_utils.models import runs, sweep
 from pcos_utils.phantom import simulator
+from pcos_utils.reporting.readme import write_block
+from pcos_utils.reporting.text import markdown
 from pcos_utils.serving import archive
 from studies import OUT, answering, arguments
+from studies.machine import seconds
 
 shards.SIZE = 50  # so that two workers end at nearly the same time
 COPIES = 10
 QUIET = 10  # per cent of the processors' time in use by a machine that does nothing else
-PAGE = config.ROOT / "docs" / "scaling.md"
-MARKS = "<!-- scaling: made by python -m studies.scaling -->\n", "<!-- /scaling -->"
 WORKERS = (1, 2, 10, 100, 1000)
 FRAMES, RUNS = 10_000_000, 1_000  # of the archive and of the study that the model is asked about
 DISK, FRAME_BYTES = 1e9, 100_000  # assumed: bytes a second of a shared file system, and bytes of an archive's frame
@@ -63,13 +63,6 @@ def keep_to(core: int) -> None:
     """Keep this process and what it starts to one core; an audit would use a second one for its reading."""
     for thread in os.listdir("/proc/self/task"):
         os.sched_setaffinity(int(thread), {core})
-
-
-def seconds(work) -> float:
-    """Return how long the work takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def of_runs(place: Path, count: int) -> dict[str, float]:
@@ -182,13 +175,12 @@ def fitted(seen: dict[str, float]) -> pd.DataFrame:
     return table.assign(**(table.drop(columns="workers") / 3600))
 
 
-def page(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
+def block(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
     """Return the tables of docs/scaling.md."""
-    lines = ["| measured | on 1 worker | on 2 workers | ratio |", "|---|---|---|---|"]
+    twice = []
     for name, words in (("run", "a demo run, s"), ("audit", "an audited frame, s"), ("answer", "an answered frame, s")):
         one, two = seen[f"{name}_1"], seen[f"{name}_2"]
-        lines.append(f"| {words} | {one:.3g} | {two:.3g} | {one / two:.2f} |")
-    lines += ["", "| measured | |", "|---|---|"]
+        twice.append([words, f"{one:.3g}", f"{two:.3g}", f"{one / two:.2f}"])
     facts = {
         "a demo run in process, s": seen["run_here"],
         "an empty task of the scheduler, s": seen["task"],
@@ -199,11 +191,17 @@ def page(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
         "memory of a source in the audit, bytes": seen["exemplar_bytes"],
         f"most memory of a worker that audited {count:,} frames and answered a quarter of them, MB": seen["memory"],
     }
-    lines += [f"| {words} | {value:.3g} |" for words, value in facts.items()]
-    names = f"{RUNS:,} demo runs | {FRAMES:,} answers | the comparisons of their audit | placing them"
-    lines += ["", f"| fitted, hours on workers | {names} |", "|---|---|---|---|---|"]
-    lines += ["| {:,.0f} | {:.2g} | {:.3g} | {:.3g} | {:.3g} |".format(*row) for row in table.itertuples(index=False)]
-    return "\n".join(lines) + "\n"
+    names = f"{RUNS:,} demo runs", f"{FRAMES:,} answers", "the comparisons of their audit", "placing them"
+    hours = [
+        [f"{row.workers:,}", f"{row.runs:.2g}", f"{row.answers:.3g}", f"{row.comparisons:.3g}", f"{row.placing:.3g}"]
+        for row in table.itertuples()
+    ]
+    parts = [
+        markdown(["measured", "on 1 worker", "on 2 workers", "ratio"], twice),
+        markdown(["measured", ""], [[words, f"{value:.3g}"] for words, value in facts.items()]),
+        markdown(["fitted, hours on workers", *names], hours),
+    ]
+    return "\n\n".join(parts)
 
 
 def main() -> None:
@@ -215,14 +213,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         seen = of_runs(Path(folder), given.runs) | of_frames(Path(folder), given.frames)
     table, out = fitted(seen), Path(given.out or OUT)
-    text = page(seen, table, given.frames)
+    text = block(seen, table, given.frames)
     if busy > QUIET:
         text = f"*Beside other work ({busy:.0f} % busy before): ratios mean nothing. Measure again.*\n\n" + text
     print(text)
     write_csv(out / "scaling.csv", pd.DataFrame({"quantity": seen.keys(), "measured": seen.values()}))
     if not given.out:
-        before, rest = PAGE.read_text(encoding="utf-8").split(MARKS[0])
-        write_text(PAGE, before + MARKS[0] + text + MARKS[1] + rest.split(MARKS[1])[1])
+        write_block("scaling", text)
 
 
 if __name__ == "__main__":

@@ -15,14 +15,13 @@ from studies import (
     audit_clips,
     audit_planted,
     curves_report,
-    equal_quality,
     locate_frames,
     real_answers,
     real_transfer,
     sample_size,
     simulator_fit,
     stress,
-    training_report,
+    training,
 )
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -82,8 +81,7 @@ def test_every_file_that_it_links_exists():
     [
         ("benchmark", audit_planted, ["studies/audit_planted", "studies/audit_planted_recall"]),
         ("clips", audit_clips, ["studies/audit_clips"]),
-        ("training", training_report, ["training"]),
-        ("equal-quality", equal_quality, ["equal_quality"]),
+        ("training", training, ["training"]),
         ("ablations", ablations, ["ablations"]),
         ("simulator", simulator_fit, ["simulator_fit"]),
         ("learning-curves", curves_report, [f"learning_curves{part}" for part in ("", "_differences", "_worth")]),

@@ -42,11 +42,7 @@ def draw(sources: pd.DataFrame, study: Study, level: str = "source") -> pd.DataF
         labels = source_labels(images)
         table.loc[images.index, "split"] = _split(images, labels, study)
         for repeat, column in enumerate(repeats):
-            folds = StratifiedKFold(study.folds, shuffle=True, random_state=study.seed + repeat)
-            fold_of = pd.Series(-1, index=labels.index)
-            for fold, (_, test) in enumerate(folds.split(labels.index, labels)):
-                fold_of.iloc[test] = fold
-            table[column] = images.source.map(fold_of)
+            table[column] = images.source.map(folds_of(labels, study.folds, study.seed + repeat))
     return table.astype(dict.fromkeys(repeats, "Int64"))
 
 
@@ -73,6 +69,15 @@ def source_labels(images: pd.DataFrame) -> pd.Series:
     with two labels. ``images`` has columns source and label.
     """
     return images.groupby("source", sort=True).label.mean().ge(0.5).astype(int)
+
+
+def folds_of(labels: pd.Series, folds: int, seed: int) -> pd.Series:
+    """Return the fold of each source, from 0, stratified by class. ``labels``: of ``source_labels``."""
+    # Not scikit-learn's StratifiedGroupKFold, which shuffles only groups of like class and size.
+    fold_of = pd.Series(-1, index=labels.index)
+    for fold, (_, held) in enumerate(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)):
+        fold_of.iloc[held] = fold
+    return fold_of
 
 
 def enough(table: pd.DataFrame, study: Study) -> bool:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import norm
 
@@ -40,6 +41,12 @@ def networks(judged: pd.DataFrame) -> np.ndarray:
     """Return the number, from 0, of the network that tested each row of ``judged``: all 0 without folds."""
     keys = [key for key in TOGETHER if key in judged]
     return judged.groupby(keys).ngroup().to_numpy() if keys else np.zeros(len(judged), int)
+
+
+def by_source(images: pd.DataFrame, score: ArrayLike) -> pd.DataFrame:
+    """Return source, label, and as ``logit`` the mean score of each source's images, which have source and label."""
+    each = images[["source", "label"]].assign(logit=np.asarray(score, float))
+    return each.groupby("source").agg(label=("label", "max"), logit=("logit", "mean")).reset_index()
 
 
 def pairs(judged: pd.DataFrame) -> Pairs:

@@ -14,7 +14,6 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -72,13 +71,11 @@ def source_folds(source, label, folds: int, seed: int) -> Iterator[tuple[np.ndar
 
     As many folds as ``folds``, fewer where a class has fewer sources.
     """
-    # Folds of a table of sources, as splits.draw makes them: scikit-learn's StratifiedGroupKFold shuffles only groups
-    # of like class and size.
     of_source = splits.source_labels(pd.DataFrame({"source": np.asarray(source), "label": np.asarray(label)}))
-    inner = StratifiedKFold(min(folds, of_source.value_counts().min()), shuffle=True, random_state=seed)
-    for _, held in inner.split(of_source, of_source):
-        outside = np.isin(np.asarray(source), of_source.index[held])
-        yield np.flatnonzero(~outside), np.flatnonzero(outside)
+    number = min(folds, of_source.value_counts().min())
+    fold_of = splits.folds_of(of_source, number, seed)[np.asarray(source)].to_numpy()
+    for fold in range(number):
+        yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
 
 
 def logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:

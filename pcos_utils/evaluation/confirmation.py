@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.evaluation import auc, power
-from pcos_utils.evaluation.intervals import RESAMPLES, Interval, resample
+from pcos_utils.evaluation.intervals import Interval, resample
 from pcos_utils.evaluation.metrics import decisions
 
 ANSWERED, WORST = "sources with a value", "every refused source counted as wrong"
@@ -30,7 +30,7 @@ def by_source(answers: pd.DataFrame, threshold: float) -> pd.DataFrame:
     return each.assign(called=each.score >= threshold - ROUNDING)
 
 
-def endpoint(each: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def endpoint(each: pd.DataFrame) -> pd.DataFrame:
     """Return AUC, recall and specificity with their intervals, COLUMNS, twice: of ANSWERED and of WORST.
 
     ``each``: from ``by_source``. A missing class gives values without a number, and ``reason`` says so.
@@ -43,7 +43,7 @@ def endpoint(each: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -
     for name, part in ((ANSWERED, each[~refused]), (WORST, worst if refused.any() else each[:0])):
         if len(part):
             ranking = auc.pairs(part.rename(columns={"score": "logit"}))
-            weights = resample(ranking.label, resamples, seed)
+            weights = resample(ranking.label)
             values = {"auc": auc.interval(ranking, weights)} | decisions(part, weights)
             sizes = len(part), int(part.label.sum())
             rows += [(name, metric, *values[metric], *sizes) for metric in ("auc", "recall", "specificity")]

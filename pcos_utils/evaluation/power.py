@@ -70,10 +70,10 @@ def positives_for_share(truth: float, above: float, power: float) -> int:
     return int(np.flatnonzero(reached < power).max(initial=-1)) + 2
 
 
-def detectable(positives: int, negatives: int, power: float = 0.8, null: float = 0.5) -> float:
-    """Return the least AUC that so many sources show to be above ``null`` with a power; NaN where none is."""
-    grid = np.arange(null + 0.005, 0.9999, 0.005)
-    shown = np.array([of_excess(float(auc), null, positives, negatives) >= power for auc in grid])
+def detectable(positives: int, negatives: int) -> float:
+    """Return the least AUC that so many sources show to beat chance with 80 % power; NaN where none is."""
+    grid = np.arange(0.505, 0.9999, 0.005)
+    shown = np.array([of_excess(float(auc), 0.5, positives, negatives) >= 0.8 for auc in grid])
     return float(grid[shown.argmax()]) if shown.any() else np.nan
 
 

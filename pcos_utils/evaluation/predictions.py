@@ -12,7 +12,7 @@ import pandas as pd
 from pcos_utils.config import COUNT, FEATURES, MODELS, PROTOCOL_OF_ARM, TUNED, ZERO_SHOT, Study, StudyError
 from pcos_utils.data import manifest
 from pcos_utils.data.splits import crossings, need_test_set, roles
-from pcos_utils.evaluation import baselines, image_measures, plan
+from pcos_utils.evaluation import auc, baselines, image_measures, plan
 from pcos_utils.files import RECORD, read_record, sha256
 
 ARM_OF_PROTOCOL = {protocol: arm for arm, protocol in PROTOCOL_OF_ARM.items()}
@@ -51,12 +51,12 @@ def load(study: Study) -> Loaded:
     if COUNT in study.models:
         counted, taught[COUNT] = count(study)
         grouped[COUNT] = baselines.fold_predictions(counted[["count"]], baselines.Monotone(), table, study)
-        bare[COUNT] = _by_source(counted, counted["count"])
+        bare[COUNT] = auc.by_source(counted, counted["count"])
     measured = image_measures.measured(study, used)
     on_features = baselines.of_features(study, table, features(study))
     simple = baselines.predictions(study, table, measured)
     grouped |= on_features | simple
-    bare["local_contrast"] = _by_source(used, measured[0].contrast_count)
+    bare["local_contrast"] = auc.by_source(used, measured[0].contrast_count)
     taught |= dict.fromkeys([*simple, *on_features], "the labels of the training folds")
     for name in on_features:
         first = "no picture (random features)" if name.endswith("_random") else PHOTOGRAPHS
@@ -138,12 +138,7 @@ def zero_shot(study: Study, table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataF
     path = study.runs_dir / ZERO_SHOT / "logits.csv"
     logits = _written(study, path, "run notebook 05_train_iustnet again")
     by_folds = baselines.fold_predictions(logits[["logit"]], baselines.Monotone(), table, study)
-    return by_folds, _by_source(logits, logits.logit), read_record(path.parent)["taught"]
-
-
-def _by_source(rows: pd.DataFrame, score: pd.Series) -> pd.DataFrame:
-    each = rows[["source", "label"]].assign(logit=score.to_numpy(float))
-    return each.groupby("source").agg(label=("label", "max"), logit=("logit", "mean")).reset_index()
+    return by_folds, auc.by_source(logits, logits.logit), read_record(path.parent)["taught"]
 
 
 def _taught(study: Study, model: str) -> str:

@@ -24,7 +24,8 @@ from pcos_utils.evaluation.metrics import decisions
 
 COPIES = {1: 30, 0: 11}  # of each frame
 CORRELATIONS = (0.5, 0.9)  # of the copies of one frame: flips and turns of an ovary rarely change an answer
-DRAWS = 4_000
+# Of simulated runs: how many are looked at, how often each is right, and how alike copies of one frame are answered.
+RUNS, ACCURACY, CORRELATION, DRAWS = (1, 3, 10, 20), 0.7, 0.8, 4_000
 BATCH = 32  # of the published validation, whose score was the mean over batches
 COUNTS = ("tp", "fn", "fp", "tn")
 CAVEAT = (
@@ -95,28 +96,26 @@ def at_true_prevalence() -> pd.DataFrame:
     return results[["model"]].assign(accuracy=accuracy, always_normal=1 - prevalence)
 
 
-def best_of_runs(
-    runs=(1, 3, 10, 20), *, accuracy: float = 0.7, correlation: float = 0.8, shared: float = 0.5, seed: int = 0
-) -> pd.DataFrame:
+def best_of_runs(shared: float = 0.5) -> pd.DataFrame:
     """Simulate what the best of so many runs shows on the published test set, when all are equally often right.
 
     Columns: runs, mean, and ``reach``: the share of simulations in which the best reaches IustNet's published accuracy.
-    A frame's share of right copies is beta distributed with mean ``accuracy`` and intra-frame ``correlation``; runs
-    agree on which frames are hard by a Gaussian copula of correlation ``shared``.
+    A frame's share of right copies is beta distributed with mean ACCURACY and intra-frame CORRELATION; runs agree on
+    which frames are hard by a Gaussian copula of correlation ``shared``.
     """
-    rng, shape = np.random.default_rng(seed), 1 / correlation - 1
+    rng, shape = np.random.default_rng(0), 1 / CORRELATION - 1
     copies = np.repeat([COPIES[1], COPIES[0]], [FRAMES[1], FRAMES[0]])
     shown = []
     for _ in range(DRAWS // 1000):
         hard = rng.normal(size=(1000, 1, len(copies)))
-        of_run = rng.normal(size=(1000, max(runs), len(copies)))
+        of_run = rng.normal(size=(1000, max(RUNS), len(copies)))
         place = ndtr(np.sqrt(shared) * hard + np.sqrt(1 - shared) * of_run)
-        chance = beta.ppf(place, accuracy * shape, (1 - accuracy) * shape)
+        chance = beta.ppf(place, ACCURACY * shape, (1 - ACCURACY) * shape)
         right = binom.rvs(copies, np.clip(chance, 0, 1), random_state=rng)
         shown.append(right.sum(axis=2) / copies.sum())
-    best = np.maximum.accumulate(np.concatenate(shown), axis=1)[:, np.array(runs) - 1]
+    best = np.maximum.accumulate(np.concatenate(shown), axis=1)[:, np.array(RUNS) - 1]
     target = published_results().set_index("model").loc["iustnet", ["tp", "tn"]].sum() / copies.sum()
-    return pd.DataFrame({"runs": runs, "mean": best.mean(axis=0), "reach": (best >= target).mean(axis=0)})
+    return pd.DataFrame({"runs": RUNS, "mean": best.mean(axis=0), "reach": (best >= target).mean(axis=0)})
 
 
 def rerun(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:

@@ -110,8 +110,8 @@ def main_rows(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
     return table[(table.protocol == GROUPED) & (table.metric == metric)].reset_index(drop=True)
 
 
-def surest(judged: pd.DataFrame, used: pd.DataFrame, each: int = 2) -> pd.DataFrame:
-    """Return the surest decisions of the first network of fold 0, right and wrong: at most ``each`` of an outcome.
+def surest(judged: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
+    """Return the surest decisions of the first network of fold 0, right and wrong: at most two of an outcome.
 
     ``judged``: of one method; ``used``: the used rows of sources.csv. Columns: image (the first of the source), source,
     label, called, probability, outcome (true or false, positive or negative) and a title.
@@ -122,5 +122,5 @@ def surest(judged: pd.DataFrame, used: pd.DataFrame, each: int = 2) -> pd.DataFr
     image = rows.source.map(used.drop_duplicates("source").set_index("source").path)
     rows = rows.assign(image=image, outcome=outcome, sure=rows.margin.abs())
     rows = rows.sort_values(["outcome", "sure", "source"], ascending=[False, False, True])
-    chosen = rows.groupby("outcome", sort=False).head(each)
+    chosen = rows.groupby("outcome", sort=False).head(2)
     return chosen.assign(title=chosen.outcome + "\nprobability " + chosen.probability.map("{:.2f}".format))

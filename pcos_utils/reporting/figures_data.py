@@ -90,7 +90,7 @@ def counts_overview(truth: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     return ax
 
 
-def leakage_bars(table: pd.DataFrame, *, title: str = "", ax: plt.Axes) -> plt.Axes:
+def leakage_bars(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     """Plot what one model scores on the same images under three splits, with intervals over sources.
 
     ``table``: of ``leakage.compare``. Where there is no score, a sentence that says why takes the place of the bar.
@@ -115,7 +115,7 @@ def leakage_bars(table: pd.DataFrame, *, title: str = "", ax: plt.Axes) -> plt.A
             color="black" if row.split == "hash" else "white", fontsize=10, zorder=4,
         )  # fmt: skip
     ax.set_xticks(range(len(table)), [SPLIT_WORDS[split] for split in table.split])
-    ax.set(xlim=(-0.55, 2.65), ylim=(0, 1.22), ylabel="balanced accuracy, out of fold", title=title)
+    ax.set(xlim=(-0.55, 2.65), ylim=(0, 1.22), ylabel="balanced accuracy, out of fold")
     ax.set_yticks(np.arange(0, 1.01, 0.25))
     ax.grid(axis="x", visible=False)
     return ax

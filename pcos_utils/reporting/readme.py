@@ -19,7 +19,7 @@ from pcos_utils.reporting import sentences_results as sentences
 from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import ends, interval, listed, markdown, number, p_value, percent
 
-PAGES = (ROOT / "README.md", ROOT / "reports" / "README.md", ROOT / "studies" / "README.md")
+PAGES = tuple(ROOT / name for name in ("README.md", "reports/README.md", "studies/README.md", "docs/scaling.md"))
 LARGE = 250_000  # bytes of a picture that is stored smaller
 
 

@@ -152,14 +152,6 @@ def test_a_transparent_margin_is_black():
     assert pixels[0, 0].tolist() == [0, 0, 0] and pixels[3, 3].tolist() == [255, 255, 255]
 
 
-def test_a_picture_drawn_in_the_alpha_channel_is_read_as_it_is_seen():
-    drawn = np.zeros((20, 256, 4), np.uint8)
-    drawn[..., 3] = VALUES  # black ink on paper
-    assert np.array_equal(load(encoded(Image.fromarray(drawn), "PNG"))[..., 0], 255 - VALUES)
-    drawn[..., :3] = 255  # white on a screen
-    assert np.array_equal(load(encoded(Image.fromarray(drawn), "PNG"))[..., 0], VALUES)
-
-
 @pytest.mark.parametrize(
     ("content", "status"),
     [

@@ -60,7 +60,7 @@ def folder():
     """Two class folders with one good picture each, in a place that every user of the machine may enter."""
     place = Path(tempfile.mkdtemp())
     place.chmod(0o755)
-    for name, picture in (("pco", "grey.png"), ("normal", "colour.png")):
+    for name, picture in (("pco", "grey.png"), ("normal", "deep.png")):
         (place / "scans" / name).mkdir(parents=True)
         (place / "scans" / name / "good.png").write_bytes(sabotage.pictures()[picture])
     yield place / "scans"

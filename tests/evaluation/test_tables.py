@@ -44,7 +44,7 @@ def test_the_surest_answers_are_of_the_first_network(study):
     loaded = predictions.load(study)
     judged = tables.judge(loaded)["iustnet"]
     used = predictions.read_table(study, "sources").query("used == 'yes'")
-    chosen = tables.surest(judged, used, each=2)
+    chosen = tables.surest(judged, used)
     assert (chosen.fold == 0).all() and chosen.outcome.value_counts().max() <= 2 and chosen.image.isin(used.path).all()
     right = (chosen.called == (chosen.label == 1)).to_numpy()
     assert (chosen.outcome.str.startswith("true").to_numpy() == right).all()

@@ -32,7 +32,7 @@ def answered(name: str, engine: devices.Engine) -> tuple[torch.Tensor, torch.Ten
 
 # Relative error of the logits, and of the first step. DenseNet121d's first step from random weights is ill-conditioned:
 # its 120 batch norms carry another order of float32 sums to 2 %. What bfloat16 does to it is seen only after training,
-# in studies/equal_quality.py; here it must point the same way.
+# in reports/studies/equal_quality.csv; here it must point the same way.
 LAYOUT, BFLOAT16 = {"channels_last": False}, {"precision": "bfloat16"}
 WAYS = [
     ("iustnet", LAYOUT, 1e-4, 1e-4),

@@ -6,13 +6,10 @@
 
 import builtins
 import copyreg
-import functools
 import io
 import os
 import pickle
 import struct
-import subprocess
-import tarfile
 import warnings
 import zipfile
 from pathlib import Path
@@ -78,7 +75,7 @@ def module(key: str, value: bytes) -> bytes:
 
 CLASS = named("torch.nn.modules.container", "Sequential")
 SEQUENTIAL, BLOCK = CLASS + b")\x81", pickled(Persistent([STORAGE]))[2:-1]
-REBUILD, PARAMETER = named("torch._utils", "_rebuild_tensor_v2"), named("torch._utils", "_rebuild_parameter")
+REBUILD = named("torch._utils", "_rebuild_tensor_v2")
 SET, ORDERED = named("__builtin__", "set"), named("collections", "OrderedDict")
 DOUBLED = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))  # (x, x) of (x, x) of (x, x) ...
 
@@ -87,44 +84,30 @@ DOUBLED = b")" + b"".join(b"q%ch%c\x86" % (i, i) for i in range(60))  # (x, x) o
 def calls(canary: Path) -> dict[str, tuple[bytes, str]]:
     """Pickles that call something: the bytes, and what a refusal must name."""
     touch = f"touch {canary}"
-    python, system = f"__import__('os').system({touch!r})", Calls(os.system, touch)
-    slots = b"N}" + text("__code__") + b"Ns\x86b."  # a state of two parts, of which the second is given to setattr
+    system, slots = Calls(os.system, touch), b"N}" + text("__code__") + b"Ns\x86b."  # the second part goes to setattr
     made = {
         "os.system": (pickled(system), CALL), "os.system, protocol 0": (pickled(system, 0), CALL),
-        "os.system, protocol 4": (pickled(system, 4), CALL), "nested": (pickled(Calls(set, [system])), CALL),
+        "os.system, protocol 4": (pickled(system, 4), CALL),
         "os.system beside weights": (pickled({"hooks": system, "weight": tensor()}), CALL),
-        "in a state": (pickled(Calls(set, [], state={"x": system})), CALL),
         "in a persistent id": (pickled(Persistent([("storage", system)])), CALL),
-        "subprocess": (pickled(Calls(subprocess.check_output, ["touch", str(canary)])), "check_output"),
-        "eval": (pickled(Calls(builtins.eval, python)), "builtins.eval"),
-        "exec": (pickled(Calls(builtins.exec, python), 4), "builtins.exec"),
-        "import": (pickled(Calls(__import__, "this")), "builtins.__import__"),
-        "partial": (pickled(Calls(functools.partial(os.system, touch))), "functools.partial"),
+        "eval": (pickled(Calls(builtins.eval, f"__import__('os').system({touch!r})")), "builtins.eval"),
         "torch.load": (pickled(Calls(torch.load, str(canary.with_name("inner.pth")))), "torch.serialization.load"),
-        "getattr": (pickled(Calls(getattr, "", "join")), "getattr"),
-        "getattr chain": (named("__builtin__", "getattr") + named("os", "path") + text("os") + b"\x86R.", "getattr"),
         "copyreg": (pickled(Calls(copyreg._reconstructor, nn.Sequential, object, None)), "copy_reg._reconstructor"),
         "INST": (b"(" + text(touch) + b"iposix\nsystem\n.", ODD), "OBJ": (b"(" + CLASS + b"o.", ODD),
-        "extension": (b"\x82\x01.", ODD), "persistent text": (b"Pposix\n.", ODD),
         "new with keywords": (P4 + CLASS + b")}\x92.", ODD), "a class called": (CLASS + b")R.", NOTHING),
         "a class given attributes": (CLASS + b"}" + text("_modules") + b"}sb.", SET_ON),
-        "a function given attributes": (REBUILD + slots, SET_ON), "a storage given them": (BLOCK + slots, SET_ON),
+        "a function given attributes": (REBUILD + slots, SET_ON),
         "a storage filled": (BLOCK + b"K\x00K\x01s.", BAD), "a storage unpacked": (SET + BLOCK + b"R.", NO_CALL),
         "a storage class called": (named("torch", "FloatStorage") + b")R.", NO_CALL),
         "a function made anew": (REBUILD + b")\x81.", BAD), "a module made anew": (SEQUENTIAL + b")\x81.", NO_CALL),
         "IustNet of another module called": (named("os", "IustNet") + text(touch) + b"\x85R.", BAD),
         "a text called": (text("os.system") + b")R.", NO_CALL), "a doubled tuple called": (DOUBLED + b"NR.", NO_CALL),
-        "a doubled tuple made anew": (DOUBLED + b"N\x81.", NO_CALL), "a storage called": (BLOCK + b"NR.", NO_CALL),
         "a function called with a number": (REBUILD + b"K\x01R.", NO_CALL),
         "a name of a number": (P4 + b"K\x01" + text("system") + b"\x93.", BAD),
     }
     # Python's own unpickler follows a dotted name from attribute to attribute, from protocol 4 on.
-    for home, name, found in [
-        ("torch", "os.system", NAME), ("torch.storage", "os", NAME), ("collections", "OrderedDict.fromkeys", NAME),
-        ("torch.nn.modules.container", "Sequential.__init__.__globals__", NAME), ("os.path IustNet", "IustNet", BAD),
-        ("__main__", "IustNet.os.system", NAME), ("torch._utils", "_rebuild_tensor_v2.__globals__", NAME),
-    ]:
-        made[f"{home} {name}"] = P4 + text(home) + text(name) + b"\x93" + text(touch) + b"\x85R.", found
+    for home, name in [("torch", "os.system"), ("__main__", "IustNet.os.system")]:
+        made[f"{home} {name}"] = P4 + text(home) + text(name) + b"\x93" + text(touch) + b"\x85R.", NAME
     return {name: (zipped(data), found) for name, (data, found) in made.items()}
 
 
@@ -133,7 +116,7 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     shared = SEQUENTIAL
     for i in range(28):
         shared = module("_modules", b"}(" + text("a") + shared + b"q%c" % i + text("b") + b"h%cu" % i)
-    chain = {n: (SEQUENTIAL + b"}" + text("_modules") + b"}" + text("a")) * n + b"N" + b"ssb" * n for n in (2000, 8000)}
+    chain = (SEQUENTIAL + b"}" + text("_modules") + b"}" + text("a")) * 2000 + b"N" + b"ssb" * 2000
     itself = SEQUENTIAL + b"q\x00}" + text("_modules") + b"}" + text("a" * 100_000) + b"h\x00ssb."
     many = b"]q\x00(" + b"K\x01" * 150_000 + b"e"
     wide = module("_parameters", b"}(" + b"".join(b"\x8c\x05%05dN" % i for i in range(40_000)) + b"u") + b"q\x01"
@@ -141,26 +124,17 @@ def bombs() -> dict[str, tuple[bytes, str]]:
     huge = {n: tensor(("storage", torch.FloatStorage, n, "cpu", 2**25), shape=(1,)) for n in "012"}
     made = {
         "memo at two billion": (b"]r\xff\xff\xff\x7f.", NOTHING), "doubled tuple": (DOUBLED + b".", NOTHING),
-        "doubled tuple as key": (b"}" + DOUBLED + b"Ns.", KEY), "in a frozen set": (b"(" + DOUBLED + b"\x91.", ODD),
         "doubled tuple as a module's key": (SEQUENTIAL + b"}(" + DOUBLED + b"Nub.", KEY),
         "doubled tuple in a set": (SET + b"]" + DOUBLED + b"a\x85R.", NOTHING),
-        "doubled tuple in a new set": (b"\x8f(" + DOUBLED + b"\x90.", NOTHING),
         "doubled tuple in an OrderedDict": (ORDERED + b"]" + DOUBLED + b"N\x86a\x85R.", BAD),
-        "doubled tuple as arguments": (PARAMETER + DOUBLED + b"R.", BAD),
         "doubled tuple as a shape": (REBUILD + b"(NK\x00" + DOUBLED + b"K\x01\x85\x89}tR.", ODD_SHAPE),
-        "deep tuple": (b")" + b"\x85" * 400_000 + b".", NOTHING),
         "deep list": (b"]" * 200_000 + b"a" * 199_999 + b".", NOTHING),
-        "deep dict": (b"}" + b"K\x01}" * 120_000 + b"s" * 120_000 + b".", NOTHING),
         "a million instructions": (b"]0" * 600_000 + b".", LONG), "many lists": (b"]" * 500_001 + b".", NOTHING),
-        "many dictionaries": (b"}" * 500_001 + b".", NOTHING), "many marks": (b"(" * 500_001 + b".", BAD),
         "many modules": (CLASS + b"q\x00" + b"h\x00)\x81" * 120_000 + b".", NOTHING),
-        "one list in many sets": (many + (SET + b"h\x00\x85R") * 10_000 + b".", NOTHING),
         "one list in many calls": (many + ORDERED + b"h\x00R.", NO_CALL), "wide parts, often": (wide + b".", WIDE),
         "parts shared by doubling": (shared + b".", WIDE), "a part within itself": (itself, "too deep within parts"),
-        "parts to a depth of 2,000": (chain[2000] + b".", "too deep within parts"),
-        "parts to a depth of 8,000, unread": (chain[8000] + b"N.", NOTHING), "no end": (b"]", BAD),
+        "parts to a depth of 2,000": (chain + b".", "too deep within parts"),
         "storages beyond memory": (pickled(huge), "too large"), "an empty stack": (b"R.", BAD),
-        "a mark missing": (b"t.", BAD), "a memo missing": (b"h\x05.", BAD), "empty pickle": (b"", BAD),
         "text beyond the file": (b"X\xff\xff\xff\x7fabc.", BAD), "a long number": (b"\x8b\xff\xff\xff\x7f1.", ODD),
         "a frame longer than the file": (P4 + b"\x95" + b"\xff" * 7 + b"\x3f].", NOTHING),
         "an array beyond memory": (b"\x96" + b"\xff" * 7 + b"\x3f.", ODD), "too long": (text("x" * 600_000), LONG),
@@ -180,23 +154,17 @@ def shapes() -> dict[str, tuple[bytes, str]]:
         "a storage by path": (tensor((*STORAGE[:2], "../version", "cpu", 4)), BAD),
         "a storage on meta": (tensor((*STORAGE[:3], "meta", 4)), ""),
         "a storage of a billion": (tensor((*STORAGE[:4], 2**40)), "too large"),
-        "a storage of less than nothing": (tensor((*STORAGE[:4], -4)), "too large"),
-        "a storage of True": (tensor((*STORAGE[:4], True)), BAD),
         "another persistent id": (tensor(("file", "passwords")), "unknown kind"),
         "a tensor too long": (tensor(shape=(5,)), PAST), "a tensor too far": (tensor(offset=1), PAST),
-        "a tensor with wide strides": (tensor(shape=(2, 2), stride=(3, 1)), PAST),
         "a tensor unfolded": (tensor(shape=(2**12, 2**12), stride=(0, 0)), PAST),
         "a tensor of absurd shape": (tensor(shape=(2**62, 2**62), stride=(0, 0)), PAST),
-        "a tensor of absurd strides": (tensor(shape=(1, 1), stride=(2**70, 2**70)), BAD),
         "an empty tensor of absurd shape": (tensor(shape=(0, 2**70), stride=(0, 0)), BAD),
         "a tensor before its storage": (tensor(offset=-1), ODD_SHAPE),
-        "a tensor running backwards": (tensor(offset=3, stride=(-1,)), ODD_SHAPE),
         "a tensor of twenty axes": (tensor(shape=(1,) * 20, stride=(1,) * 20), ODD_SHAPE),
         "a tensor with hooks": (tensor(hooks={"f": 1}), "hooks"),
     }
     return {name: (zipped(pickled({"w": value})), found) for name, (value, found) in made.items()} | {
         "a storage with fewer bytes": (zipped(pickled({"w": tensor()}), bytes(12)), "claims 16 bytes and has 12"),
-        "a storage with more bytes": (zipped(pickled({"w": tensor()}), bytes(20)), "claims 16 bytes and has 20"),
         "a storage told twice": (zipped(pickled([tensor(), tensor((*STORAGE[:4], 2))])), "described in two ways"),
         "one storage seen 65 times": (zipped(pickled(unfolded), bytes(2**22)), "larger than any"),
         "a parameter that is a storage": (zipped(state({"_parameters": {"w": Persistent([STORAGE])}})), ""),
@@ -226,11 +194,9 @@ def archives() -> dict[str, tuple[bytes, str]]:
     lie = lambda members: setattr(members[-1], "file_size", members[-1].compress_size)  # noqa: E731
     blocks, deflated = [f"archive/data/{i}" for i in range(1, 9)], dict(compress=zipfile.ZIP_DEFLATED)
     eight = zipped(pickled({n: tensor(("storage", torch.FloatStorage, n[-1], "cpu", 2**18)) for n in blocks}))
-    torch.jit.save(torch.jit.script(nn.Linear(2, 1)), scripted := io.BytesIO())
     return {
         "sound": (sound, ""), "two folders": (other("other/data/1"), ""), "foreign": (other("archive/evil.py"), ""),
         "names outside": (other("../evil", "archive/../../evil", "/etc/evil", "archive\\evil"), ""),
-        "a name with a zero byte": (sound.replace(b"archive/version", b"archive/vers\0on"), ""),
         "a double name": (other("archive/data/0"), "claims 16 bytes and has 1"),
         "a bomb": (other("archive/data/1", content=bytes(2**26), **deflated), "compressed"),
         "a bomb that lies": (other("archive/data/1", content=bytes(2**20), edit=lie, **deflated), "compressed"),
@@ -240,21 +206,17 @@ def archives() -> dict[str, tuple[bytes, str]]:
         "big-endian": (zipped(pickled({"w": tensor()}), byteorder=b"big"), "numbers are big-endian"),
         "a changed byte": (sound.replace(b"0123456789abcdef", b"0123456789abcdeF"), "damaged .*CRC"),
         "cut short": (sound[: len(sound) // 2], "cut short"), "cut at the end": (sound[:-10], "cut short"),
-        "only a signature": (b"PK\3\4", "cut short"), "TorchScript": (scripted.getvalue(), "compressed"),
         "no pickle": (zipped(b"").replace(b"data.pkl", b"version2"), BAD),
     }
 
 
 def others(canary: Path) -> dict[str, tuple[bytes, str]]:
     """Files that are no zip, among them the form before PyTorch 1.6, a row of pickles."""
-    with tarfile.open(fileobj=(tar := io.BytesIO()), mode="w") as archive:
-        archive.addfile(tarfile.TarInfo("storages"), io.BytesIO())
     torch.save({"w": torch.zeros(1)}, row := io.BytesIO(), _use_new_zipfile_serialization=False)
     return {
         "row": (row.getvalue(), "'pickle'"), "a call": (pickled(Calls(os.system, f"touch {canary}")), "'pickle'"),
         "a web page": (b"<!DOCTYPE html><html><title>Quota exceeded</title>", "'web page'"),
         "a pickle alone": (pickle.dumps(nn.Linear(1, 1)), "'unknown'"), "an empty file": (b"", "'empty'"),
-        "a tar": (tar.getvalue(), "'tar'"), "noise": (bytes(range(256)), "'unknown'"),
         "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "'png'"),
     }
 # fmt: on
