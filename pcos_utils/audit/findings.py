@@ -132,6 +132,10 @@ def _splits(images: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.D
     """Yield (there, here, images there, images here) for each two splits of one data set and one fold."""
     for dataset, own in images.groupby("dataset", sort=False):
         for there, here in combinations(ordered(own.folder_split), 2):
-            if there.rpartition("/")[0] == here.rpartition("/")[0]:  # two folds with parts of their own share images
+            folds = [
+                name.rpartition("/")[0] if "/" in name or not name.startswith("fold") else None
+                for name in (there, here)
+            ]
+            if folds[0] == folds[1] or "" in folds:  # two folds with parts of their own share images
                 before = f"{dataset}: " if dataset else ""
                 yield before + there, before + here, *(own[own.folder_split == name] for name in (there, here))

@@ -6,9 +6,9 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import layout
+from pcos_utils.data import words
 
-# The usual names of columns, as ``layout.key`` writes them, the surest first.
+# The usual names of columns, as ``words.key`` writes them, the surest first.
 COLUMNS = {
     "image": ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id"),
     "label": ("label", "class", "diagnosis", "classlabel", "category", "target", "pathology", "finding"),
@@ -16,6 +16,10 @@ COLUMNS = {
               "clip", "clipid", "video", "videoid", "cine", "sequence", "series"),
     "split": ("split", "set", "subset", "partition", "fold"),
 }  # fmt: skip
+PATIENTS = ("patient", "subject")  # begin the names of columns that hold no class
+# What programs write into an empty cell; a class may be called None, and "-" beside "+".
+EMPTY = {"na", "n/a", "#n/a", "nan", "null", "?", "unknown"}
+NOBODY = EMPTY | {"none", "-"}
 REMEDY = "give it one column 'image' and one column 'label'"
 # A spreadsheet writes 1 as 1.0 where a column has gaps.
 BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
@@ -38,10 +42,14 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     cells = cells[cells.ne("").any(axis=1)]
     found = {part: place for part in COLUMNS if (place := _column(table, names, part)) is not None}
     image, label = found.pop("image", None), found.pop("label", None)
+    for place in [*found.values(), *([] if label is None else [label])]:
+        cells[place] = cells[place].mask(cells[place].str.lower().isin(EMPTY if place == label else NOBODY), "")
+    if "group" in found:
+        _need_patients(table, names[found["group"]], cells[found["group"]])
     others = cells.drop(columns=[*found.values(), image], errors="ignore")
-    one_hot = _one_hot(names, others) if label is None else []
+    one_hot = _one_hot(names, others, found) if label is None else []
     if image is None or (label is None and not one_hot and (signs or not found)):
-        holds = ", ".join(filter(None, map(layout.fold, names))) or "nothing"
+        holds = ", ".join(filter(None, map(words.fold, names))) or "nothing"
         lacks = "image" if image is None else "label"
         raise StudyError(f"{table.name} has no column called '{lacks}' (its first row holds: {holds}); {REMEDY}.")
     rows = pd.DataFrame({"row": cells.index, "image": cells[image].to_numpy()})
@@ -52,14 +60,29 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     elif one_hot:
         rows["class"] = _chosen(table, cells[one_hot].set_axis([names[place] for place in one_hot], axis=1), rows.image)
     if "class" in rows:
-        rows["label"] = [BITS.get(word, layout.sign(word) if word else None) for word in rows["class"]]
+        rows["label"] = [BITS.get(word, words.sign(word) if word else None) for word in rows["class"]]
     for row in rows[rows.label.isna()].to_dict("records") if signs else ():
-        allowed = f"0, 1 or one of {', '.join(layout.LABEL_OF_FOLDER)}"
+        allowed = f"0, 1 or one of {', '.join(words.LABEL_OF_FOLDER)}"
         problem = f"has label '{row['class']}' for {row['image']}"
         raise StudyError(f"Row {row['row']} of {table.name} {problem}; write {allowed}.")
     if rows.empty:
         raise StudyError(f"{table.name} has no row below its column names; add one row for each image.")
-    return rows.assign(**{part: cells[place].to_numpy() for part, place in found.items()})
+    rows = rows.assign(**{part: cells[place].to_numpy() for part, place in found.items()})
+    if "group" in rows:  # P01 and p01 are one patient
+        rows["group"] = rows.group.groupby(rows.group.map(words.fold)).transform("first")
+    return rows
+
+
+def _need_patients(table: Path, name: str, cells: pd.Series) -> None:
+    """Raise StudyError where a column whose name may mean patients holds the classes, as "group" does in a trial."""
+    values = set(cells) - {""}
+    classes = values and all(value in BITS or words.sign(value) is not None for value in values)
+    if classes and len(values) > 1 and not words.key(name).startswith(PATIENTS):
+        holds = ", ".join(sorted(values)[:3])
+        raise StudyError(
+            f"The column '{name}' of {table.name} holds classes ({holds}) and no patients; call it 'label' if images "
+            "are of these classes, or 'patient' if these are patients."
+        )
 
 
 def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
@@ -70,9 +93,7 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
     Raises StudyError if a name fits no file or several, and if a file gets two labels.
     """
     rows, fitting_files = read(table, signs=signs), files_of_name(files)
-    # Forward slashes and no leading "./", whichever system wrote the table.
-    names = [layout.composed(PurePosixPath(name.replace("\\", "/")).as_posix()) for name in rows.image]
-    fits = [fitting_files.get(name, []) for name in names]
+    fits = [fitting_files.get(as_path(name), []) for name in rows.image]
     if not any(fits):
         raise StudyError(
             f"No image of {table.name} is in the folder (row {rows.row[0]} names '{rows.image[0]}'); "
@@ -101,18 +122,24 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
 
 def _column(table: Path, names: list[str], part: str) -> int | None:
     """Return the place of the column that holds a part, or None."""
-    keys = [layout.key(name) if name else "" for name in names]
+    keys = [words.key(name) if name else "" for name in names]
     wanted = next((name for name in COLUMNS[part] if name in keys), None)
     if wanted and keys.count(wanted) > 1:
         raise StudyError(f"{table.name} has {keys.count(wanted)} columns called '{wanted}'; {REMEDY}.")
     return keys.index(wanted) if wanted else None
 
 
-def _one_hot(names: list[str], cells: pd.DataFrame) -> list[int]:
-    """Return the places of the columns of 0 and 1 that stand for classes, or of the one column with a sign."""
+def _one_hot(names: list[str], cells: pd.DataFrame, found: dict[str, int]) -> list[int]:
+    """Return the places of the columns of 0 and 1 that stand for classes, or of the one column with a sign.
+
+    ``found``: the columns of patients and splits. Beside these, columns of which a row has several or none are facts,
+    such as who smokes.
+    """
     named = [place for place in cells if names[place]]
     bits = [place for place in named if len(cells) and cells[place].isin(list(BITS)).all()]
-    signed = [place for place in named if layout.sign(names[place]) is not None]
+    signed = [place for place in named if words.sign(names[place]) is not None]
+    if found and len(bits) > 1 and (cells[bits].replace(BITS).astype(int).sum(axis=1) != 1).any():
+        bits = []
     return bits if len(bits) > 1 else signed if len(signed) == 1 else []
 
 
@@ -122,7 +149,7 @@ def _chosen(table: Path, bits: pd.DataFrame, images: pd.Series) -> list[str]:
         (name,) = bits
         for row, value, image in zip(bits.index, bits[name], images, strict=True):
             if value not in BITS:
-                problem = f"has {layout.fold(name)} '{value}' for {image}"
+                problem = f"has {words.fold(name)} '{value}' for {image}"
                 raise StudyError(f"Row {row} of {table.name} {problem}; write 1 or 0.")
         return [name if BITS[value] else f"not {name}" for value in bits[name]]
     ones = bits.isin([word for word in BITS if BITS[word]])
@@ -134,11 +161,16 @@ def _chosen(table: Path, bits: pd.DataFrame, images: pd.Series) -> list[str]:
     return list(ones.idxmax(axis=1))
 
 
+def as_path(name: str) -> str:
+    """Return a table's name of an image with forward slashes, no leading "./" and no blanks around, in Unicode NFC."""
+    return words.composed(PurePosixPath(name.strip().replace("\\", "/")).as_posix())
+
+
 def files_of_name(files: list[str]) -> dict[str, list[str]]:
     """Return the files that each name fits; a whole path is never ambiguous, as it comes before shorter names."""
     fits = [defaultdict(list) for _ in range(4)]
     for file in files:
-        path = PurePosixPath(layout.composed(file))
+        path = PurePosixPath(words.composed(file))
         for fitting, name in zip(fits, (path.stem, path.name, str(path.with_suffix("")), str(path)), strict=True):
             fitting[name].append(file)
     return fits[0] | fits[1] | fits[2] | fits[3]
@@ -152,7 +184,16 @@ def _cells(table: Path) -> pd.DataFrame:
     as_text = dict(header=None, dtype=str, keep_default_na=False, na_filter=False)
     try:
         if suffix == ".xlsx":
-            return pd.read_excel(table, engine="openpyxl", **as_text).fillna("")
+            import openpyxl
+
+            cells = pd.read_excel(table, engine="openpyxl", **as_text).fillna("")
+            for merged in openpyxl.load_workbook(table).worksheets[0].merged_cells.ranges:  # written in the first alone
+                rows, columns = (
+                    slice(least - 1, most)
+                    for least, most in ((merged.min_row, merged.max_row), (merged.min_col, merged.max_col))
+                )
+                cells.iloc[rows, columns] = cells.iat[merged.min_row - 1, merged.min_col - 1]
+            return cells
         with open(table, encoding="utf-8-sig") as stream:
             separator = max(",;\t", key=stream.readline().count)
         return pd.read_csv(table, sep=separator, encoding="utf-8-sig", skip_blank_lines=False, **as_text)

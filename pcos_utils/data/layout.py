@@ -5,79 +5,30 @@ PCOS only add the sign: polycystic = 1.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from functools import cache
+from itertools import pairwise
 
 import pandas as pd
 
-# Names of class folders, compared without regard to case.
-LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"), 1) | dict.fromkeys(
-    ("notinfected", "normal", "healthy", "control"), 0
+from pcos_utils.data.words import (
+    CONTAINERS,
+    NO,
+    REWORKED,
+    SERIES,
+    SPLITS,
+    UNLABELLED,
+    YES,
+    fold,
+    key,
+    sign,
+    split,
+    tokens,
 )
-SIGNS = LABEL_OF_FOLDER | {"polycystic": 1}
-NEGATIONS = ("non", "not", "no", "without", "un")
-FILLERS = {"ovary", "ovaries", "ovarian", "syndrome", "class", "case", "cases", "image", "images", "patients"}
-SPLITS = dict.fromkeys(("train", "training", "trainval"), "train")
-SPLITS |= dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val")
-SPLITS |= dict.fromkeys(("test", "testing", "tests", "holdout", "heldout", "eval", "evaluation"), "test")
-FOLDS = {"fold", "cv", "kfold"}
-SPLIT_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split", "frames"}
-UNLABELLED = {"unlabelled", "unlabeled", "unknown", "unsorted", "unclassified", "nolabel", "misc"}
-MASKS = {"mask", "masks", "segmentation", "segmentations", "groundtruth", "gt", "annotation", "annotations", "labels"}
-# Folders that say how images are kept or seen and not what they show.
-CONTAINERS = MASKS | SPLIT_FILLERS | {
-    "files", "scans", "original", "originals", "raw", "jpg", "jpeg", "png", "tif", "dicom", "us", "ultrasound", "bmode",
-    "left", "right", "sagittal", "transverse", "longitudinal", "augmented", "aug", "cropped", "crop", "resized",
-    "processed", "enhanced", "thumbs", "thumbnails",
-}  # fmt: skip
-SERIES = re.compile(
-    r"(?:pt|pat|patient|case|subject|subj|sub|study|series|ses|visit|exam|scan|video|clip|seq|sequence|id|p)\d+|\d{4,}"
-)
+
 MOST_NUMBERS = 50  # folders named by numbers are classes where they count up from 0 or 1 to at most this many
 LEAST_IMAGES = 2  # a class; more folders than half the images are patients or series
 MANY = 10  # classes from which that is asked
-
-
-def composed(text: str) -> str:
-    """Return the text in Unicode NFC, in which one letter is written in one way."""
-    return unicodedata.normalize("NFC", text)
-
-
-def fold(text: str) -> str:
-    """Return the text as names of folders and columns are compared: Unicode NFC, without regard to case."""
-    return composed(text).casefold().strip()
-
-
-def key(name: str) -> str:
-    """Return a class's name without separators and case, so that ``Non-PCOS`` and ``non_pcos`` are one."""
-    return re.sub(r"[\W_]+", "", fold(name)) or fold(name)
-
-
-@cache
-def sign(name: str) -> int | None:
-    """Return 1 where a class's name says polycystic, 0 where it says normal (as ``Non-PCOS`` does), else None."""
-    words = [token for token in tokens(name) if token not in FILLERS]
-    word = "".join(words[1:] if len(words) > 1 and words[0].isdecimal() else words)  # also "0_normal"
-    for start in ("", *NEGATIONS):
-        if word.startswith(start) and word[len(start) :] in SIGNS:
-            value = SIGNS[word[len(start) :]]
-            return 1 - value if start else value
-    return None
-
-
-@cache
-def split(name: str) -> str:
-    """Return the split that a folder's name or a cell says: ``train``, ``val``, ``test``, ``test 2``, ``fold 3``."""
-    words = [word for word in tokens(name) if word not in SPLIT_FILLERS | MASKS]
-    if words[:2] in (["hold", "out"], ["held", "out"]):
-        words[:2] = ["holdout"]
-    number = f" {int(words.pop())}" if len(words) == 2 and words[1].isdecimal() else ""
-    word = re.sub(r"(?:set|data|images|imgs)$", "", words[0]) if len(words) == 1 else ""
-    if word in FOLDS and number:
-        return f"fold{number}"
-    return SPLITS[word] + number if word in SPLITS else ""
 
 
 def signed(folders: Sequence[str]) -> int | None:
@@ -105,13 +56,54 @@ def read(folders: list[tuple[str, ...]]) -> pd.DataFrame:
     """
     both = _split_and_class({part for parts in folders for part in parts})
     folders = [tuple(word for part in parts for word in both.get(part, (part,))) for parts in folders]
+    folders = _numbered_folds(answered(folders))
     chains = [tuple(filter(_may_be_class, parts)) for parts in folders]
     worded = [tuple(part for part in chain if not part.isdecimal()) for chain in chains]
     numbers = {int(part) for chain in chains for part in chain if part.isdecimal()}
     counted = 1 < len(numbers) <= MOST_NUMBERS and max(numbers) - min(numbers) == len(numbers) - 1 and min(numbers) < 2
     if not counted or len({key(chain[-1]) if chain else "" for chain in worded}) > 1:
         chains = worded
-    return with_labels(pd.DataFrame({"class": _classes(chains), "folder_split": [_split(parts) for parts in folders]}))
+    splits = [_split(parts) for parts in folders]
+    if len({word.partition("/")[2] for word in splits if word.startswith("fold")}) == 1:  # train/fold_1, train/fold_2
+        splits = [word.partition("/")[0] if word.startswith("fold") else word for word in splits]
+    return with_labels(pd.DataFrame({"class": _classes(chains), "folder_split": splits}))
+
+
+def answered(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the folders of images with ``PCOS/yes`` and ``PCOS/no`` as ``PCOS yes`` and ``PCOS no``.
+
+    ``PCOS/1`` and ``PCOS/0`` too, where no other folder is of a normal class: else they may be patients.
+    """
+    below, words = {}, dict.fromkeys(YES, "yes") | dict.fromkeys(NO, "no")
+    for parts in folders:
+        for depth in range(1, len(parts)):
+            below.setdefault(parts[:depth], set()).add(key(parts[depth]))
+    alone = not any(sign(part) == 0 for parts in folders for part in parts)
+
+    def told(parts: tuple[str, ...]) -> tuple[str, ...]:
+        """Return one image's folders, an answer joined to its question."""
+        for depth in range(1, len(parts)):
+            bits = {"1": "yes", "0": "no"} if alone and below[parts[:depth]] == {"0", "1"} else {}
+            if sign(parts[depth - 1]) == 1 and (answer := (words | bits).get(key(parts[depth]))):
+                return *parts[: depth - 1], f"{parts[depth - 1]} {answer}", *parts[depth + 1 :]
+        return parts
+
+    return [told(parts) for parts in folders]
+
+
+def _numbered_folds(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Return the folders with ``seed_1/train``, ``seed_1/val`` and ``seed_2/train`` as parts of numbered folds."""
+    inside = {}
+    for parts in set(folders):
+        for depth, (part, inner) in enumerate(pairwise(parts), 1):
+            if part[-1:].isdecimal() and split(inner) and not split(part):
+                inside.setdefault(parts[:depth], set()).add(split(inner))
+    beside = Counter(place[:-1] for place, words in inside.items() if len(words) > 1)
+    folds = {place for place in inside if beside[place[:-1]] > 1}
+    return [
+        tuple(f"fold {tokens(part)[-1]}" if parts[:depth] in folds else part for depth, part in enumerate(parts, 1))
+        for parts in folders
+    ]
 
 
 def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
@@ -119,12 +111,13 @@ def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
 
     ``by_folder``: the classes are folders, which may turn out to be patients or series.
     """
-    named = table["class"].map(key)
+    named = table["class"].map(_kind)
     sizes = named[named != ""].value_counts()
     if by_folder and len(sizes) > MANY and len(sizes) * LEAST_IMAGES > sizes.sum():
         named = pd.Series("", index=named.index)
     bits = set(named) - {""} == {"0", "1"}
-    label = named.map(lambda name: int(name) if bits and name else sign(name)).astype("Int64")
+    shown = table["class"].where(named != "", "")  # a key such as "pcosnegative" has lost where its words end
+    label = shown.map(lambda name: int(key(name)) if bits and name else sign(name)).astype("Int64")
     # "infected" in one split and "pco" in another are one class, where no split holds both.
     for value in (0, 1):
         same = label.eq(value).fillna(False)
@@ -134,9 +127,10 @@ def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
     return table.assign(**{"class": named.map(spelled.where(spelled.index != "", "")), "label": label})
 
 
-def tokens(name: str) -> list[str]:
-    """Return the words and numbers in a name."""
-    return re.findall(r"[^\W\d_]+|\d+", fold(name))
+def _kind(name: str) -> str:
+    """Return the key of a class's name without the words that say how its images were worked on."""
+    kept = re.sub(rf"(?i)(?<![^\W\d_])(?:{'|'.join(REWORKED)})(?![^\W\d_])", "", name)
+    return key(kept) if re.search(r"[^\W_]", kept) else key(name)
 
 
 def _split_and_class(parts: set[str]) -> dict[str, tuple[str, str]]:
@@ -152,7 +146,8 @@ def _split_and_class(parts: set[str]) -> dict[str, tuple[str, str]]:
 
 def _may_be_class(part: str) -> bool:
     known = split(part) or key(part) in CONTAINERS
-    return not known and (part.isdecimal() or not SERIES.fullmatch(key(part)))
+    series = SERIES.fullmatch("".join(tokens(part))) and sign(tokens(part)[0]) is None
+    return not known and (part.isdecimal() or not series)
 
 
 def _split(parts: tuple[str, ...]) -> str:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from pcos_utils.config import CLASS_NAMES, StudyError
 from pcos_utils.data import labels as label_table
-from pcos_utils.data import layout
+from pcos_utils.data import layout, words
 from pcos_utils.data.images import ImageError, decode, opened
 from pcos_utils.files import sha256
 from pcos_utils.progress import bar
@@ -120,7 +120,8 @@ def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, i
         label_of, groups = table.label.to_dict(), table.get("group", {})
     else:
         visible = [name for name in paths if not litter(name)]
-        label_of = {name: layout.signed(folders[name]) for name in visible}
+        named = layout.answered([folders[name] for name in visible])
+        label_of = {name: layout.signed(parts) for name, parts in zip(visible, named, strict=True)}
         if all(label is None for label in label_of.values()):  # folders called 0 and 1
             label_of = dict(zip(visible, layout.read([folders[name] for name in visible]).label, strict=True))
     files = []
@@ -143,7 +144,7 @@ def named_frame(path: str) -> str:
     audit finds in the pixels and never replaces it.
     """
     stem = path.rpartition("/")[2].rpartition(".")[0].lower()
-    named = re.fullmatch(rf"(?:[0-9]+_)?((?:{'|'.join(layout.LABEL_OF_FOLDER)})_[0-9]+)", stem)
+    named = re.fullmatch(rf"(?:[0-9]+_)?((?:{'|'.join(words.LABEL_OF_FOLDER)})_[0-9]+)", stem)
     return named[1] if named else ""
 
 

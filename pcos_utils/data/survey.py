@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import clinic, images, layout, manifest
+from pcos_utils.data import clinic, images, layout, manifest, words
 from pcos_utils.data import labels as label_table
 
 COLUMNS = ["path", "class", *manifest.COLUMNS[1:]]
@@ -65,7 +65,9 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: C
         table.loc[ok & (side < SMALL), "status"] = "thumbnail"
     table["reason"] = table.status.map(APART).fillna(table.reason)
     if not table.status.eq("ok").any():
-        raise StudyError(f"None of the {len(table)} files under {folder} is a scan that can be read; check the folder.")
+        archives = [name for name in files if name.lower().endswith((".zip", ".rar", ".7z", ".tar", ".gz"))]
+        remedy = f"unpack {archives[0]}" if archives else "check the folder"
+        raise StudyError(f"None of the {len(table)} files under {folder} is a scan that can be read; {remedy}.")
     table = _described(table, labels, scans)
     if group_by:
         table["group"] = groups(table.path, group_by)
@@ -94,7 +96,7 @@ def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd
         if "class" in given:
             said = layout.with_labels(said.assign(**{"class": given["class"].fillna("")}), by_folder=False)
         if "split" in given:
-            said["folder_split"] = given.split.fillna("").map(lambda word: layout.split(word) or word)
+            said["folder_split"] = given.split.fillna("").map(lambda word: words.split(word) or word)
         if "group" in given:
             table["group"] = given.group.reindex(table.index).fillna("")
     table[said.columns] = said.reindex(table.index)
@@ -121,7 +123,7 @@ def _status(name: str, pixels: np.ndarray, beside: set[str]) -> str:
     """Return the status of one frame: ok, or a key of APART."""
     place = PurePosixPath(name)
     mask, small = MASK.fullmatch(place.stem), THUMBNAIL.fullmatch(place.stem)
-    in_masks = any(layout.MASKS.intersection(layout.tokens(part)) for part in place.parent.parts)
+    in_masks = any(words.MASKS.intersection(words.tokens(part)) for part in place.parent.parts)
     levels = _levels(pixels)
     named_after = mask and (place.parent / mask[1]).as_posix()
     if named_after in beside or (levels <= 6 and (mask or in_masks)):

@@ -68,8 +68,10 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
         parts.append(f"{many(len(copied) - SHOWN, 'more pair')} of splits share pictures")
     if len(pairs) and copied.empty and grouped.empty:
         parts.append(f"{listed(_quoted(pd.unique(pd.concat([pairs.there, pairs.here]))))} share no picture")
-    outside = images[images.folder_split == ""]
-    if len(pairs) and len(outside):
+    outside, named = images[images.folder_split == ""], pd.unique(images.folder_split[images.folder_split != ""])
+    if len(named) == 1 and len(outside):
+        parts.append(f"`{named[0]}` is the only split that was recognised, so splits were not compared")
+    if len(named) and len(outside):
         known = outside.source.isin(images.source[images.folder_split != ""]).sum()
         belong = many(len(outside), f"image in {_folders(outside)} belongs", f"images in {_folders(outside)} belong")
         show = "shows" if known == 1 else "show"
@@ -100,6 +102,8 @@ def _classes(images: pd.DataFrame) -> list[str]:
     if labelled.label.nunique() == 2 and neither:
         say = "says" if len(neither) == 1 else "say"
         parts.append(f"{listed(_quoted(neither))} {say} neither polycystic nor normal")
+    if "group" in images and (nobody := (images.group == "").sum()):
+        parts.append(f"{many(nobody, 'image names', 'images name')} no patient or clip")
     if len(without):
         place = _folders(without)
         parts.append(f"{many(len(without), f'image in {place} carries', f'images in {place} carry')} no label")

@@ -53,6 +53,8 @@ def read(table: Path, files: list[Path]) -> dict[Path, list[Box | None]]:
             rows = list(csv.DictReader(stream))
     except (OSError, UnicodeDecodeError, csv.Error):
         raise StudyError(f"{table} cannot be read; name a CSV table with columns {', '.join(COLUMNS)}.") from None
+    if not rows:
+        raise StudyError(f"{table} names no box; give it a row of {', '.join(COLUMNS)} for each box.")
     for number, row in enumerate(rows, start=2):
         words = [(row.get(name) or "").strip() for name in COLUMNS]
         named = Path(words[0]).parts

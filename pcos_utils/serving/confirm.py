@@ -14,8 +14,9 @@ from pcos_utils.audit import signatures
 from pcos_utils.audit.sources import find_sources, places
 from pcos_utils.config import CLASS_NAMES, StudyError
 from pcos_utils.data.images import load
-from pcos_utils.data.labels import files_of_name
+from pcos_utils.data.labels import as_path, files_of_name
 from pcos_utils.data.survey import survey
+from pcos_utils.data.words import LABEL_OF_FOLDER
 from pcos_utils.evaluation.confirmation import USUAL, by_source, could_show, endpoint
 from pcos_utils.evaluation.intervals import FEW
 from pcos_utils.files import alone_in, need_writable, write_json
@@ -55,7 +56,11 @@ def confirm(
     present = set().union(*labels_of[why == ""])
     if len(present) < 2:
         lacks = listed([CLASS_NAMES[value] for value in (0, 1) if value not in present])
-        raise StudyError(f"{folder} has no new source with the label {lacks}; add such images, or a table of labels.")
+        words = listed(sorted({f"'{name}'" for name in readable["class"]} - {"''"})) or "none"
+        raise StudyError(
+            f"{folder} has no new source with the label {lacks} (its classes are {words}); add such images, or a table "
+            f"whose column 'label' holds 0, 1 or words such as {', '.join(list(LABEL_OF_FOLDER)[::6])}."
+        )
     answers = kept[["path", "source"]].rename(columns={"path": "image"}).reset_index(drop=True)
     answers["label"] = answers.source.map(labels_of).map(min).astype(int)
     told = _served(place / freeze.MODEL, folder, answers.image) if scores is None else scores.loc[answers.image]
@@ -145,7 +150,7 @@ def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFr
     column = next((name for name in SCORES if name in rows), None)
     if column is None or "image" not in rows:
         raise StudyError(f"{table} needs a column 'image' and a column 'score'; its columns are {listed(list(rows))}.")
-    fitting = files_of_name(files)
+    fitting, rows = files_of_name(files), rows.assign(image=rows.image.map(as_path))
     for name in rows.image:
         if len(fitting.get(name, [])) != 1:
             fault = "fits several images" if fitting.get(name) else "is not in the folder"

@@ -63,6 +63,18 @@ def each(folder, numbers, degrees=0, kind="png"):
         (each("fold1/a", [1, 3]) | each("fold2/a", [5]) | each("fold3/a", [3], 6), [("fold 1", "fold 3", 1, 1)]),
         # the folds of a cross-validation share images by design
         (each("fold1/train/a", [1, 3]) | each("fold1/test/a", [5]) | each("fold2/train/a", [5]), []),
+        (each("split_1/train/a", [1, 3]) | each("split_1/val/a", [5]) | each("split_2/train/a", [5, 3])
+         | each("split_2/val/a", [1]), []),
+        # but a test folder beside them is none of them
+        (each("train/fold_1/a", [1, 3]) | each("train/fold_2/a", [5]) | each("test/a", [5], 6),
+         [("fold 2", "test", 1, 1)]),
+        (each("fold_1/train/a", [1]) | each("fold_1/val/a", [3]) | each("fold_2/train/a", [3])
+         | each("fold_2/val/a", [1]) | each("test/a", [3, 7], 6),
+         [("fold 2/train", "test", 2, 1), ("fold 1/val", "test", 2, 1)]),
+        (each("train_augmented/a", [1, 3]) | each("train_v2/a", [1]) | each("test/a", [3], 6),
+         [("train", "test", 1, 1)]),
+        (each("PCOS+", [1, 3]) | each("PCOS-", [0]) | each("PCOS-", [3], 6), [1]),
+        (each("infected", [1, 3]) | each("infected_aug", [1], 6) | each("normal", [0]), []),
     ],
 )  # fmt: skip
 def test_leaks_and_double_classes_of_any_layout(audited, files, found):

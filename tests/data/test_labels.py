@@ -4,6 +4,7 @@ import sys
 from itertools import permutations
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 from PIL import Image
@@ -83,11 +84,32 @@ def test_a_workbook(table):
         ("Image_name;Patient_num;Plane\na;7;brain\n", "t.csv", {"group": "7"}),
         ("file,label\na,normal\na,0\n", "t.csv", {"class": "normal"}),
         ("file,label,clip,split\na,,c3,Val\n", "t.csv", {"class": "", "group": "c3", "split": "Val"}),
+        ("file,label,patient,split\na,NaN,NA,n/a\n", "t.csv", {"class": "", "group": "", "split": ""}),
+        ("file,label,patient\na,None,none\n", "t.csv", {"class": "None", "group": ""}),
+        ("file,patient,smoker,IVF\na,p1,1,1\n", "t.csv", {"group": "p1"}),
+        ("file,patient,PCO,IVF\na,p1,1,1\n", "t.csv", {"class": "PCO", "group": "p1"}),
+        ("file,case\na,1\n", "t.csv", {"group": "1"}),
     ],
 )
 def test_an_audit_takes_any_classes_and_the_usual_names_of_columns(table, text, name, said):
     (found,) = labels.match(table(text, name), FILES, signs=False).to_dict("records")
     assert {part: value for part, value in found.items() if part != "label"} == said
+
+
+def test_a_patient_of_merged_cells_or_in_another_case_is_one_patient(table):
+    path = table(pd.DataFrame({"image": FILES[:4], "patient": ["P01", "", "P02", "p01"]}), "merged.xlsx")
+    book = openpyxl.load_workbook(path)
+    book.worksheets[0].merge_cells("B2:B3")
+    book.save(path)
+    assert labels.match(path, FILES, signs=False).group.to_list() == ["P01", "P01", "P02", "P01"]
+
+
+@pytest.mark.parametrize("values", [("PCOS", "Control"), ("1", "0"), ("PCOS+", "PCOS-")])
+def test_a_column_that_may_mean_patients_and_holds_classes_is_not_guessed_at(table, values):
+    rows = "image,Group\na,{}\nb,{}\n".format(*values)
+    with pytest.raises(StudyError, match="column 'Group' of labels.csv holds classes .* call it 'label'"):
+        labels.match(table(rows), FILES, signs=False)
+    assert labels.match(table(rows.replace("Group", "Patient ID")), FILES, signs=False).group.to_list() == [*values]
 
 
 def test_one_file_twice_agrees_with_itself_whatever_its_class(table):

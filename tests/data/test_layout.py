@@ -2,18 +2,20 @@
 
 import pytest
 
-from pcos_utils.data import layout
-from pcos_utils.data.layout import LABEL_OF_FOLDER
+from pcos_utils.data import layout, words
+from pcos_utils.data.words import LABEL_OF_FOLDER
 
 
 @pytest.mark.parametrize(
     ("name", "label"),
     [("polycystic", 1), ("Polycystic Ovary", 1), ("Non-PCOS", 0), ("noninfected", 0), ("NOT_INFECTED", 0),
-     ("no pcos", 0), ("unhealthy", 1), ("0_normal", 0), ("benign", None), ("pco_1", None), ("images", None),
+     ("no pcos", 0), ("unhealthy", 1), ("PCOS+", 1), ("PCOS-", 0), ("PCOS (-)", 0), ("PCOS\N{MINUS SIGN}", 0),
+     ("PCOS negative", 0), ("pco_pos", 1), ("normal negative", None), ("yes", None), ("infected_aug", 1),
+     ("PCOS images augmented", 1), ("0_normal", 0), ("benign", None), ("pco_1", None), ("images", None),
      *LABEL_OF_FOLDER.items()],
 )  # fmt: skip
 def test_words_of_pcos_have_a_sign(name, label):
-    assert layout.sign(name) == label
+    assert words.sign(name) == label
 
 
 @pytest.mark.parametrize(
@@ -22,10 +24,12 @@ def test_words_of_pcos_have_a_sign(name, label):
      ("valid", "val"), ("Validation", "val"), ("dev", "val"), ("test_images", "test"), ("TestData", "test"),
      ("testing", "test"),
      ("hold-out", "test"), ("Holdout", "test"), ("test2", "test 2"), ("Fold_03", "fold 3"), ("cv1", "fold 1"),
+     ("train_augmented", "train"), ("aug_train", "train"), ("train_v2", "train"), ("train - Copy", "train"),
+     ("X_train", "train"), ("external_test", "test"), ("test_dir", "test"), ("split_1", "fold 1"), ("split", ""),
      ("fold", ""), ("benign", ""), ("testis", ""), ("3", "")],
 )  # fmt: skip
 def test_words_of_splits(name, split):
-    assert layout.split(name) == split
+    assert words.split(name) == split
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,14 @@ def test_words_of_splits(name, split):
         ("COVID/images COVID/masks Normal/images", ["COVID", "COVID", "Normal"]),
         ("train_benign test_benign test-benign stress_test", ["benign", "benign", "benign", "stress"]),
         ("benign stress_test", ["benign", "stress_test"]),
+        ("PCOS/yes PCOS/no", ["PCOS yes", "PCOS no"]),
+        ("PCOS/1 PCOS/0", ["PCOS yes", "PCOS no"]),
+        ("PCOS/1 PCOS/0 normal/1", ["PCOS", "PCOS", "normal"]),  # patients
+        ("infected infected_aug normal", ["infected", "infected", "normal"]),
+        ("PCOS_Original PCOS_Augmented benign", ["PCOS_Original", "PCOS_Original", "benign"]),
+        ("PCOS+ PCOS- FIGO_1-2 FIGO_12 <12 >=12", ["PCOS+", "PCOS-", "FIGO_1-2", "FIGO_12", "<12", ">=12"]),
+        ("a/PA000001/ST000000/SE000000 b/PA000002/ST000000/SE000001", ["a", "b"]),
+        ("a/MRN-1000 b/AK_2021-01-12 a/Patient_A", ["a", "b", "a"]),
         ("", [""]),
     ],
 )  # fmt: skip
@@ -55,6 +67,19 @@ def test_the_class_is_the_deepest_folder_that_says_what_is_seen(folders, classes
 def test_a_split_stands_above_or_below_the_class_and_inside_a_fold():
     folders = [("pco", "Training"), ("VAL", "pco"), ("fold1", "train", "pco"), ("fold2", "pco"), ("pco",)]
     assert layout.read(folders).folder_split.tolist() == ["train", "val", "fold 1/train", "fold 2", ""]
+
+
+@pytest.mark.parametrize("names", [("1", "2"), ("split_1", "split_2"), ("seed-1", "seed-2")])
+def test_numbered_folders_that_hold_splits_are_folds_and_folds_of_one_split_are_parts_of_it(names):
+    folders = [(name, part, "pco") for name in names for part in ("train", "val")]
+    assert layout.read(folders).folder_split.tolist() == ["fold 1/train", "fold 1/val", "fold 2/train", "fold 2/val"]
+    folders = [("train", "fold_1", "pco"), ("train", "fold_2", "pco"), ("test", "pco"), ("data_2", "pco")]
+    assert layout.read(folders).folder_split.tolist() == ["fold 1", "fold 2", "test", ""]
+
+
+def test_the_label_is_that_of_the_answer_below_a_question():
+    table = layout.read([("PCOS", "yes"), ("PCOS", "Negative"), ("PCOS+",), ("pcos-",), ("PCOS neg",)])
+    assert table.label.tolist() == [1, 0, 1, 0, 0]
 
 
 def test_folders_called_0_and_1_are_labels_only_without_other_words():
