@@ -79,7 +79,9 @@ class Job(NamedTuple):
         }
 
     def say(self, text: str) -> None:
-        """Print the text on a line that names the run."""
+        """Print the text on a line that names the run, once where several processes train it."""
+        if self.engine.rank:
+            return
         turn = f"repeat {self.run.repeat} fold {self.run.fold} inner {self.run.inner}"
         print(f"{self.model} {self.run.arm} {turn}: {text}", flush=True)
 
@@ -87,19 +89,30 @@ class Job(NamedTuple):
 def execute(job: Job, table: pd.DataFrame, bar) -> dict:
     """Return the run's record, as in run.json. Train first, unless the run is finished under the same settings.
 
-    ``bar`` is updated after every epoch. Raises StudyError if a source is on both sides of the split, memory is short,
+    ``bar`` is updated after every epoch. Where several processes share the engine, all call this, the first decides
+    and writes, and all return its record. Raises StudyError if a source is on both sides of the split, memory is short,
     or nothing can be written.
     """
     run, settings = job.run, job.settings
     roles = splits.roles(table, run.protocol, run.repeat, run.fold, run.seed, run.inner, job.study.inners)
     crossings = splits.guard(roles, run.protocol)
-    # Resuming with another device or version of torch would mix the rounding of two machines.
-    identity = json.dumps([settings, job.engine.device.type, job.engine.precision, packages()])
+    # Resuming with another device, number of processes or version of torch would mix two ways of rounding.
+    engine, tell = job.engine, job.engine.fabric.broadcast
+    identity = json.dumps([settings, engine.device.type, engine.processes, engine.precision, packages()])
     share = SHARE_OF_WRITING[job.engine.device.type]
     checkpoint = Checkpoint(job.folder / files.CHECKPOINT, identity, share=share, say=job.say)
 
+    if engine.rank:
+        record = tell(None)  # the first process's answer; None asks for help
+        if record is None:
+            with _enough_memory(job):
+                _train(job, roles, bar, checkpoint)
+            record = tell(None)
+        return record
+
     def make() -> dict:
         """Train, and return what run.json says besides the settings."""
+        tell(None)
         with _enough_memory(job):
             facts = _train(job, roles, bar, checkpoint)
         plan = files.sha256(job.study.plan_path)
@@ -110,7 +123,7 @@ def execute(job: Job, table: pd.DataFrame, bar) -> dict:
     if not trained:
         bar.update(job.recipe.epochs)
     checkpoint.remove()
-    return record
+    return tell(record)
 
 
 def _train(job: Job, roles: pd.DataFrame, bar, checkpoint: Checkpoint) -> dict:
@@ -128,6 +141,8 @@ def _train(job: Job, roles: pd.DataFrame, bar, checkpoint: Checkpoint) -> dict:
         what.learner, what.prepare, train, selection, how, seed=seed, engine=job.engine, change=what.change,
         on_epoch=lambda row: bar.update(), keep=checkpoint,
     )  # fmt: skip
+    if job.engine.rank:
+        return {}
     metadata = {"model": job.model}
     if what.behind:  # only the head is saved and evaluated; all runs share the rest
         metadata["features"] = f"{what.behind.parent.name}/{what.behind.name}"
@@ -146,6 +161,7 @@ def _train(job: Job, roles: pd.DataFrame, bar, checkpoint: Checkpoint) -> dict:
         "copies": {"normal": copies[0], "polycystic": copies[1]},
         "test_sources": int(roles[roles.role == "test"].source.nunique()),
         "device": str(job.engine.device),
+        **({"processes": job.engine.processes} if job.engine.processes > 1 else {}),
         "precision": job.engine.precision,
         "seconds": round(seconds, 2),
         "images_per_second": round(len(train.labels) * how.epochs / seconds, 1),

@@ -29,10 +29,15 @@ SHARED = ("PCOS_HOME", "PCOS_DATA_DIR")  # where the files of a study lie
 
 
 def attempt(job: Job, table: pd.DataFrame, bar) -> dict:
-    """Return the record of a run, or what it failed of: ``error``, one line, and ``traceback``."""
+    """Return the record of a run, or what it failed of: ``error``, one line, and ``traceback``.
+
+    Where several processes share the run, the error is raised, so that torchrun ends the others, which wait.
+    """
     try:
         return execute(job, table, bar)
     except Exception as error:
+        if job.engine.processes > 1:
+            raise
         return _failure(error)
 
 

@@ -27,12 +27,17 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
 
     Finished runs with the same settings are read instead of trained; unfinished ones resume. A second process with the
     same study waits for each run that the first is working on, and then reads it. With JOBS or CLUSTER the runs are
-    executed elsewhere (``runs.spread``), to the same bytes. A run that fails does not stop the others; a row in
-    failures.csv tells its error and traceback. Raises StudyError if runs failed, the sources or the plan are missing,
-    or the preset needs a device that is missing.
+    executed elsewhere (``runs.spread``), to the same bytes. Under torchrun all processes share each run, to the same
+    numbers within rounding. A run that fails does not stop the others; a row in failures.csv tells its error and
+    traceback. Raises StudyError if runs failed, the sources or the plan are missing, or the preset needs a device that
+    is missing.
     """
     away = place_of_runs() is not None
     engine = engine_for(study.model_copy(update={"allow_cpu": study.allow_cpu or away}))  # a worker needs its own
+    if away and engine.processes > 1:
+        raise StudyError(
+            "JOBS and CLUSTER give a process whole runs, and torchrun shares each run; leave one of them out."
+        )
     table_path = study.report_dir / "sources.csv"
     if not table_path.exists():
         raise StudyError(f"{table_path.name} of {study.name} is missing; run notebook 02 first, or 'make reproduce'.")
@@ -45,13 +50,13 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     start = weights.identity(model, study.weights, must_fetch=study.preset == "full")
     rows = [Run(*row) for row in plan(study, arms).itertuples(index=False)]
     jobs = [Job(model, study, row, engine, digest, start) for row in rows]
-    with progress.bar(name=model, total=sum(job.recipe.epochs for job in jobs)) as bar:
+    with progress.bar(name=model, total=sum(job.recipe.epochs for job in jobs), hidden=engine.rank > 0) as bar:
         if away:
             found = runs.spread(jobs, table, lambda number: bar.update(jobs[number].recipe.epochs))
         else:
             found = {number: runs.attempt(job, table, bar) for number, job in enumerate(jobs)}
     _raise_failures(study, model, [(job.run, found[number]) for number, job in enumerate(jobs)])
-    if progress.plain():
+    if progress.plain() and not engine.rank:
         for number, row in enumerate(rows):
             print(f"{model} {row.arm} fold {row.fold}: epoch {found[number]['chosen_epoch']} kept", flush=True)
     return pd.DataFrame(row._asdict() | {key: found[number][key] for key in SHOWN} for number, row in enumerate(rows))
