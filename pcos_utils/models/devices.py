@@ -37,8 +37,8 @@ class Engine:
             precision = "bfloat16" if has_bfloat16(device) else "float32"
         self.precision = precision
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        devices = [int(os.environ.get("LOCAL_RANK", 0))] if device == "cuda" else 1
-        how = {"devices": devices}
+        own = os.environ.get("LOCAL_RANK") if device == "cuda" else None  # torchrun's number of this process
+        how = {"devices": [int(own)] if own else 1}
         if shared:
             here, everywhere = (int(os.environ[name]) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
             if device == "cuda" and here > (found := torch.cuda.device_count()):

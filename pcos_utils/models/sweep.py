@@ -1,5 +1,6 @@
 """Execute all runs of one network (arms, repeats, folds), here or on other processes; finished ones are skipped."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -50,11 +51,25 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     start = weights.identity(model, study.weights, must_fetch=study.preset == "full")
     rows = [Run(*row) for row in plan(study, arms).itertuples(index=False)]
     jobs = [Job(model, study, row, engine, digest, start) for row in rows]
-    with progress.bar(name=model, total=sum(job.recipe.epochs for job in jobs), hidden=engine.rank > 0) as bar:
+    total, states = sum(job.recipe.epochs for job in jobs), Counter(done=0, failed=0, left=len(jobs))
+    with progress.bar(name=model, total=total, hidden=engine.rank > 0) as bar:
+
+        def show(record: dict) -> None:
+            """Show beside the bar how many runs are done, failed and left."""
+            states.update({"failed" if "error" in record else "done": 1, "left": -1})
+            bar.set_postfix(states)
+
+        def ended(number: int, record: dict) -> None:
+            """Show a run that ended elsewhere."""
+            bar.update(jobs[number].recipe.epochs)
+            show(record)
+
         if away:
-            found = runs.spread(jobs, table, lambda number: bar.update(jobs[number].recipe.epochs))
+            found = runs.spread(jobs, table, ended)
         else:
-            found = {number: runs.attempt(job, table, bar) for number, job in enumerate(jobs)}
+            found = {}
+            for number, job in enumerate(jobs):
+                show(found.setdefault(number, runs.attempt(job, table, bar)))
     _raise_failures(study, model, [(job.run, found[number]) for number, job in enumerate(jobs)])
     if progress.plain() and not engine.rank:
         for number, row in enumerate(rows):

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -93,6 +95,15 @@ def test_an_unknown_network_and_two_ways_at_once_are_one_sentence_each(place, sm
     monkeypatch.setenv("PCOS_SET_JOBS", "2")
     with pytest.raises(config.StudyError, match=r"^JOBS and CLUSTER .* leave one of them out\.$"):
         sweep.run("iustnet", small[0])
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="needs shellcheck")
+def test_the_batch_scripts_of_the_page_are_sound():
+    scripts = re.findall(r"```bash\n(#!.*?)```", (config.ROOT / "docs" / "scaling.md").read_text(), re.DOTALL)
+    assert len(scripts) == 3
+    for script in scripts:
+        done = subprocess.run(["shellcheck", "-"], input=script, text=True, capture_output=True)
+        assert done.returncode == 0, done.stdout
 
 
 if __name__ == "__main__":
