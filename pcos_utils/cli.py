@@ -13,6 +13,7 @@ import typer
 from pcos_utils import options, progress
 from pcos_utils.config import StudyError, home, study
 from pcos_utils.files import need_writable
+from pcos_utils.models.train import train
 from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
 from pcos_utils.serving import commands, validation
 
@@ -220,6 +221,7 @@ def check_tables(
         raise typer.Exit(1)
 
 
+app.command()(train)
 app.command()(commands.audit)
 app.command()(commands.predict)
 app.command()(commands.export)

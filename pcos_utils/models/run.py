@@ -79,29 +79,59 @@ class Job(NamedTuple):
         }
 
     def say(self, text: str) -> None:
-        """Print the text on a line that names the run."""
+        """Print the text on a line that names the run, once where several processes train it."""
+        if self.engine.rank:
+            return
         turn = f"repeat {self.run.repeat} fold {self.run.fold} inner {self.run.inner}"
         print(f"{self.model} {self.run.arm} {turn}: {text}", flush=True)
 
 
-def execute(job: Job, table: pd.DataFrame, bar) -> dict:
+def split(job: Job, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, int], int]:
+    """Return one row per copy of each image with its role, the copies by class, and the crossings of the split.
+
+    Raises StudyError if a source is on both sides.
+    """
+    run, how, study = job.run, job.recipe, job.study
+    roles = splits.roles(table, run.protocol, run.repeat, run.fold, run.seed, run.inner, study.inners)
+    crossings = splits.guard(roles, run.protocol)
+    copies = copies_of(roles[roles.role == "train"], dict(enumerate(how.copies)), synthetic=study.synthetic)
+    return expand(roles, copies), copies, crossings
+
+
+def pixels_of(job: Job, rows: pd.DataFrame) -> np.ndarray:
+    """Return the pixels of a run's rows, uint8 (n, side, side, 3)."""
+    how, study = job.recipe, job.study
+    return stack(rows, study.image_dir, how.side, study.cache_dir, seed=how.seed or 0)
+
+
+def execute(job: Job, table: pd.DataFrame, bar, pixels: np.ndarray | None = None) -> dict:
     """Return the run's record, as in run.json. Train first, unless the run is finished under the same settings.
 
-    ``bar`` is updated after every epoch. Raises StudyError if a source is on both sides of the split, memory is short,
-    or nothing can be written.
+    ``bar`` is updated after every epoch. ``pixels``: those of ``pixels_of``, where there are no images. Where several
+    processes share the engine, all call this, the first decides and writes, and all return its record. Raises
+    StudyError if a source is on both sides of the split, memory is short, or nothing can be written.
     """
-    run, settings = job.run, job.settings
-    roles = splits.roles(table, run.protocol, run.repeat, run.fold, run.seed, run.inner, job.study.inners)
-    crossings = splits.guard(roles, run.protocol)
-    # Resuming with another device or version of torch would mix the rounding of two machines.
-    identity = json.dumps([settings, job.engine.device.type, job.engine.precision, packages()])
+    settings = job.settings
+    rows, copies, crossings = split(job, table)
+    # Resuming with another device, number of processes or version of torch would mix two ways of rounding.
+    engine, tell = job.engine, job.engine.fabric.broadcast
+    identity = json.dumps([settings, engine.device.type, engine.processes, engine.precision, packages()])
     share = SHARE_OF_WRITING[job.engine.device.type]
     checkpoint = Checkpoint(job.folder / files.CHECKPOINT, identity, share=share, say=job.say)
 
+    if engine.rank:
+        record = tell(None)  # the first process's answer; None asks for help
+        if record is None:
+            with _enough_memory(job):
+                _train(job, rows, copies, pixels, bar, checkpoint)
+            record = tell(None)
+        return record
+
     def make() -> dict:
         """Train, and return what run.json says besides the settings."""
+        tell(None)
         with _enough_memory(job):
-            facts = _train(job, roles, bar, checkpoint)
+            facts = _train(job, rows, copies, pixels, bar, checkpoint)
         plan = files.sha256(job.study.plan_path)
         return facts | {"crossings": crossings, "plan_sha256": plan, "study": job.study.settings}
 
@@ -110,15 +140,13 @@ def execute(job: Job, table: pd.DataFrame, bar) -> dict:
     if not trained:
         bar.update(job.recipe.epochs)
     checkpoint.remove()
-    return record
+    return tell(record)
 
 
-def _train(job: Job, roles: pd.DataFrame, bar, checkpoint: Checkpoint) -> dict:
+def _train(job: Job, roles: pd.DataFrame, copies: dict, pixels: np.ndarray | None, bar, checkpoint: Checkpoint) -> dict:
     """Train and evaluate the network, write the run's other files, and return what run.json says besides settings."""
     run, how, study = job.run, job.recipe, job.study
-    copies = copies_of(roles[roles.role == "train"], dict(enumerate(how.copies)), synthetic=study.synthetic)
-    roles = expand(roles, copies)
-    pixels = torch.from_numpy(stack(roles, study.image_dir, how.side, study.cache_dir, seed=how.seed or 0))
+    pixels = torch.from_numpy(pixels_of(job, roles)) if pixels is None else torch.tensor(pixels)
     seed = how.seed if how.seed is not None else 1000 * run.seed + 100 * run.repeat + run.fold + 100_000 * run.inner
     torch.manual_seed(seed)
     what = lesson(job.model, study, how, roles, pixels, job.engine)
@@ -128,6 +156,8 @@ def _train(job: Job, roles: pd.DataFrame, bar, checkpoint: Checkpoint) -> dict:
         what.learner, what.prepare, train, selection, how, seed=seed, engine=job.engine, change=what.change,
         on_epoch=lambda row: bar.update(), keep=checkpoint,
     )  # fmt: skip
+    if job.engine.rank:
+        return {}
     metadata = {"model": job.model}
     if what.behind:  # only the head is saved and evaluated; all runs share the rest
         metadata["features"] = f"{what.behind.parent.name}/{what.behind.name}"
@@ -146,6 +176,7 @@ def _train(job: Job, roles: pd.DataFrame, bar, checkpoint: Checkpoint) -> dict:
         "copies": {"normal": copies[0], "polycystic": copies[1]},
         "test_sources": int(roles[roles.role == "test"].source.nunique()),
         "device": str(job.engine.device),
+        **({"processes": job.engine.processes} if job.engine.processes > 1 else {}),
         "precision": job.engine.precision,
         "seconds": round(seconds, 2),
         "images_per_second": round(len(train.labels) * how.epochs / seconds, 1),

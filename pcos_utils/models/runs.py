@@ -1,8 +1,9 @@
 """Execute the runs of a sweep: one after the other in this process, or on the workers of a dask cluster.
 
-Workers take one run at a time, in a process each, and share the disk of this process. Dask gives the run of a worker
-that was lost to another one, which goes on from the run's checkpoint. Results are files, so that nothing is lost with
-the scheduler: what it had not finished is submitted to the one that takes its place.
+Workers take one run at a time, in a process each. Those that see the disk of this process read and write there, and
+others get what they need, and return files, by ``parcels``. Dask gives the run of a worker that was lost to another
+one, which goes on from the run's checkpoint if it sees it. Results are files, so that nothing is lost with the
+scheduler: what it had not finished is submitted to the one that takes its place.
 """
 
 import logging
@@ -12,13 +13,15 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
+from tempfile import NamedTemporaryFile
 
 import pandas as pd
 import torch
 
 from pcos_utils import progress
-from pcos_utils.config import StudyError, from_root, home
-from pcos_utils.files import code, sha256
+from pcos_utils.config import Study, StudyError, from_root, home
+from pcos_utils.files import code
+from pcos_utils.models import parcels, weights
 from pcos_utils.models.devices import engine_for
 from pcos_utils.models.run import CODE, Job, execute, packages
 from pcos_utils.options import place_of_runs
@@ -28,11 +31,16 @@ PATIENCE = 120  # seconds for the first worker to come, and for a scheduler to c
 SHARED = ("PCOS_HOME", "PCOS_DATA_DIR")  # where the files of a study lie
 
 
-def attempt(job: Job, table: pd.DataFrame, bar) -> dict:
-    """Return the record of a run, or what it failed of: ``error``, one line, and ``traceback``."""
+def attempt(job: Job, table: pd.DataFrame, bar, pixels=None) -> dict:
+    """Return the record of a run, or what it failed of: ``error``, one line, and ``traceback``.
+
+    Where several processes share the run, the error is raised, so that torchrun ends the others, which wait.
+    """
     try:
-        return execute(job, table, bar)
+        return execute(job, table, bar, pixels)
     except Exception as error:
+        if job.engine.processes > 1:
+            raise
         return _failure(error)
 
 
@@ -42,61 +50,95 @@ def _failure(error: BaseException) -> dict:
     return {"error": line, "traceback": "".join(traceback.format_exception(error))}
 
 
-def spread(jobs: list[Job], table: pd.DataFrame, on_end: Callable[[int], None]) -> dict[int, dict]:
+def spread(jobs: list[Job], table: pd.DataFrame, on_end: Callable[[int, dict], None]) -> dict[int, dict]:
     """Execute jobs on the cluster that JOBS or CLUSTER names, and return what ``attempt`` does, by the job's number.
 
-    ``on_end`` is called with the number of each job that ended. Each run takes as many threads as in this process,
-    since they decide how sums are rounded. Raises StudyError where there is no scheduler or no worker, and where a
-    worker's packages differ from those here.
+    ``on_end`` is called with each job that ended, its number and its record. Each run takes as many threads as in this
+    process, since they decide how sums are rounded. If a worker has the resource GPU, a full study's runs go to such
+    workers alone. Raises StudyError where there is no scheduler or no worker, and where a worker's packages differ from
+    those here.
     """
-    records, wanted, study = {}, _wanted(jobs[0].study.plan_path), jobs[0].study
+    records, ours, study, away = {}, jobs, jobs[0].study, False
+
+    def end(number: int, record: dict) -> None:
+        records[number] = record
+        on_end(number, record)
+
     if study.folder:  # a relative name would start at the worker's own checkout
         study = study.model_copy(update={"data": str(study.folder.resolve())})
     jobs = [job._replace(study=study, engine=None) for job in jobs]
-    with scheduler() as address:
+    # A name of its own, because another disk may hold the same study at the same path.
+    with scheduler() as address, NamedTemporaryFile(dir=study.plan_path.parent, prefix=".seen-") as token:
+        wanted = _wanted(study, token.name)
         while len(records) < len(jobs):
             left = [number for number in range(len(jobs)) if number not in records]
             # Where the scheduler is lost, its futures are cancelled, or an answer of it fails to come.
             with suppress(OSError, CancelledError), _connected(address, wanted, bool(records)) as client:
                 from distributed import as_completed
 
-                futures = {client.submit(_work, jobs[number], table, wanted, pure=False): number for number in left}
+                if away := away or False in client.run(parcels.sees, wanted, on_error="return").values():
+                    for number in left:
+                        if record := parcels.finished(ours[number]):
+                            end(number, record)
+                unfinished = {number: jobs[number] for number in left if number not in records}
+                futures = _submitted(client, unfinished, table, wanted, away)
                 for future in as_completed(futures, loop=client.loop):
                     if future.status in ("finished", "error"):
-                        number, error = futures[future], future.exception()  # such as that it killed several workers
-                        records[number] = _failure(error) if error else future.result()
-                        on_end(number)
+                        error = future.exception()  # such as that it killed several workers
+                        end(futures[future], _failure(error) if error else parcels.unpack(future.result()))
     return records
 
 
-def _wanted(plan_path) -> dict:
-    """Return what a worker must have in common with this process."""
+def _submitted(client, jobs: dict[int, Job], table: pd.DataFrame, wanted: dict, away: bool) -> dict:
+    """Return the futures of jobs with their numbers; ``away``: some worker does not see the files of the study."""
+    pixels = parcels.pack(client, jobs, table) if away else {}
+    workers = client.scheduler_info()["workers"].values()
+    full = any(job.study.preset == "full" for job in jobs.values())
+    how = {"GPU": 1} if full and any("GPU" in worker["resources"] for worker in workers) else None
+    send = lambda *given: client.submit(_work, *given, pure=False, resources=how)  # noqa: E731
+    return {send(job, table, wanted, pixels.get(number)): number for number, job in jobs.items()}
+
+
+def _wanted(study: Study, token: str) -> dict:
+    """Return what a worker must have in common with this process, and what it may see of this process's disk."""
     places = {name: os.environ.get(name) for name in SHARED}
     places = {name: str(from_root(value).resolve()) for name, value in places.items() if value}
     return {
         "places": {"PCOS_HOME": str(home().resolve())} | places,
-        "plan": (str(plan_path.resolve()), sha256(plan_path)),
+        "seen": (token, str(study.image_dir)),
+        "plan": study.plan_path.read_bytes(),
         "versions": _versions(),
         "threads": torch.get_num_threads(),
     }
 
 
 def _versions() -> dict[str, str]:
-    own = ("config.py", "files.py", "models/runs.py", "models/recipes.py")
+    own = ("config.py", "files.py", "models/parcels.py", "models/recipes.py", "models/runs.py")
     return {"pcos-utils": version("pcos-utils"), "code of pcos_utils": code(*CODE, *own)[:12], **packages()}
 
 
-def _work(job: Job, table: pd.DataFrame, wanted: dict) -> dict:
-    """Return what ``attempt`` does, on a worker."""
+def _work(job: Job, table: pd.DataFrame, wanted: dict, pixels) -> dict:
+    """Return what ``attempt`` does, on a worker; with the files of the run where it got ``pixels`` and needed them."""
+    from distributed import get_worker
+
     try:
         if reason := _unfit(wanted):
             raise StudyError(f"A worker {reason}")
-        os.environ |= wanted["places"]
-        engine = engine_for(job.study)
+        job = job._replace(engine=engine_for(job.study))
+        start = weights.identity(job.model, job.study.weights, must_fetch=job.study.preset == "full")
+        if start != job.start:
+            raise StudyError(f"A worker starts from '{start}', and not from '{job.start}'; put the same file there.")
+        if pixels is None and not parcels.sees(wanted):
+            raise StudyError("A worker that came late sees no PCOS_HOME or no images; give the same command again.")
     except Exception as error:
         return _failure(error)
     torch.set_num_threads(wanted["threads"])
-    return attempt(job._replace(engine=engine), table, progress.bar(hidden=True))
+    bar = progress.bar(hidden=True)
+    if parcels.sees(wanted):
+        os.environ |= wanted["places"]
+        return attempt(job, table, bar)
+    scratch = get_worker().local_directory
+    return parcels.unpacked(job, scratch, wanted["plan"], lambda: attempt(job, table, bar, pixels))
 
 
 def _unfit(wanted: dict, dask_worker=None) -> str:
@@ -106,9 +148,6 @@ def _unfit(wanted: dict, dask_worker=None) -> str:
     for name, theirs in _versions().items():
         if theirs != wanted["versions"][name]:
             return f"has {name} {theirs}, and here it is {wanted['versions'][name]}; install the same on both."
-    path, digest = wanted["plan"]
-    if not os.path.isfile(path) or sha256(path) != digest:
-        return f"does not see {path} as it is here; put PCOS_HOME on a disk that all share."
     if (dask_worker or get_worker()).state.nthreads > 1:  # a task asks for its worker; dask gives it to other calls
         return "takes several runs at a time; start it with --nthreads 1, and more of them with --nworkers."
     return ""
@@ -124,6 +163,7 @@ def scheduler() -> Iterator[str]:
     jobs, place = place_of_runs()
     try:
         import bokeh  # noqa: F401  # else the dashboard is empty
+        import dask
         import dask_jobqueue
         import distributed  # noqa: F401
     except ModuleNotFoundError as error:
@@ -136,7 +176,8 @@ def scheduler() -> Iterator[str]:
         return
     if place:
         try:
-            cluster = dask_jobqueue.SLURMCluster(worker_extra_args=["--nthreads", "1"])
+            extra = dask.config.get("jobqueue.slurm.worker-extra-args", None) or []  # such as --resources GPU=1
+            cluster = dask_jobqueue.SLURMCluster(worker_extra_args=["--nthreads", "1", *extra])
         except (ValueError, RuntimeError) as error:
             said = str(error).splitlines()[0]
             raise StudyError(f"CLUSTER=slurm: {said}; set it in ~/.config/dask/jobqueue.yaml.") from None

@@ -1,5 +1,6 @@
 """Execute all runs of one network (arms, repeats, folds), here or on other processes; finished ones are skipped."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pandas as pd
@@ -27,12 +28,17 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
 
     Finished runs with the same settings are read instead of trained; unfinished ones resume. A second process with the
     same study waits for each run that the first is working on, and then reads it. With JOBS or CLUSTER the runs are
-    executed elsewhere (``runs.spread``), to the same bytes. A run that fails does not stop the others; a row in
-    failures.csv tells its error and traceback. Raises StudyError if runs failed, the sources or the plan are missing,
-    or the preset needs a device that is missing.
+    executed elsewhere (``runs.spread``), to the same bytes. Under torchrun all processes share each run, to the same
+    numbers within rounding. A run that fails does not stop the others; a row in failures.csv tells its error and
+    traceback. Raises StudyError if runs failed, the sources or the plan are missing, or the preset needs a device that
+    is missing.
     """
     away = place_of_runs() is not None
     engine = engine_for(study.model_copy(update={"allow_cpu": study.allow_cpu or away}))  # a worker needs its own
+    if away and engine.processes > 1:
+        raise StudyError(
+            "JOBS and CLUSTER give a process whole runs, and torchrun shares each run; leave one of them out."
+        )
     table_path = study.report_dir / "sources.csv"
     if not table_path.exists():
         raise StudyError(f"{table_path.name} of {study.name} is missing; run notebook 02 first, or 'make reproduce'.")
@@ -45,13 +51,27 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     start = weights.identity(model, study.weights, must_fetch=study.preset == "full")
     rows = [Run(*row) for row in plan(study, arms).itertuples(index=False)]
     jobs = [Job(model, study, row, engine, digest, start) for row in rows]
-    with progress.bar(name=model, total=sum(job.recipe.epochs for job in jobs)) as bar:
+    total, states = sum(job.recipe.epochs for job in jobs), Counter(done=0, failed=0, left=len(jobs))
+    with progress.bar(name=model, total=total, hidden=engine.rank > 0) as bar:
+
+        def show(record: dict) -> None:
+            """Show beside the bar how many runs are done, failed and left."""
+            states.update({"failed" if "error" in record else "done": 1, "left": -1})
+            bar.set_postfix(states)
+
+        def ended(number: int, record: dict) -> None:
+            """Show a run that ended elsewhere."""
+            bar.update(jobs[number].recipe.epochs)
+            show(record)
+
         if away:
-            found = runs.spread(jobs, table, lambda number: bar.update(jobs[number].recipe.epochs))
+            found = runs.spread(jobs, table, ended)
         else:
-            found = {number: runs.attempt(job, table, bar) for number, job in enumerate(jobs)}
+            found = {}
+            for number, job in enumerate(jobs):
+                show(found.setdefault(number, runs.attempt(job, table, bar)))
     _raise_failures(study, model, [(job.run, found[number]) for number, job in enumerate(jobs)])
-    if progress.plain():
+    if progress.plain() and not engine.rank:
         for number, row in enumerate(rows):
             print(f"{model} {row.arm} fold {row.fold}: epoch {found[number]['chosen_epoch']} kept", flush=True)
     return pd.DataFrame(row._asdict() | {key: found[number][key] for key in SHOWN} for number, row in enumerate(rows))

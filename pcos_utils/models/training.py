@@ -56,14 +56,17 @@ def fit(
     default ``engine`` is the CPU in float32 and ``change`` is the recipe's augmentation. If the network returns maps
     and ``loss`` compares them, labels are maps (n, maps, H, W). ``stop`` ends the training after this many epochs, but
     the schedule still spans all epochs of the recipe. With ``keep``, the state is saved after every epoch but the last,
-    and an interrupted training resumes there; ``on_epoch`` is then called again for the earlier epochs. Raises
-    FloatingPointError if the training loss is not finite.
+    and an interrupted training resumes there; ``on_epoch`` is then called again for the earlier epochs. If the engine
+    is shared, each process calls this with the same arguments. Raises FloatingPointError if the training loss is not
+    finite.
     """
     engine = engine or Engine()
     change = change or augmentation_of(recipe)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     engine.place(model)
+    if not recipe.freeze_batch_norm:
+        engine.join_norms(model)
     parts = _parts(model, recipe, len(train.labels))
     schedule, average = parts.get("schedule"), parts.get("average")
     judged = average.module if average else model
@@ -82,11 +85,14 @@ def fit(
             pixels, labels = (part[batch.to(part.device)].to(engine.device) for part in (train.pixels, train.labels))
             pixels, labels = change(pixels, labels, generator)
             stepper.zero_grad()
+            # All processes draw the same batch and the same changes of it; each computes its share.
+            n, share = len(labels), engine.share(len(labels))
+            pixels, labels = pixels[share], labels[share]
             size = engine.at_once(recipe.at_once, len(labels))
             for images, truth in zip(pixels.split(size), labels.split(size), strict=True):
                 logits = network(engine.batch(prepare(images))).squeeze(1)  # (n, 1) -> (n,); maps keep their shape
                 cost = loss(logits, truth.float())
-                engine.fabric.backward(cost * (len(truth) / len(labels)))
+                engine.fabric.backward(cost * (len(truth) / n * engine.processes))  # of which they take the mean
                 # They stay on the device: reading a number after every step would make a GPU wait.
                 losses.append(cost.detach())
                 hits.append(((logits > 0) == (truth > 0.5)).float().mean())
@@ -99,8 +105,8 @@ def fit(
         selection_loss, selection_accuracy = _judge(judged, prepare, selection, engine, loss)
         row = {
             "epoch": epoch,
-            "train_loss": _mean(losses, sizes),
-            "train_accuracy": _mean(hits, sizes),
+            "train_loss": _mean(losses, sizes, engine),
+            "train_accuracy": _mean(hits, sizes, engine),
             "selection_loss": selection_loss,
             "selection_accuracy": selection_accuracy,
         }
@@ -109,7 +115,7 @@ def fit(
             raise FloatingPointError(f"The loss of epoch {epoch} is not a number; lower the learning rate.")
         if recipe.select_epoch and selection_loss < (best.loss if best else np.inf):
             best = Best(epoch, selection_loss, copy.deepcopy(judged.state_dict()))
-        if keep and epoch < last:
+        if keep and epoch < last and not engine.rank:
             keep.save(parts, generator, rows, best)
         on_epoch(row)
     if best or average:
@@ -165,9 +171,10 @@ def _judge(model, prepare: Prepare, selection: Images, engine: Engine, loss: Los
     return loss(logits, labels).item(), ((logits > 0) == (labels > 0.5)).float().mean().item()
 
 
-def _mean(values: list[Tensor], sizes: list[int]) -> float:
-    """Return the mean over all images, given the mean of each part and the number of images in it."""
-    return sum(value * n for value, n in zip(torch.stack(values).tolist(), sizes, strict=True)) / sum(sizes)
+def _mean(values: list[Tensor], sizes: list[int], engine: Engine) -> float:
+    """Return the mean over all processes' images, given the mean of each part here and the number of images in it."""
+    total = sum(value * n for value, n in zip(torch.stack(values).tolist(), sizes, strict=True) if n)
+    return engine.total(total) / engine.total(sum(sizes))
 
 
 def _parts(model: nn.Module, recipe: Recipe, images: int) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -96,10 +97,13 @@ def test_a_run_that_fails_is_a_row_and_the_others_are_finished(ready, monkeypatc
     def failing(job, *given):
         return execute(job, *given) if job.run.fold else 1 / 0
 
+    shown = []
+    monkeypatch.setattr(sweep.progress, "bar", lambda **named: Told([], lambda states: shown.append(dict(states))))
     monkeypatch.setattr(runs, "execute", failing)
     named = r"^1 of 2 runs of iustnet failed \(ours repeat 0 fold 0 inner 0\): ZeroDivisionError.*failures.csv"
     with pytest.raises(config.StudyError, match=named):
         make("home")
+    assert shown == [dict(done=0, failed=1, left=1), dict(done=1, failed=1, left=0)]
     path = study.runs_dir / "iustnet" / "failures.csv"
     row = pd.read_csv(path).iloc[0]
     assert row.fold == 0 and "in failing" in row.traceback and "ZeroDivisionError" in row.error
@@ -204,11 +208,71 @@ def test_workers_and_the_scheduler_die_and_the_table_is_that_of_a_sweep_in_proce
     assert told == [8] * 42  # each run once
 
 
+HIDDEN = ("unshare", "-rm", "sh", "-c", 'mount -t tmpfs none "$1"; mount -t tmpfs none "$2"; shift 2; exec "$@"', "sh")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("unshare"), reason="needs Linux, where a process may have disks of its own")
+def test_workers_that_see_neither_home_nor_images_send_the_same_files_when_one_is_killed(
+    small, home, ready, monkeypatch
+):
+    """Each worker has an empty disk where others have the study; finished runs are not made again."""
+    study, make = ready[0].model_copy(update={"folds": 4, "epochs": 4}), ready[1]
+    rows, files = make("here", study)
+    address, told = f"tcp://127.0.0.1:{(number := port())}", []
+    worker = (sys.executable, "-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
+    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    begin = lambda: subprocess.Popen([*HIDDEN, home, small[2], *worker], cwd=config.ROOT, **quiet)  # noqa: E731
+    processes = [scheduler(number), begin()]
+
+    def replace(states):
+        """Kill the worker that alone has the pixels when its first run has ended, and start another."""
+        if len(processes) == 2:
+            processes[1].kill()
+            processes.append(begin())
+
+    monkeypatch.setattr(sweep.progress, "bar", lambda **named: Told(told, replace))
+    try:
+        again, others = make("home", study, CLUSTER=address)
+        assert again.equals(rows) and others == files and told == [4] * 4
+        assert processes[1].wait() == -signal.SIGKILL
+        folder = study.run_dir("iustnet", next(sweep.plan(study, ("ours",)).itertuples()))
+        (folder / "predictions.csv").write_text("spoiled")
+        before = {path: path.stat().st_mtime_ns for path in study.runs_dir.rglob("[!.]*.*")}
+        assert sweep.run("iustnet", study, ("ours",)).drop(columns="seconds").equals(rows) and contents(study) == files
+        assert {path.parent for path, time in before.items() if path.stat().st_mtime_ns != time} == {folder}
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
+@pytest.mark.slow
+def test_a_full_study_goes_to_workers_with_a_gpu_where_any_has_one(small, ready):
+    """The other worker, which fails all runs, gets none."""
+    from distributed import Client
+
+    study = ready[0].model_copy(update={"preset": "full", "allow_cpu": True})
+    (small[2] / "data" / study.name).symlink_to(small[2] / "data" / ready[0].name)
+    failing = "import pcos_utils.models.runs as runs; runs.attempt = None; "
+    with cluster(failing, "--nthreads", "1") as address:
+        fit = start("-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--resources", "GPU=1")
+        try:
+            with Client(address, set_as_default=False) as client:
+                client.wait_for_workers(2, timeout=60)
+            assert len(ready[1]("full", study, CLUSTER=address)[0]) == 2
+            with pytest.raises(config.StudyError, match="TypeError"):
+                ready[1]("demo", CLUSTER=address)
+        finally:
+            fit.kill()
+            fit.wait()
+
+
 class Told(list):
     """A progress bar that keeps what it is told."""
 
-    def __init__(self, told: list):
-        self.update = told.append
+    def __init__(self, told: list, show=lambda states: None):
+        self.update, self.set_postfix = lambda *steps: told.extend(steps), show
 
     __enter__ = lambda self: self  # noqa: E731
     __exit__ = lambda self, *_: None  # noqa: E731
