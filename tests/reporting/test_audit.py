@@ -101,7 +101,7 @@ X, Y = [(f"x/{i}", "x", "train", f"x{i}") for i in range(6)], [(f"y/{i}", "y", "
         ([*X, *Y], ["labels were compared for 12 images of 2 classes (`x` 6, `y` 6)."], "coin"),
         ([*X, *Y[:2]], ["with fewer than 6 pictures of `y` even a faultless"], "share"),
         (X, ["every label is `x`"], "compared"),
-        ([(f"z/{i}", "", "", f"{i}") for i in range(10)] + X, ["10 images in `z` carry no label"], "splits"),
+        ([(f"z/{i}", "", "", f"{i}") for i in range(10)] + X, ["10 images in `z` carry no label", "`train` is the only split"], "share no"),
         ([(f"{i}", "", "", f"{i}") for i in range(2)], ["2 images in the folder itself carry no label."], "class"),
         ([*X, ("y/9", "y", "train", "x1")], ["1 picture stands in two classes or more"], "test"),
         ([*X, ("v", "x", "val", "x1"), ("w", "x", "val", "new")],
