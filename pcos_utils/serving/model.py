@@ -45,7 +45,8 @@ class Served:
 
     def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
         """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
-        found = locator.locate(pixels.max(axis=2), lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
+        grey = screen.brightest(pixels)
+        found = locator.locate(grey, lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
         return [each.box for each in found][:MOST]
 
     def rule(self, of_study: bool) -> dict:
@@ -132,6 +133,9 @@ class Served:
         part = boxes.window(box, pixels.shape) if box else found[0] if found else None
         drawn, box = box is not None, box or part
         scan = boxes.of(pixels, part)
+        apart = not drawn and (len(found) > 1 or screen.seam(scan))
+        if not drawn and not apart and screen.sector(scan):
+            return self.refused(name, SECTOR, "The frame shows a whole sector, and one ovary is answered.", pixels, box)
         cut = boxes.enlarged(screen.unmarked(scan))
         frame = images.grey(cut)
         maps = self.maps(frame)
@@ -139,12 +143,9 @@ class Served:
         usual = self.usual[drawn or cut.shape != scan.shape]
         seen = boxes.of(pixels, box)
         unusable = scan_check.judge(seen, frame, maps, usual)
-        if not drawn and (len(found) > 1 or screen.seam(scan)):
-            # Two scans are a little strange; a page of text, which has seams too, is far away.
-            if not scan_check.judge(seen, frame, maps, usual | {"limit": 2 * usual["limit"]}):
-                unusable = TWO, "Two scans side by side were sent; send one, or draw a box around one ovary."
-        elif not drawn and screen.sector(scan):
-            unusable = SECTOR, "The frame shows a whole sector, and one ovary is answered."
+        # Two scans are a little strange; a page of text, which has seams too, is far away.
+        if apart and not scan_check.judge(seen, frame, maps, usual | {"limit": 2 * usual["limit"]}):
+            unusable = TWO, "Two scans side by side were sent; send one, or draw a box around one ovary."
         if unusable:
             return self.refused(name, *unusable, pixels, box)
         if drawn and boxes.cyst(pixels, box):

@@ -23,15 +23,16 @@ SEAM, MIDDLE = 0.05, (0.3, 0.7)
 
 def scans(pixels: np.ndarray) -> list[Box]:
     """Return where on the frame, uint8 (H, W, 3), a scan lies, or several of about one size; none where it fills it."""
-    height, width = pixels.shape[:2]
+    grey = brightest(pixels)
+    height, width = grey.shape
     reach = max(3, min(height, width) // 30)
-    dense = (cv2.blur(_rough(pixels), (reach, reach)) > 0.5).astype(np.uint8)
+    dense = (cv2.blur(_rough(grey), (reach, reach)) > 0.5).astype(np.uint8)
     _, _, found, _ = cv2.connectedComponentsWithStats(dense)
     if found[1:, cv2.CC_STAT_AREA].max(initial=0) > WHOLE * height * width:
         return []
     found = found[1 + np.argsort(-found[1:, cv2.CC_STAT_AREA])][:4].astype(int)  # the largest first
-    boxes = [trimmed(pixels, (x, y, x + across, y + down)) for x, y, across, down, _ in found if min(across, down) > 1]
-    boxes = [box for box in boxes if _bare(pixels, box)]
+    boxes = [trimmed(grey, (x, y, x + across, y + down)) for x, y, across, down, _ in found if min(across, down) > 1]
+    boxes = [box for box in boxes if _bare(grey, box)]
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
     if not boxes or not SMALL < areas[0] / (height * width) < WHOLE:
         return []
@@ -42,9 +43,9 @@ def scans(pixels: np.ndarray) -> list[Box]:
     return kept
 
 
-def _bare(pixels: np.ndarray, box: Box) -> bool:
+def _bare(grey: np.ndarray, box: Box) -> bool:
     """Return whether beside each side of a box some lines have one level, as no line of a scan's dark part has."""
-    (x0, y0, x1, y1), grey = box, _brightest(pixels).astype(np.int16)
+    (x0, y0, x1, y1), grey = box, grey.astype(np.int16)
     for side in (grey[y0:y1, :x0].T, grey[y0:y1, x1:].T, grey[:y0, x0:x1], grey[y1:, x0:x1]):
         even = np.abs(side - np.median(side, axis=1, keepdims=True)) <= 1 if side.size else np.ones((1, 1))
         if np.quantile(even.mean(axis=1), 1 - BARE) < EVEN:
@@ -52,10 +53,10 @@ def _bare(pixels: np.ndarray, box: Box) -> bool:
     return True
 
 
-def trimmed(pixels: np.ndarray, box: Box) -> Box:
+def trimmed(grey: np.ndarray, box: Box) -> Box:
     """Return a box without the few rows and columns at its edges that hold no speckle, only what blurs over an edge."""
     x0, y0, x1, y1 = box
-    grey, edges = _brightest(pixels[y0:y1, x0:x1]).astype(np.float32), []
+    grey, edges = grey[y0:y1, x0:x1].astype(np.float32), []
     for axis, start in ((0, x0), (1, y0)):
         steps = np.abs(np.diff(grey, axis=axis)).mean(axis=axis)  # along each column, then each row
         full = np.flatnonzero(steps > LEAST * np.median(steps))
@@ -64,20 +65,21 @@ def trimmed(pixels: np.ndarray, box: Box) -> Box:
     return int(edges[0][0]), int(edges[1][0]), int(edges[0][1]), int(edges[1][1])
 
 
-def _rough(pixels: np.ndarray) -> np.ndarray:
+def _rough(grey: np.ndarray) -> np.ndarray:
     """Return 1 where a frame is not flat and 0 elsewhere, float32 (H, W)."""
-    grey, around = _brightest(pixels), np.ones((3, 3), np.uint8)
+    around = np.ones((3, 3), np.uint8)
     return ((cv2.dilate(grey, around) - cv2.erode(grey, around)) > FLAT).astype(np.float32)
 
 
-def _brightest(pixels: np.ndarray) -> np.ndarray:
+def brightest(pixels: np.ndarray) -> np.ndarray:
+    """Return the brightest channel of an image, uint8 (H, W, 3)."""
     red, green, blue = cv2.split(pixels)
     return cv2.max(cv2.max(red, green), blue)
 
 
 def sector(pixels: np.ndarray) -> bool:
     """Return whether a scan, uint8 (H, W, 3), is a whole sector, a fan that leaves both upper corners empty."""
-    rough = cv2.resize(_rough(pixels), (100, 100), interpolation=cv2.INTER_AREA)
+    rough = cv2.resize(_rough(brightest(pixels)), (100, 100), interpolation=cv2.INTER_AREA)
     size = int(100 * CORNER)
     triangle = np.tri(size)[::-1] > 0  # of an upper left corner
     empty = ((corner[:size, :size][triangle] < 0.5).mean() > BLACK for corner in (rough, rough[:, ::-1]))
