@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pcos_utils.config import CAVEAT, StudyError
-from pcos_utils.data import images
+from pcos_utils.data import clinic, images
 from pcos_utils.follicles import counting, locator
 from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
@@ -87,7 +87,8 @@ class Served:
         name = name or (str(file) if isinstance(file, (str, Path)) else "image")
         try:
             pixels = images.load(io.BytesIO(file) if isinstance(file, bytes) else file, name)
-            answer = self.reply(pixels, name, box=box, of_study=of_study)
+            scale = clinic.millimetres(Path(file), name) if isinstance(file, (str, Path)) else None
+            answer = self.reply(pixels, name, box=box, of_study=of_study, scale=scale)
         except images.ImageError as error:
             answer = self.refused(name, error.status, f"The file cannot be used: {error.reason}.")
         except FileNotFoundError:  # a link to nowhere
@@ -95,12 +96,20 @@ class Served:
         answer.seconds = time.perf_counter() - started
         return answer
 
-    def reply(self, pixels: np.ndarray, name: str, *, box: boxes.Box | None = None, of_study: bool = False) -> Answer:
-        """Return the answer to a decoded image, uint8 (H, W, 3), searched for an ovary where it is no crop of one."""
+    def reply(
+        self, pixels: np.ndarray, name: str, *, box: boxes.Box | None = None, of_study: bool = False,
+        scale: tuple[float, float] | None = None,
+    ) -> Answer:  # fmt: skip
+        """Return the answer to a decoded image, uint8 (H, W, 3), searched for an ovary where it is no crop of one.
+
+        ``scale``: width and height of a pixel in mm, where the file states them.
+        """
         started = time.perf_counter()
         answer = self.look(pixels, name, box=box, of_study=of_study)
         if box is None and answer.refusal in (SECTOR, scan_check.UNLIKE):
             answer = self.found(answer)
+        if answer.interval and (known := (*scale, "the file's header") if scale else screen.scale(pixels)):
+            answer.measure(*known)
         answer.seconds = time.perf_counter() - started
         return answer
 

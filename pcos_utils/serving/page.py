@@ -90,7 +90,8 @@ def verdict(answer: Answer, card: dict) -> str:
             f"<circle cx='{x[0]}' cy='30' r='9' class='mark'/>{''.join(ticks)}</svg>"
             f"<p>{answer.facts['scale'].capitalize()} <strong>{value}</strong>, 95&nbsp;% interval {low} to {high}. It "
             f"is called polycystic from {threshold} on. Calibrated on {escape(answer.facts['calibrated'])}.</p>"
-            f"<p>{_outlined(answer)} in this section, with {answer.follicle_pixels} pixels of the frame on average.</p>"
+            f"<p>{_outlined(answer)} in this section, with {answer.follicle_pixels} pixels of the frame on average. "
+            f"{escape(answer.sizes())}</p>"
         )
     model = escape("Model {model}, data {data}, run {run}".format(**card))
     lines.append(f"<p class='small'>{model}; {1000 * answer.seconds:.0f} ms. Research only.</p>")
