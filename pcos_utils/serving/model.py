@@ -45,7 +45,7 @@ class Served:
 
     def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
         """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
-        grey = screen.brightest(pixels)
+        grey = scan_check.brightest(pixels)
         found = locator.locate(grey, lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
         return [each.box for each in found][:MOST]
 

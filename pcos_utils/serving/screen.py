@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pcos_utils.serving.boxes import Box
-from pcos_utils.serving.scan_check import COLOURED, MOST_COLOURED, colourless, off_hue
+from pcos_utils.serving.scan_check import COLOURED, MOST_COLOURED, brightest, colourless, off_hue
 
 FLAT = 5  # grey levels between the darkest and the brightest of 3 x 3 pixels that are flat
 LEAST, BLURRED = 0.4, 6  # of the median column's steps between pixels; px at an edge that may have less
@@ -83,12 +83,6 @@ def _rough(grey: np.ndarray) -> np.ndarray:
     """Return 1 where a frame is not flat and 0 elsewhere, float32 (H, W)."""
     around = np.ones((3, 3), np.uint8)
     return ((cv2.dilate(grey, around) - cv2.erode(grey, around)) > FLAT).astype(np.float32)
-
-
-def brightest(pixels: np.ndarray) -> np.ndarray:
-    """Return the brightest channel of an image, uint8 (H, W, 3)."""
-    red, green, blue = cv2.split(pixels)
-    return cv2.max(cv2.max(red, green), blue)
 
 
 def sector(pixels: np.ndarray) -> bool:
