@@ -145,7 +145,9 @@ def scale(pixels: np.ndarray) -> Scale | None:
     lit = (grey > np.median(grey[::4, ::4][flat[::4, ::4]]) + LIT).astype(np.uint8)
     lit = cv2.morphologyEx(cv2.morphologyEx(lit, cv2.MORPH_CLOSE, reach), cv2.MORPH_OPEN, reach)
     _, parts, found, _ = cv2.connectedComponentsWithStats(lit)
-    scan = parts == 1 + found[1:, cv2.CC_STAT_AREA].argmax() if len(found) > 1 else lit > 0
+    if len(found) < 2:
+        return None
+    scan = parts == 1 + found[1:, cv2.CC_STAT_AREA].argmax()
     if not (marks := _marks(grey, scan)) or not (fan := _fan(scan)):
         return None
     (step, distance), (shape, radius) = marks, fan
@@ -205,7 +207,7 @@ def _fan(scan: np.ndarray) -> tuple[float, float] | None:
     free = above & (left > 2), above & (right < width - 3)  # of the frame's edge
     sides = [_line(rows[on], edge[on], near) for edge, on in zip((left, right), free, strict=True)]
     slope = (sides[1][0] - sides[0][0]) / 2
-    if min(side[2] for side in sides) < FITTED[0] or abs(sides[0][0] + sides[1][0]) > CROOKED * slope:
+    if min(side[2] for side in sides) < FITTED[0] or abs(sides[0][0] + sides[1][0]) >= CROOKED * slope:
         return None
     apex = (sides[0][1] - sides[1][1]) / (2 * slope)
     off = columns - sides[0][0] * apex - sides[0][1]

@@ -73,6 +73,11 @@ def test_lines_of_a_menu_are_no_scale():
 def test_frames_without_a_sector_have_no_scale(shape):
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert screen.scale(noise) is None and screen.scale(np.zeros_like(noise)) is None
+    image, view, rng = sector(0)
+    column = np.zeros((SIDE, SIDE + 2 * MARGIN), np.uint8)
+    column[:, 60:200] = cv2.resize(noise[..., 0], (140, SIDE))  # of a straight probe
+    for shown in (column, np.zeros_like(column)):
+        assert screen.scale(ruled(shown, view, rng, 10, 5)) is None
 
 
 def test_a_large_frame_has_the_scale_of_a_small_one():
