@@ -23,7 +23,7 @@ VOLUMES = (".nii", ".nii.gz")
 EVERY = 5  # frames of a clip or cine from one that is read to the next
 MOST = 10_000  # frames of a file
 MAX_VOXELS = 125_000_000  # of a volume, which is read whole; a scaled one has 8 bytes each
-TISSUE = 1  # the region data type of two-dimensional tissue, DICOM PS3.3 C.8.5.5.1.4
+TISSUE, CENTIMETRES = 1, 3  # the region data type of two-dimensional tissue, and a unit, DICOM PS3.3 C.8.5.5.1
 # Warnings and messages of pydicom may quote a header.
 warnings.filterwarnings("ignore", module=r"pydicom\.")
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -76,6 +76,22 @@ def load(path: Path, number: int = 1, name: str | None = None) -> np.ndarray:
     for _, picture in READ[kind(path)](path, name, MOST, number - 1):
         return picture
     raise ImageError("damaged", name, f"it has no frame {number}")
+
+
+def millimetres(path: Path, name: str) -> tuple[float, float] | None:
+    """Return how wide and how high a pixel of a DICOM file's frames is, in mm, or None where it does not say one."""
+    if kind(Path(name)) != "DICOM" or not is_clinic(path):
+        return None
+    try:
+        header = _header(path, name, pixels=False)
+        regions = [region for region in header.get("SequenceOfUltrasoundRegions") or () if _is_tissue(region)]
+        units = {region.get(f"PhysicalUnits{axis}Direction") for region in regions for axis in "XY"}
+        stated = {tuple(10 * abs(float(region[f"PhysicalDelta{axis}"].value)) for axis in "XY") for region in regions}
+        stated = stated if units == {CENTIMETRES} else {tuple(map(float, header.get("PixelSpacing") or ()))[::-1]}
+        width, height = stated.pop()
+    except (ImageError, FileNotFoundError, KeyError, TypeError, ValueError):  # told when the file is decoded
+        return None
+    return (width, height) if not stated and all(0.01 < side < 5 for side in (width, height)) else None
 
 
 def patient(path: Path) -> str:
@@ -154,12 +170,16 @@ def _crop(pixels: np.ndarray, header) -> np.ndarray:
     boxes = []
     for region in header.get("SequenceOfUltrasoundRegions") or ():
         corners = [region.get(f"RegionLocation{corner}") for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
-        if region.get("RegionDataType", TISSUE) == TISSUE and None not in corners:
+        if _is_tissue(region) and None not in corners:
             left, top, right, bottom = map(int, corners)
             part = pixels[max(0, top) : max(0, bottom + 1), max(0, left) : max(0, right + 1)]
             boxes.append(part)
     largest = max(boxes, key=lambda part: part.size, default=pixels)
     return np.ascontiguousarray(largest) if largest.size else pixels
+
+
+def _is_tissue(region) -> bool:
+    return region.get("RegionDataType", TISSUE) == TISSUE
 
 
 def _clip(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[str, np.ndarray]]:

@@ -13,7 +13,8 @@ from pcos_utils.serving.model import Served
 
 PARTS = ("answer", "boxes", "model", "scan_check", "screen")
 CODE = (*images.CODE, "follicles/counting.py", "follicles/locator.py", *(f"serving/{name}.py" for name in PARTS))
-NUMBERS = {"value": "float64", "low": "float64", "high": "float64", "follicles": "int32", "follicle_pixels": "int32"}
+NUMBERS = dict.fromkeys(("value", "low", "high", "follicle_mm"), "float64")
+NUMBERS |= dict.fromkeys(("follicles", "follicle_pixels"), "int32")
 COLUMNS = [name for name in FIELDS if name != "seconds"]  # a shard holds the same bytes whenever it is made
 
 

@@ -23,8 +23,9 @@ def answers(
     """Yield the answer to each frame that is read, ``clip.mp4#6``, and where there are several that to the clip."""
     name, found = name or str(path), []
     try:
+        scale = clinic.millimetres(path, name)
         for number, pixels in islice(clinic.frames(path, name), most):
-            answer = model.reply(pixels, f"{name}#{number}" if number else name, box=box)
+            answer = model.reply(pixels, f"{name}#{number}" if number else name, box=box, scale=scale)
             answer.pixels = answer.numbered = None  # of hundreds of frames
             found.append(answer)
             yield answer
@@ -52,10 +53,13 @@ def summary(name: str, found: list[Answer]) -> Answer:
     reason = f"{len(answered)} of {len(found)} frames answered: {min(counts)} to {max(counts)} follicles, "
     reason += f"value {min(values):.2f} to {max(values):.2f}."
     first, pixels = answered[0], median(each.follicle_pixels for each in answered)
+    wide = [each.follicle_mm for each in answered if each.follicle_mm]
     low, high = min(each.interval[0] for each in answered), max(each.interval[1] for each in answered)
     return Answer(
         name, decision, round(median(values), 4), [low, high], max(counts), round(pixels), refusal, [reason],
         first.facts, first.threshold, sum(each.seconds for each in found), box=first.box,
+        follicle_mm=round(median(wide), 1) if wide else None,
+        size_from=next((each.size_from for each in answered if each.size_from), ""),
     )  # fmt: skip
 
 

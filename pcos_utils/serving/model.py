@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from pcos_utils.config import CAVEAT, StudyError
-from pcos_utils.data import images
+from pcos_utils.data import clinic, images
 from pcos_utils.follicles import counting, locator
 from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
@@ -46,7 +46,8 @@ class Served:
 
     def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
         """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
-        found = locator.locate(pixels.max(axis=2), lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
+        grey = scan_check.brightest(pixels)
+        found = locator.locate(grey, lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
         return [each.box for each in found][:MOST]
 
     def rule(self, of_study: bool) -> dict:
@@ -87,7 +88,8 @@ class Served:
         name = name or (str(file) if isinstance(file, (str, Path)) else "image")
         try:
             pixels = images.load(io.BytesIO(file) if isinstance(file, bytes) else file, name)
-            answer = self.reply(pixels, name, box=box, of_study=of_study)
+            scale = clinic.millimetres(Path(file), name) if isinstance(file, (str, Path)) else None
+            answer = self.reply(pixels, name, box=box, of_study=of_study, scale=scale)
         except images.ImageError as error:
             answer = self.refused(name, error.status, f"The file cannot be used: {error.reason}.")
         except FileNotFoundError:  # a link to nowhere
@@ -95,12 +97,20 @@ class Served:
         answer.seconds = time.perf_counter() - started
         return answer
 
-    def reply(self, pixels: np.ndarray, name: str, *, box: boxes.Box | None = None, of_study: bool = False) -> Answer:
-        """Return the answer to a decoded image, uint8 (H, W, 3), searched for an ovary where it is no crop of one."""
+    def reply(
+        self, pixels: np.ndarray, name: str, *, box: boxes.Box | None = None, of_study: bool = False,
+        scale: tuple[float, float] | None = None,
+    ) -> Answer:  # fmt: skip
+        """Return the answer to a decoded image, uint8 (H, W, 3), searched for an ovary where it is no crop of one.
+
+        ``scale``: width and height of a pixel in mm, where the file states them.
+        """
         started = time.perf_counter()
         answer = self.look(pixels, name, box=box, of_study=of_study)
         if box is None and answer.refusal in (SECTOR, scan_check.UNLIKE):
             answer = self.found(answer)
+        if answer.interval and (known := (*scale, "the file's header") if scale else screen.scale(pixels)):
+            answer.measure(*known)
         answer.seconds = time.perf_counter() - started
         return answer
 
@@ -133,6 +143,9 @@ class Served:
         part = boxes.window(box, pixels.shape) if box else found[0] if found else None
         drawn, box = box is not None, box or part
         scan = boxes.of(pixels, part)
+        apart = not drawn and (len(found) > 1 or screen.seam(scan))
+        if not drawn and not apart and screen.sector(scan):
+            return self.refused(name, SECTOR, "The frame shows a whole sector, and one ovary is answered.", pixels, box)
         cut = boxes.enlarged(screen.unmarked(scan))
         frame = images.grey(cut)
         maps = self.maps(frame)
@@ -140,12 +153,9 @@ class Served:
         usual = self.usual[drawn or cut.shape != scan.shape]
         seen = boxes.of(pixels, box)
         unusable = scan_check.judge(seen, frame, maps, usual)
-        if not drawn and (len(found) > 1 or screen.seam(scan)):
-            # Two scans are a little strange; a page of text, which has seams too, is far away.
-            if not scan_check.judge(seen, frame, maps, usual | {"limit": 2 * usual["limit"]}):
-                unusable = TWO, "Two scans side by side were sent; send one, or draw a box around one ovary."
-        elif not drawn and screen.sector(scan):
-            unusable = SECTOR, "The frame shows a whole sector, and one ovary is answered."
+        # Two scans are a little strange; a page of text, which has seams too, is far away.
+        if apart and not scan_check.judge(seen, frame, maps, usual | {"limit": 2 * usual["limit"]}):
+            unusable = TWO, "Two scans side by side were sent; send one, or draw a box around one ovary."
         if unusable:
             return self.refused(name, *unusable, pixels, box)
         if drawn and boxes.cyst(pixels, box):

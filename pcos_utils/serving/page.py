@@ -91,7 +91,7 @@ def verdict(answer: Answer, card: dict) -> str:
             f"<p>{answer.facts['scale'].capitalize()} <strong>{value}</strong>, 95&nbsp;% interval {low} to {high}. It "
             f"is called polycystic from {threshold} on. Calibrated on {escape(answer.facts['calibrated'])}.</p>"
             f"<p>{_outlined(answer)} in this section, with {answer.follicle_pixels} pixels of the frame on average. "
-            + (f"{answer.counted.capitalize()}.</p>" if answer.counted else "</p>")
+            f"{escape(answer.sizes())} " + (f"{answer.counted.capitalize()}.</p>" if answer.counted else "</p>")
         )
     model = escape("Model {model}, data {data}, run {run}".format(**card))
     lines.append(f"<p class='small'>{model}; {1000 * answer.seconds:.0f} ms. Research only.</p>")

@@ -125,6 +125,34 @@ def test_the_region_of_tissue_is_cut_out(tmp_path, cine):
     assert np.array_equal(grey, cine[:1, 10:130, 20:220])
 
 
+def test_the_size_of_a_pixel_is_what_the_file_states(tmp_path, cine):
+    def stated(name: str, *regions: tuple, **tags) -> tuple | None:
+        """Return the millimetres of a file with regions of (kind, unit, width and height of a pixel)."""
+        sequence = []
+        for kind, unit, *sides in regions:
+            region = Dataset()
+            region.RegionDataType, region.PhysicalUnitsXDirection, region.PhysicalUnitsYDirection = kind, unit, unit
+            region.PhysicalDeltaX, region.PhysicalDeltaY = sides
+            sequence.append(region)
+        tags |= {"SequenceOfUltrasoundRegions": sequence} if regions else {}
+        return clinic.millimetres(dicom(tmp_path / name, cine[:1], **tags), name)
+
+    tissue, curve = (1, 3, 0.02, -0.03), (3, 4, 0.01, 1.0)
+    assert stated("a", tissue, curve) == stated("b", tissue, tissue) == pytest.approx((0.2, 0.3))
+    assert stated("c", PixelSpacing=[0.3, 0.2]) == (0.2, 0.3)  # rows come first
+    # Nothing, two sizes, another unit, no size, and sizes that no scan has.
+    assert stated("d") is stated("e", tissue, (1, 3, 0.04, 0.04)) is stated("f", (1, 4, 0.02, 0.03)) is None
+    assert (
+        stated("g", (1, 3, 0.0, 0.03))
+        is stated("h", (1, 3, 9.0, 9.0))
+        is stated("i", (1, 3, 0.03, float("nan")))
+        is None
+    )
+    Image.fromarray(cine[0]).save(tmp_path / "scan.png")
+    assert clinic.millimetres(tmp_path / "scan.png", "scan.png") is None
+    assert clinic.millimetres(tmp_path / "none.dcm", "none.dcm") is None
+
+
 def test_nothing_of_the_header_is_told(tmp_path, cine, capfd, caplog):
     caplog.set_level(logging.DEBUG)
     path = dicom(tmp_path / "IM1", cine[:2])
