@@ -59,7 +59,7 @@ export PYTHONPATH := $(CURDIR)
 export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUTF8 := 1
 export PIP_USER := 0
-unexport PIP_TARGET PIP_PREFIX PYTHONHOME PYTHONINSPECT PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING JUPYTER_PATH
+unexport PIP_TARGET PIP_PREFIX PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONINSPECT PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING JUPYTER_PATH
 # A user without a name or a home of his own gets both, because many tools write settings there; the name holds the
 # number, because pytest names a shared temporary folder after it.
 ifeq ($(LOGNAME)$(USER),)
