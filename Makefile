@@ -94,15 +94,18 @@ endif
 reproduce: $(READY) ## the whole study: PRESET=demo|full DATA=phantom|dataset-b|FOLDER
 	@$(PYTHON) -m pcos_utils.cli reproduce
 
+# Two processes, each with whole files, so that what a file's tests share is made once.
+TWO := -n 2 --dist loadfile
 test: $(READY) ## the fast tests, at most 5 minutes; no browser
-	$(PYTHON) -m pytest -m "not slow"
+	$(PYTHON) -m pytest $(TWO) -m "not slow"
 
 # The page and JupyterLab are opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
 # nbval runs every cell and compares what no training moves with what is stored; what training gives, which another
 # processor's rounding moves, is tagged nbval-ignore-output, and `make check` compares it inside bands.
 # JupyterLab comes last: it shows the demo that nbval has finished.
 test-all: $(READY) ## every test: fuzzing, kills, simulations, a real browser, and the notebooks against their outputs
-	$(PYTHON) -m pytest tests --ignore=tests/browser/test_lab.py
+	$(PYTHON) -m pytest $(TWO) tests --ignore=tests/browser
+	$(PYTHON) -m pytest tests/browser/test_page.py
 	rm -rf .nbval
 	PCOS_HOME=.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
 	$(PYTHON) -m pytest tests/browser/test_lab.py
