@@ -184,7 +184,7 @@ def block(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
     facts = {
         "a demo run in process, s": seen["run_here"],
         "an empty task of the scheduler, s": seen["task"],
-        "decoding and placing of a frame whose part is kept, s": seen["gather"],
+        "reading and placing of a frame whose parts are kept, s": seen["gather"],
         f"the same among half of the {count:,} frames, s": seen["gather_half"],
         "a frame of a part in its shard, bytes": seen["audit_bytes"],
         "an answer in its shard, bytes": seen["answer_bytes"],
