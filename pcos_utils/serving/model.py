@@ -229,6 +229,8 @@ def _session(path: Path, threads: int | None):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads or min(2, os.cpu_count() or 1), 1
     options.log_severity_level = 3
+    # Else one network's threads still wait for work, on all cores, while the next one computes.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises types of its own, which all mean the same here
