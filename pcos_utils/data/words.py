@@ -14,18 +14,8 @@ YES, NO = {"yes", "positive", "pos", "true", "present"}, {"no", "negative", "neg
 # How images were worked on, which is no class and no split of its own.
 REWORKED = {"augmented", "augmentation", "aug", "original", "originals", "orig", "raw", "resized", "cropped", "crop"}
 REWORKED |= {"processed", "preprocessed", "enhanced", "balanced", "copy", "jpg", "jpeg", "png", "tif"}
-FILLERS = {
-    "ovary",
-    "ovaries",
-    "ovarian",
-    "syndrome",
-    "class",
-    "case",
-    "cases",
-    "image",
-    "images",
-    "patients",
-} | REWORKED
+FILLERS = {"ovary", "ovaries", "ovarian", "syndrome", "class", "case", "cases", "image", "images", "patients"}
+FILLERS |= REWORKED
 SPLITS = dict.fromkeys(("train", "training", "trainval"), "train")
 SPLITS |= dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val")
 SPLITS |= dict.fromkeys(("test", "testing", "tests", "holdout", "heldout", "eval", "evaluation"), "test")
