@@ -55,7 +55,8 @@ export PCOS_SET_CLUSTER = $(value CLUSTER)
 # installation, to which a user's PYTHONPATH leads, takes the place of one of ours.
 export PYTHONPATH := $(CURDIR)
 # Threads that wait must not spin while another notebook computes; texts are UTF-8 whatever the locale; what a user has
-# set for other work neither moves the packages elsewhere nor turns warnings into errors.
+# set for other work neither moves the packages elsewhere, nor turns warnings into errors, nor has each start compile all
+# modules anew.
 export OMP_WAIT_POLICY := PASSIVE
 export PYTHONUTF8 := 1
 export PIP_USER := 0
