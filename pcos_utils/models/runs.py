@@ -61,6 +61,7 @@ def spread(jobs: list[Job], table: pd.DataFrame, on_end: Callable[[int, dict], N
     records, ours, study, away = {}, jobs, jobs[0].study, False
 
     def end(number: int, record: dict) -> None:
+        """Note the record of a job that ended, and tell it."""
         records[number] = record
         on_end(number, record)
 
