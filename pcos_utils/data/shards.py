@@ -107,11 +107,16 @@ def kept(folder: Path, files: list[tuple[Path, str]], make: Callable[[list], lis
     Raises StudyError where the folder holds the rows of other files.
     """
     names = hashlib.sha256("\n".join(name for _, name in files).encode("utf-8", "surrogateescape")).hexdigest()
-    jobs, paths = [], []
+    made_from, jobs, paths = [code(*CODE), names], [], []
+
+    def columns(part: list) -> dict[str, list[str]]:
+        """Return the rows of some files as JSON."""
+        return {"rows": [json.dumps(rows) for rows in make(part)]}
+
     for number, part in enumerate(parts(files)):
         paths.append(folder / f"decoded-{number:06}.parquet")
-        told = partial(lambda part: {"rows": [json.dumps(rows) for rows in make(part)]}, part)
-        jobs.append(partial(ensure, paths[-1], [code(*CODE), names, *(state(place) for place, _ in part)], told))
+        facts = [*made_from, *(state(place) for place, _ in part)]
+        jobs.append(partial(ensure, paths[-1], facts, partial(columns, part)))
     together(bar(jobs, f"decode in shards of {SIZE}"))
     for path in paths:
         yield from map(json.loads, parquet()[1].read_table(path)["rows"].to_pylist())

@@ -11,6 +11,7 @@ import numpy as np
 
 from pcos_utils.config import CAVEAT, StudyError
 from pcos_utils.data import clinic, images
+from pcos_utils.data.levels import brightest
 from pcos_utils.follicles import counting, locator
 from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
@@ -32,6 +33,8 @@ class Served:
         except (OSError, ValueError, KeyError, TypeError):
             reason = "model.json is missing, damaged or of an earlier version; make one with pcos export"
             raise StudyError(f"{folder} is no served model: {reason}.") from None
+        # By whether the study's rule decides: the decisions of a count, told in follicles.
+        self.told = {own: in_follicles(self.rule(own)) if self.counts else "" for own in (False, True)}
         self.network = None if self.counts else _session(self.folder / "model.onnx", threads)
         self.outliner = _session(self.folder / "follicles.onnx", threads)
         self.finder = _session(self.folder / "locator.onnx", threads)
@@ -46,7 +49,7 @@ class Served:
 
     def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
         """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
-        grey = scan_check.brightest(pixels)
+        grey = brightest(pixels)
         found = locator.locate(grey, lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
         return [each.box for each in found][:MOST]
 
@@ -179,7 +182,7 @@ class Served:
         return Answer(
             name, decision, round(value, 4), edges, count, round(each), refusal, reasons, facts, rule["threshold"],
             0.0, pixels, boxes.onto(numbered, part, pixels.shape) if part else numbered, box, part, exact=value,
-            counted=in_follicles(rule) if self.counts else "",
+            counted=self.told[of_study],
         )  # fmt: skip
 
     def refused(

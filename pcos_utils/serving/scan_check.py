@@ -14,7 +14,7 @@ import scipy.fft
 from scipy import ndimage
 from scipy.special import ndtri
 
-from pcos_utils.data.levels import DARK
+from pcos_utils.data.levels import DARK, brightest
 
 UNLIKE = "not an ovarian scan"
 COLOURED = 24  # grey levels; a pixel whose channels differ by more from the hue of most counts as coloured
@@ -59,12 +59,6 @@ def colourless(pixels: np.ndarray) -> bool:
     """Return whether every pixel of an image, uint8 (H, W, 3), is nearly grey."""
     red, green, blue = cv2.split(pixels)
     return int((brightest(pixels) - cv2.min(cv2.min(red, green), blue)).max()) <= COLOURED // 2
-
-
-def brightest(pixels: np.ndarray) -> np.ndarray:
-    """Return the brightest channel of an image (H, W, 3), of its type, ten times faster than numpy."""
-    red, green, blue = cv2.split(pixels)
-    return cv2.max(cv2.max(red, green), blue)
 
 
 def off_hue(pixels: np.ndarray) -> np.ndarray:

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from pcos_utils.data.levels import brightest
 from pcos_utils.serving.boxes import Box
-from pcos_utils.serving.scan_check import COLOURED, MOST_COLOURED, brightest, colourless, off_hue
+from pcos_utils.serving.scan_check import COLOURED, MOST_COLOURED, colourless, off_hue
 
 FLAT = 5  # grey levels between the darkest and the brightest of 3 x 3 pixels that are flat
 LEAST, BLURRED = 0.4, 6  # of the median column's steps between pixels; px at an edge that may have less

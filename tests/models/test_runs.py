@@ -67,6 +67,12 @@ def scheduler(number: int) -> subprocess.Popen:
     return start("-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(number), "--no-dashboard")
 
 
+def kill(processes) -> None:
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
 @contextmanager
 def cluster(before: str = "", *words: str):
     """The address of a scheduler with one worker, which runs Python code before it begins."""
@@ -75,9 +81,7 @@ def cluster(before: str = "", *words: str):
     try:
         yield address
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        kill(processes)
 
 
 @pytest.mark.slow
@@ -200,9 +204,7 @@ def test_workers_and_the_scheduler_die_and_the_table_is_that_of_a_sweep_in_proce
     finally:
         ended.set()
         tender.join()
-        for process in alive.values():
-            process.kill()
-            process.wait()
+        kill(alive.values())
     assert killed == ["first", "first", "scheduler"]
     assert len(rows) == 42 and again.equals(rows) and others == files
     assert told == [8] * 42  # each run once
@@ -242,9 +244,7 @@ def test_workers_that_see_neither_home_nor_images_send_the_same_files_when_one_i
         assert sweep.run("iustnet", study, ("ours",)).drop(columns="seconds").equals(rows) and contents(study) == files
         assert {path.parent for path, time in before.items() if path.stat().st_mtime_ns != time} == {folder}
     finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+        kill(processes)
 
 
 @pytest.mark.slow
