@@ -6,10 +6,12 @@ copies that combine three.
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from pcos_utils.phantom import simulator
 
@@ -222,3 +224,17 @@ def further(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame
                 rows.append((f"twin {number}.{speckle}", "smoothed twin", cv2.GaussianBlur(twin, (0, 0), sigma)))
     rows = [rows[i] for i in rng.permutation(len(rows))]
     return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])
+
+
+def archive(place: Path, count: int) -> list[Path]:
+    """Write ``count`` JPEG files, ten of each phantom: itself, and crops of it in other light."""
+    rng, paths = np.random.default_rng(0), []
+    place.mkdir()
+    for number in range(count):
+        if number % 10 == 0:
+            scan = simulator.simulate(3_100_000_000 + number, number % 2).image
+        left, top = rng.integers(0, 12, 2)
+        copy = cv2.convertScaleAbs(scan[top : top + 188, left : left + 288], alpha=rng.uniform(0.9, 1.1))
+        paths.append(place / f"{number:06}.jpg")
+        Image.fromarray(copy if number % 10 else scan).convert("RGB").save(paths[-1], quality=90)
+    return paths

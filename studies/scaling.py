@@ -17,12 +17,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pandas as pd
 import psutil
 import torch
-from PIL import Image
 
 from pcos_utils import config
 from pcos_utils.audit import candidates, families, sketches
@@ -31,15 +28,13 @@ from pcos_utils.data import download, shards, splits
 from pcos_utils.data.images import load
 from pcos_utils.files import write_csv, write_json
 from pcos_utils.models import runs, sweep
-from pcos_utils.phantom import simulator
 from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
 from pcos_utils.serving import archive
-from studies import OUT, answering, arguments
+from studies import OUT, answering, arguments, planted
 from studies.machine import seconds
 
 shards.SIZE = 50  # so that two workers end at nearly the same time
-COPIES = 10
 QUIET = 10  # per cent of the processors' time in use by a machine that does nothing else
 WORKERS = (1, 2, 10, 100, 1000)
 FRAMES, RUNS = 10_000_000, 1_000  # of the archive and of the study that the model is asked about
@@ -94,20 +89,6 @@ def on_each_number(client, work: Callable, count: int) -> None:
     client.gather(client.map(work, range(count), pure=False))
 
 
-def frames(place: Path, count: int) -> list[Path]:
-    """Write ``count`` JPEG files, ten of each phantom: itself, and crops, turns and changes of its light."""
-    rng, paths = np.random.default_rng(0), []
-    place.mkdir()
-    for number in range(count):
-        if number % COPIES == 0:
-            scan = simulator.simulate(3_100_000_000 + number, number % 2).image
-        left, top = rng.integers(0, 12, 2)
-        copy = cv2.convertScaleAbs(scan[top : top + 188, left : left + 288], alpha=rng.uniform(0.9, 1.1))
-        paths.append(place / f"{number:06}.jpg")
-        Image.fromarray(copy if number % COPIES else scan).convert("RGB").save(paths[-1], quality=90)
-    return paths
-
-
 def audit(paths: list[Path], out: Path) -> None:
     """Audit files; a second worker with the same arguments shares the parts."""
     families.WORKERS = 1  # threads that sketch, on a core that is the worker's only one
@@ -126,7 +107,7 @@ def peak() -> float:
 
 def of_frames(place: Path, count: int) -> dict[str, float]:
     """Return seconds and bytes a frame: audited and answered on one worker and on two."""
-    paths, model = frames(place / "frames", count), place / "model"
+    paths, model = planted.archive(place / "frames", count), place / "model"
     answering.served("iustnet", model)
     found = {}
     for number in (1, 2):

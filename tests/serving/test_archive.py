@@ -1,10 +1,8 @@
 """An archive is answered in shards that appear whole: a killed job, a second process and a list in any form."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -87,37 +85,11 @@ def test_a_shard_that_another_process_makes_is_left_to_it(tmp_path):
     assert shards.ensure(path, ["a"], lambda: {"x": [1]}, wait=False) and [*tmp_path.iterdir()] == [path]
 
 
-def killed(command: list[str], out: Path, times: int) -> None:
-    """Run a command to its end; kill it before whenever some more shards have appeared."""
-    code = "from pcos_utils.cli import main; from pcos_utils.data import shards; from pcos_utils.audit import families;"
-    code += "shards.SIZE = families.SMALL = families.FIRST = 25; main()"
-    said = out.with_name("said.txt")
-    for kill in range(times + 1):
-        before = len([*out.glob("[0-9]*.parquet")])
-        with open(said, "w") as told:  # no pipe, which the audit's processes would hold for some seconds more
-            process = subprocess.Popen([sys.executable, "-c", code, *command], cwd=ROOT, stderr=told)
-        while kill < times and len([*out.glob("[0-9]*.parquet")]) <= before and process.poll() is None:
-            time.sleep(0.01)
-        if kill < times:
-            process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert process.returncode in (0, 3), said.read_text()
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills need a POSIX system")
-def test_killed_three_times_predict_and_audit_end_like_undisturbed_ones(folder, served, tmp_path):
-    archive.answer([folder], served, tmp_path / "whole")
-    killed(["predict", str(folder), "--model", str(served), "--shards", str(tmp_path / "cut")], tmp_path / "cut", 3)
-    assert digests(tmp_path / "cut") == digests(tmp_path / "whole")
-    frames = tmp_path / "frames"
-    frames.mkdir()
-    for number in range(120):
-        (frames / f"{number:03}.png").write_bytes(png(frame(number % 80)[: 200 - number // 80 * 20]))
-    for name, times in (("whole", 0), ("cut", 3)):
-        words = ["--out", str(tmp_path / f"audit {name}"), "--shards", str(tmp_path / f"parts {name}")]
-        killed(["audit", str(frames), *words], tmp_path / f"parts {name}", times)
-    assert digests(tmp_path / "parts cut") == digests(tmp_path / "parts whole")
-    assert len(digests(tmp_path / "parts whole")) > 6
-    tables = [pd.read_csv(tmp_path / f"audit {name}" / "sources.csv") for name in ("whole", "cut")]
-    assert tables[0].equals(tables[1]) and tables[0].source.nunique() == 80
+def test_killed_three_times_predict_and_audit_end_like_undisturbed_ones(served):
+    command = [sys.executable, "-m", "studies.kill_archive", str(served), "--frames", "240", "--size", "20"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    files = [line.split(" | ", 4)[4] for line in done.stdout.splitlines()]
+    assert files == ["38 | the same bytes", "12 | the same bytes"]
