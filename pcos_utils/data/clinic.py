@@ -228,7 +228,10 @@ def _volume(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple
             part = part.view(np.uint8).reshape(down, across, -1)[..., :3]
         elif part.dtype != np.uint8:
             bits, signed = 8 * part.dtype.itemsize * (part.dtype.kind in "iu"), part.dtype.kind == "i"
-            part = scaled(part.astype(np.float64), bits, white=float(volume.header["cal_max"]), signed=signed)
+            try:
+                part = scaled(part.astype(np.float64), bits, white=float(volume.header["cal_max"]), signed=signed)
+            except ValueError as error:
+                raise ImageError("damaged", name, str(error)) from None
         yield str(number + 1) if count > 1 else "", part if part.ndim == 3 else np.repeat(part[..., None], 3, axis=2)
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -18,7 +18,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from pcos_utils.data import jpeg
-from pcos_utils.data.levels import scaled, untinted
+from pcos_utils.data.levels import deep, rgb, untinted
 
 # The formats that ultrasound scanners and their archives export. Pillow knows thirty more, and one of them (EPS)
 # starts another program on the file, so foreign data must not reach those.
@@ -50,9 +50,8 @@ TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-TIFF = {"bits": 258, "colours": 262, "white": 281, "format": 339}  # tags; colours 0: white is zero, format 2: signed
-PAPERS = ((0, 0, 0, 255), (255, 255, 255, 255))  # black and white
-SEEN = 8  # grey levels between the darkest and the brightest pixel of a picture that is seen
+
+COLOURED = ("RGB", "RGBA", "LA")  # Pillow's modes; it reads them with 8 bits a channel
 
 # Pixels of the grey frame, 3:2 as in the Telkom images, so that stretched frames regain their shape.
 WIDTH, HEIGHT = 192, 128
@@ -163,11 +162,13 @@ def _decoded(file: BinaryIO, name: str, wanted: Iterable[int]) -> Iterator[tuple
             for frame in wanted:
                 if frame:
                     image.seek(frame)
+                stored = str(image.tile)  # which Pillow forgets when it decodes
                 image.load()
+                shown = deep(file, frame) if ";16" in stored and image.mode in COLOURED else image
                 # ImageOps.exif_transpose also rewrites the tags, and fails on a sound picture with a damaged tag.
                 turn = TRANSPOSE.get(image.getexif().get(ExifTags.Base.Orientation))
                 tags = getattr(image, "tag_v2", {})  # of a TIFF
-                yield _to_rgb(image if turn is None else image.transpose(turn), tags), facts
+                yield rgb(shown if turn is None else shown.transpose(turn), tags), facts
     except (Image.DecompressionBombError, MemoryError) as error:
         limits = f"the limits are {MAX_PIXELS:,} pixels and {MAX_SIDE:,} to a side"
         raise ImageError("too large", name, f"{_brief(error).split(' exceeds')[0]}; {limits}") from None
@@ -205,27 +206,6 @@ def _brief(error: Exception) -> str:
     """Return an error's message as one printable line, without addresses of objects, so that two scans agree."""
     text = " ".join(str(error).split("<_io.")[0].split()) or type(error).__name__
     return "".join(letter if letter.isprintable() else "?" for letter in text)[:120]
-
-
-def _to_rgb(image: Image.Image, tags: Mapping[int, object]) -> np.ndarray:
-    stated = {name: np.ravel(tags.get(number, 0))[0] for name, number in TIFF.items()}
-    signed = stated["format"] == 2
-    if image.mode.startswith(("I", "F")) or (signed and image.mode == "L"):
-        values = np.array(image)
-        values = (values.view(np.int8) if image.mode == "L" else values).astype(np.float64)
-        depth = 0 if image.mode == "F" else int(stated["bits"]) or 16
-        grey = scaled(values, depth, white=float(stated["white"]), signed=signed)
-        # Pillow itself inverts white-is-zero in 8 bits, and only there.
-        grey = 255 - grey if tags and stated["colours"] == 0 and image.mode != "L" else grey
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == "P":
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa"):
-        image = image.convert("RGBA")
-        # Scanners export on black, so a transparent margin read as white would be a bright border.
-        black, white = (Image.alpha_composite(Image.new("RGBA", image.size, level), image) for level in PAPERS)
-        image = white if np.ptp(black.convert("L")) < SEEN <= np.ptp(white.convert("L")) else black
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def resize(pixels: np.ndarray, side: int) -> np.ndarray:

@@ -6,20 +6,18 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import words
+from pcos_utils.data import tables, words
 
 # The usual names of columns, as ``words.key`` writes them, the surest first.
 COLUMNS = {
-    "image": ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id"),
+    "image": tables.IMAGE,
     "label": ("label", "class", "diagnosis", "classlabel", "category", "target", "pathology", "finding"),
     "group": ("patient", "patientid", "patientnum", "subject", "subjectid", "case", "caseid", "group", "groupid",
               "clip", "clipid", "video", "videoid", "cine", "sequence", "series"),
     "split": ("split", "set", "subset", "partition", "fold"),
 }  # fmt: skip
 PATIENTS = ("patient", "subject")  # begin the names of columns that hold no class
-# What programs write into an empty cell; a class may be called None, and "-" beside "+".
-EMPTY = {"na", "n/a", "#n/a", "nan", "null", "?", "unknown"}
-NOBODY = EMPTY | {"none", "-"}
+NOBODY = tables.EMPTY | {"none", "-"}  # a class may be called None, and "-" beside "+"
 REMEDY = "give it one column 'image' and one column 'label'"
 # A spreadsheet writes 1 as 1.0 where a column has gaps.
 BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
@@ -28,22 +26,18 @@ BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
 def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     """Read a table of labels into columns ``row`` (as a spreadsheet counts), ``image``, ``class`` (text) and ``label``.
 
-    The table is a .csv or .tsv (commas, semicolons or tabs) or the first sheet of an .xlsx. Its columns stand in any
-    order and case, under one of the names in COLUMNS; ``group`` (a patient or a clip) and ``split`` are read where they
-    are there. Instead of a label there may be one column of 0 and 1 for each class, or ``Healthy`` alone, as in
-    PCOSGen's own table. ``label`` is 0 or 1, from 0, 1 or a class word such as ``pco``; with ``signs``, as a study
-    needs, every row must have one. Otherwise any word is a class, an empty cell is none, and a table of groups or
-    splits needs no label. Rows without any value are skipped. Raises StudyError, which names the row and the remedy.
+    Its columns stand in any order and case, under one of the names in COLUMNS; ``group`` (a patient or a clip) and
+    ``split`` are read where they are there. Instead of a label there may be one column of 0 and 1 for each class, or
+    ``Healthy`` alone, as in PCOSGen's own table. ``label`` is 0 or 1, from 0, 1 or a class word such as ``pco``; with
+    ``signs``, as a study needs, every row must have one. Otherwise any word is a class, an empty cell is none, and a
+    table of groups or splits needs no label. Raises StudyError, which names the row and the remedy.
     """
-    cells = _cells(table)
-    names = [str(name).strip() for name in cells.iloc[0]] if len(cells) else []
-    cells = cells.iloc[1:].map(lambda cell: str(cell).strip())
-    cells.index += 1
-    cells = cells[cells.ne("").any(axis=1)]
-    found = {part: place for part in COLUMNS if (place := _column(table, names, part)) is not None}
+    names, cells = tables.read(table)
+    found = {part: tables.place(table, names, wanted, REMEDY) for part, wanted in COLUMNS.items()}
+    found = {part: place for part, place in found.items() if place is not None}
     image, label = found.pop("image", None), found.pop("label", None)
     for place in [*found.values(), *([] if label is None else [label])]:
-        cells[place] = cells[place].mask(cells[place].str.lower().isin(EMPTY if place == label else NOBODY), "")
+        cells[place] = cells[place].mask(cells[place].str.lower().isin(tables.EMPTY if place == label else NOBODY), "")
     if "group" in found:
         _need_patients(table, names[found["group"]], cells[found["group"]])
     others = cells.drop(columns=[*found.values(), image], errors="ignore")
@@ -120,15 +114,6 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
     return said.iloc[list(first.values())].set_index(pd.Index(list(first)))
 
 
-def _column(table: Path, names: list[str], part: str) -> int | None:
-    """Return the place of the column that holds a part, or None."""
-    keys = [words.key(name) if name else "" for name in names]
-    wanted = next((name for name in COLUMNS[part] if name in keys), None)
-    if wanted and keys.count(wanted) > 1:
-        raise StudyError(f"{table.name} has {keys.count(wanted)} columns called '{wanted}'; {REMEDY}.")
-    return keys.index(wanted) if wanted else None
-
-
 def _one_hot(names: list[str], cells: pd.DataFrame, found: dict[str, int]) -> list[int]:
     """Return the places of the columns of 0 and 1 that stand for classes, or of the one column with a sign.
 
@@ -174,35 +159,3 @@ def files_of_name(files: list[str]) -> dict[str, list[str]]:
         for fitting, name in zip(fits, (path.stem, path.name, str(path.with_suffix("")), str(path)), strict=True):
             fitting[name].append(file)
     return fits[0] | fits[1] | fits[2] | fits[3]
-
-
-def _cells(table: Path) -> pd.DataFrame:
-    """Return every cell as text, the first row included, because "NA" may be a file name and 007 is not 7."""
-    suffix = table.suffix.lower()
-    if suffix not in (".csv", ".tsv", ".xlsx"):
-        raise StudyError(f"{table.name} is no table of labels that can be read; save it as .csv or .xlsx.")
-    as_text = dict(header=None, dtype=str, keep_default_na=False, na_filter=False)
-    try:
-        if suffix == ".xlsx":
-            import openpyxl
-
-            cells = pd.read_excel(table, engine="openpyxl", **as_text).fillna("")
-            for merged in openpyxl.load_workbook(table).worksheets[0].merged_cells.ranges:  # written in the first alone
-                rows, columns = (
-                    slice(least - 1, most)
-                    for least, most in ((merged.min_row, merged.max_row), (merged.min_col, merged.max_col))
-                )
-                cells.iloc[rows, columns] = cells.iat[merged.min_row - 1, merged.min_col - 1]
-            return cells
-        with open(table, encoding="utf-8-sig") as stream:
-            separator = max(",;\t", key=stream.readline().count)
-        return pd.read_csv(table, sep=separator, encoding="utf-8-sig", skip_blank_lines=False, **as_text)
-    except ImportError:
-        raise StudyError(f"Reading {table.name} needs openpyxl; run 'make setup', or save the table as .csv.") from None
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
-    except UnicodeDecodeError:
-        raise StudyError(f"{table.name} is not UTF-8 text; save it again as 'CSV UTF-8'.") from None
-    except Exception as error:  # a damaged workbook raises many types, and their messages do not help its owner
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise StudyError(f"{table.name} cannot be read ({reason}); save it again as .csv or .xlsx.") from None

@@ -4,7 +4,6 @@ The network learned from crops of 3 : 2 in which an ovary lies in its surroundin
 not stretched: more of the frame is cut out with it, and what lies outside the box is not counted.
 """
 
-import csv
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,9 @@ from pcos_utils.config import StudyError
 from pcos_utils.data.images import HEIGHT, WIDTH
 from pcos_utils.follicles.locator import Box
 
-COLUMNS = ("image", "x0", "y0", "x1", "y1")
+COLUMNS = {"x0": ("x0", "xmin", "left"), "y0": ("y0", "ymin", "top"), "x1": ("x1", "xmax", "right"),
+           "y1": ("y1", "ymax", "bottom")}  # fmt: skip
+NEEDED = ("image", *COLUMNS)  # columns of a table
 LEAST_SIDE = 24  # px of a box
 UNUSABLE = "unusable box"
 TYPICAL = 0.014  # share of a crop that one follicle covers: a phantom's median
@@ -43,25 +44,24 @@ def parse(words: list[str]) -> Box:
 
 
 def read(table: Path, files: list[Path]) -> dict[Path, list[Box | None]]:
-    """Return the boxes of each image file that a CSV table names; None, from a row without numbers, is all of it.
+    """Return the boxes of each image file that a table names; None, from a row without numbers, is all of it.
 
     ``image`` in the table is the end of a file's path. Raises StudyError for a table or a row that cannot be used.
     """
-    found = {}
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        raise StudyError(f"{table} cannot be read; name a CSV table with columns {', '.join(COLUMNS)}.") from None
-    if not rows:
-        raise StudyError(f"{table} names no box; give it a row of {', '.join(COLUMNS)} for each box.")
-    for number, row in enumerate(rows, start=2):
-        words = [(row.get(name) or "").strip() for name in COLUMNS]
+    from pcos_utils.data import tables  # imported late: a Space, which reads no table, is without it
+
+    found, (names, cells) = {}, tables.read(table)
+    wanted = [tables.IMAGE, *COLUMNS.values()]
+    columns = [tables.place(table, names, aliases, f"give one of {', '.join(NEEDED)} each") for aliases in wanted]
+    if None in columns or not len(cells):
+        fault = "names no box" if None not in columns else f"lacks the column {NEEDED[columns.index(None)]}"
+        raise StudyError(f"{table} {fault}; give it a row of {', '.join(NEEDED)} for each box.")
+    for number, *words in cells[columns].itertuples(name=None):
         named = Path(words[0]).parts
         of = [path for path in files if named and path.parts[-len(named) :] == named]
-        if len(of) != 1 or not set(COLUMNS) <= set(row):
-            fault = f"names {len(of)} of the images" if set(COLUMNS) <= set(row) else "lacks a column"
-            raise StudyError(f"{table}, line {number}: {fault}; each row needs {', '.join(COLUMNS)}, of one image.")
+        if len(of) != 1:
+            fault = f"names {len(of)} of the images"
+            raise StudyError(f"{table}, line {number}: {fault}; each row needs {', '.join(NEEDED)}, of one image.")
         try:
             box = parse(words[1:]) if any(words[1:]) else None
         except StudyError as error:

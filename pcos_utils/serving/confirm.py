@@ -13,6 +13,7 @@ import pandas as pd
 from pcos_utils.audit import signatures
 from pcos_utils.audit.sources import find_sources, places
 from pcos_utils.config import CLASS_NAMES, StudyError
+from pcos_utils.data import tables
 from pcos_utils.data.images import load
 from pcos_utils.data.labels import as_path, files_of_name
 from pcos_utils.data.survey import survey
@@ -27,7 +28,7 @@ from pcos_utils.serving.model import BOTH, Served
 
 LOOKS, SHOWN = "looks", 60  # the folder of results in a plan's; and how many images are named before "and so on"
 BYTES, PIXELS = "the same file", "the same pixels"
-SCORES = ("score", "probability", "prediction", "logit")
+SCORES = ("score", "probability", "prediction", "logit", "prob", "pred")  # names of columns
 
 
 def confirm(
@@ -35,7 +36,7 @@ def confirm(
 ) -> tuple[dict, Path]:
     """Return the record of one look at a folder with the plan at ``place``, and the file that keeps it.
 
-    ``predictions``: a CSV with the columns image and score, where the plan was frozen without weights; an empty score
+    ``predictions``: a table with the columns image and score, where the plan was frozen without weights; an empty score
     is a refusal. Raises StudyError where the plan is not the one that was frozen, or nothing can be measured.
     """
     plan = freeze.read(place)
@@ -137,28 +138,25 @@ def _logit(probability: float | np.ndarray) -> float | np.ndarray:
 
 
 def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFrame:
-    """Return score and refusal by path from somebody's CSV. ``files``: of the folder, of which some are ``readable``.
+    """Return score and refusal by path from somebody's table. ``files``: of the folder, of which some are ``readable``.
 
     Raises StudyError where an image is unknown, lacks or stands twice, or a score is no number.
     """
-    try:
-        rows = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # what pandas raises for a file that is no table is a ValueError
-        raise StudyError(
-            f"{table} cannot be read as a CSV ({type(error).__name__}); give columns image, score."
-        ) from None
-    column = next((name for name in SCORES if name in rows), None)
-    if column is None or "image" not in rows:
-        raise StudyError(f"{table} needs a column 'image' and a column 'score'; its columns are {listed(list(rows))}.")
+    names, cells = tables.read(table)
+    remedy = "give it one column 'image' and one column 'score'"
+    columns = [tables.place(table, names, wanted, remedy) for wanted in (tables.IMAGE, SCORES)]
+    if None in columns:
+        raise StudyError(f"{table} needs a column 'image' and a column 'score'; its columns are {listed(names)}.")
+    rows = cells[columns].set_axis(["image", "score"], axis=1)
     fitting, rows = files_of_name(files), rows.assign(image=rows.image.map(as_path))
     for name in rows.image:
         if len(fitting.get(name, [])) != 1:
             fault = "fits several images" if fitting.get(name) else "is not in the folder"
             raise StudyError(f"{table} names '{name}', which {fault}; write paths relative to the folder.")
     paths = [fitting[name][0] for name in rows.image]
-    score = pd.to_numeric(rows[column].replace("", np.nan), errors="coerce")
-    for name, text in rows.image[(rows[column] != "") & ~np.isfinite(score)].items():
-        raise StudyError(f"{table} has '{rows[column][name]}' for {text}; write a number, or nothing for a refusal.")
+    score, none = tables.numbers(rows.score), rows.score.str.lower().isin(tables.EMPTY | {""})
+    for row, name in rows.image[~none & ~np.isfinite(score)].items():
+        raise StudyError(f"{table} has '{rows.score[row]}' for {name}; write a number, or nothing for a refusal.")
     given = pd.DataFrame({"score": score.to_numpy(), "refusal": np.where(score.isna(), "no score", "")}, paths)
     for name in given.index[given.index.duplicated()]:
         raise StudyError(f"{table} has {name} twice; keep one row for each image.")

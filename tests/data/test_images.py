@@ -7,6 +7,7 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
@@ -140,8 +141,26 @@ def test_a_picture_drawn_in_the_alpha_channel_is_seen():
 
 
 def test_fractions_are_scaled_and_what_is_no_brightness_is_black():
-    values = np.array([[-0.5, 0.0, 0.5, 1.0, np.nan, np.inf]], np.float32)
-    assert load(encoded(Image.fromarray(values), "TIFF"))[0, :, 0].tolist() == [0, 0, 128, 255, 0, 0]
+    def seen(*values: float) -> list[int]:
+        return load(encoded(Image.fromarray(np.array([values], np.float32)), "TIFF"))[0, :, 0].tolist()
+
+    assert seen(-0.02, 0.0, 0.5, 1.0, np.nan, np.inf) == [0, 0, 128, 255, 0, 0]  # a little below zero by resampling
+    assert seen(-1.0, -0.5, 0.0, 1.0, np.nan, np.inf) == [0, 64, 128, 255, 0, 0]
+    for values in ((-60.0, -20.0, 0.0), (-2.1, 0.3, 2.6)):  # decibels, and standardised by somebody's mean
+        with pytest.raises(images.ImageError, match="fractions from -.* nothing says what is black; save 8 bits"):
+            seen(*values)
+
+
+@pytest.mark.parametrize("kind", [".png", ".tif"])
+@pytest.mark.parametrize("bits", [12, 16])
+def test_deep_colours_keep_all_their_bits(kind, bits):
+    pixels = np.stack([VALUES, VALUES[::-1], 255 - VALUES], axis=2)
+    deep = np.round(pixels / 255 * (2**bits - 1)).astype(np.uint16)
+    shown = load(cv2.imencode(kind, deep[..., ::-1])[1].tobytes())
+    assert np.array_equal(shown, pixels)
+    if kind == ".png":
+        clear = np.dstack([deep[..., ::-1], np.full(deep.shape[:2], 65_535, np.uint16)])
+        assert np.array_equal(load(cv2.imencode(kind, clear)[1].tobytes()), pixels)
 
 
 def test_a_transparent_margin_is_black():

@@ -1,9 +1,11 @@
 """A box of a frame: what it may be, that its answer lies in it, and that few pixels are told and widen the interval."""
 
 import io
+from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -128,3 +130,14 @@ def test_a_phantom_as_boxed_is_a_frame_of_its_own():
     first, again, other = (crops.as_boxed(small, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first.shape == (128, 192) and first.dtype == np.uint8 and np.array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_boxes_come_in_any_usual_table(tmp_path):
+    rows = pd.DataFrame({"XMin": [1, 2], "ymin": [3, 4], "xmax": [50, 60], "Ymax": [70, 80], "filename": ["a.png"] * 2})
+    rows.to_csv(tmp_path / "boxes.csv", sep=";", index=False, encoding="utf-8-sig")
+    rows.to_excel(tmp_path / "boxes.xlsx", index=False)
+    for name in ("boxes.csv", "boxes.xlsx"):
+        assert boxes.read(tmp_path / name, [Path("a.png")]) == {Path("a.png"): [(1, 3, 50, 70), (2, 4, 60, 80)]}
+    rows.drop(columns="xmax").to_csv(tmp_path / "less.csv", index=False)
+    with pytest.raises(StudyError, match="lacks the column x1; give it a row of image, x0, y0, x1, y1"):
+        boxes.read(tmp_path / "less.csv", [Path("a.png")])

@@ -192,6 +192,17 @@ def test_copies_are_one_source_and_refusals_are_counted(own, plan):
     assert values["sources", "specificity"] == 1 and values["every", "specificity"] == pytest.approx(3 / 4)
 
 
+def test_scores_come_in_any_usual_table(tmp_path):
+    rows = pd.DataFrame({"Filename": ["a", "pco\\b.png", "c.png"], "Probability": ["0,25", "NaN", " 1 "], "by": "us"})
+    rows.to_csv(tmp_path / "european.csv", sep=";", index=False, encoding="utf-8-sig")
+    rows.to_csv(tmp_path / "scores.tsv", sep="\t", index=False)
+    rows.to_excel(tmp_path / "scores.xlsx", index=False)
+    for name in ("european.csv", "scores.tsv", "scores.xlsx"):
+        scores = confirm.read_scores(tmp_path / name, ["a.png", "pco/b.png", "c.png"], ["a.png"])
+        assert scores.score.fillna(-1).to_dict() == {"a.png": 0.25, "pco/b.png": -1, "c.png": 1}
+        assert scores.refusal.tolist() == ["", "no score", ""]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -1,0 +1,70 @@
+"""Read the tables that people make: .csv and .tsv with commas, semicolons or tabs, and the first sheet of an .xlsx."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pcos_utils.config import StudyError
+from pcos_utils.data import words
+
+# Names of the column that names an image, as ``words.key`` writes them, the surest first.
+IMAGE = ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id")
+EMPTY = {"na", "n/a", "#n/a", "nan", "null", "?", "unknown"}  # what programs write into an empty cell
+
+
+def read(table: Path) -> tuple[list[str], pd.DataFrame]:
+    """Return the names in a table's first row, and the cells below as text, by place and by a spreadsheet's row.
+
+    Rows without any value are skipped. Raises StudyError where the file is no such table.
+    """
+    cells = _cells(table)
+    names = [str(name).strip() for name in cells.iloc[0]] if len(cells) else []
+    cells = cells.iloc[1:].map(lambda cell: str(cell).strip())
+    cells.index += 1
+    return names, cells[cells.ne("").any(axis=1)]
+
+
+def place(table: Path, names: list[str], wanted: tuple[str, ...], remedy: str) -> int | None:
+    """Return the place of the first column that has one of the wanted names (as ``words.key`` writes them), or None."""
+    keys = [words.key(name) if name else "" for name in names]
+    name = next((name for name in wanted if name in keys), None)
+    if name and keys.count(name) > 1:
+        raise StudyError(f"{table.name} has {keys.count(name)} columns called '{name}'; {remedy}.")
+    return keys.index(name) if name else None
+
+
+def numbers(cells: pd.Series) -> pd.Series:
+    """Return cells as numbers, also with a decimal comma; NaN for one that is empty or holds anything else."""
+    return pd.to_numeric(cells.str.replace(",", "."), errors="coerce")
+
+
+def _cells(table: Path) -> pd.DataFrame:
+    """Return every cell as text, the first row included, because "NA" may be a file name and 007 is not 7."""
+    suffix = table.suffix.lower()
+    if suffix not in (".csv", ".tsv", ".xlsx"):
+        raise StudyError(f"{table.name} is no table that can be read; save it as .csv or .xlsx.")
+    as_text = dict(header=None, dtype=str, keep_default_na=False, na_filter=False)
+    try:
+        if suffix == ".xlsx":
+            import openpyxl
+
+            cells = pd.read_excel(table, engine="openpyxl", **as_text).fillna("")
+            for merged in openpyxl.load_workbook(table).worksheets[0].merged_cells.ranges:  # written in the first alone
+                rows, columns = (
+                    slice(least - 1, most)
+                    for least, most in ((merged.min_row, merged.max_row), (merged.min_col, merged.max_col))
+                )
+                cells.iloc[rows, columns] = cells.iat[merged.min_row - 1, merged.min_col - 1]
+            return cells
+        with open(table, encoding="utf-8-sig") as stream:
+            separator = max(",;\t", key=stream.readline().count)
+        return pd.read_csv(table, sep=separator, encoding="utf-8-sig", skip_blank_lines=False, **as_text)
+    except ImportError:
+        raise StudyError(f"Reading {table.name} needs openpyxl; run 'make setup', or save the table as .csv.") from None
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except UnicodeDecodeError:
+        raise StudyError(f"{table.name} is not UTF-8 text; save it again as 'CSV UTF-8'.") from None
+    except Exception as error:  # a damaged workbook raises many types, and their messages do not help its owner
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise StudyError(f"{table.name} cannot be read ({reason}); save it again as .csv or .xlsx.") from None
