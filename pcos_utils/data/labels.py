@@ -1,6 +1,7 @@
 """Read labels, patients and splits from a table, one row per image, and match its rows with the files of a folder."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -79,14 +80,18 @@ def _need_patients(table: Path, name: str, cells: pd.Series) -> None:
         )
 
 
-def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
+def match(table: Path, files: list[str], *, signs: bool = True, frames: Iterable[str] = ()) -> pd.DataFrame:
     """Return the rows of ``read`` for the files that the table names, with the file's path as index.
 
-    ``files`` are paths relative to the folder, with slashes. The table names an image by its path, or by its file name
-    alone if only one file has it. The suffix may be left out if only one file fits. Names are compared by Unicode NFC.
+    ``files`` are paths relative to the folder, with slashes; ``frames``, such as ``file.tif#3``, may be named, too. The
+    table names an image by its path, or by its file name alone if only one file has it. The suffix may be left out if
+    only one file fits. Names are compared by Unicode NFC.
     Raises StudyError if a name fits no file or several, and if a file gets two labels.
     """
     rows, fitting_files = read(table, signs=signs), files_of_name(files)
+    for frame in frames:
+        for name in {frame, PurePosixPath(frame).name}:
+            fitting_files.setdefault(words.composed(name), []).append(frame)
     fits = [fitting_files.get(as_path(name), []) for name in rows.image]
     if not any(fits):
         raise StudyError(
@@ -112,6 +117,29 @@ def match(table: Path, files: list[str], *, signs: bool = True) -> pd.DataFrame:
             both = f"Rows {rows.row[earlier]} and {number} of {table.name}"
             raise StudyError(f"{both} give {fitting[0]} different {what}; keep one.")
     return said.iloc[list(first.values())].set_index(pd.Index(list(first)))
+
+
+def contradicting(table: Path, given: pd.Series, folders: pd.Series) -> pd.Series:
+    """Return for each image whether the class that a table gives it contradicts that of its folder; "" is none.
+
+    Classes contradict each other by their sign, or where both are words of the table and of the folders; one folder
+    alone contradicts nothing. Raises StudyError where all images contradict theirs, as if 1 stood for healthy.
+    """
+    told, seen = given.map(words.key), folders.map(words.key)
+    common = {*told} & {*seen} - {""}
+    signs = [names.map(lambda name: BITS.get(name, words.sign(name)) if name else None) for names in (given, folders)]
+    signed, named = signs[0].notna() & signs[1].notna(), told.isin(common) & seen.isin(common)
+    against = (signed & (signs[0] != signs[1])) | (~signed & named & (told != seen))
+    compared = signed | named
+    if seen[compared].nunique() < 2:
+        return against & False
+    if against[compared].all():
+        one = against.index[compared][0]
+        raise StudyError(
+            f"{table.name} contradicts the folders of all {compared.sum():,} images, such as {one}: '{given[one]}' in "
+            f"'{folders[one]}'; turn its labels round, or move the images out of folders that are named as classes."
+        )
+    return against
 
 
 def _one_hot(names: list[str], cells: pd.DataFrame, found: dict[str, int]) -> list[int]:

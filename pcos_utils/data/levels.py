@@ -20,8 +20,8 @@ def scaled(values: np.ndarray, depth: int, *, white: float = 0, signed: bool = F
 
     ``white`` is the value of white, if the file states it; ``signed`` values begin at -2^(depth - 1). A file whose
     pixels would nearly all be black uses a part of its depth, 8 or 12 bits. The limits between these lie far from
-    where a bright frame ends, so that neither a single pixel nor a little more gain changes the scale. Fractions from -1
-    to 1 begin at -1. Raises ValueError for other fractions below zero, such as decibels, whose black nothing states.
+    where a bright frame ends, so that neither a single pixel nor a little more gain changes the scale. Fractions from
+    -1 to 1 begin at -1. Raises ValueError for others below zero, such as decibels, whose black nothing states.
     """
     none = ~np.isfinite(values)  # is black in the end
     values[none] = 0

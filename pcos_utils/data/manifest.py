@@ -118,6 +118,8 @@ def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, i
     if labels:
         table = label_table.match(labels, list(paths))
         label_of, groups = table.label.to_dict(), table.get("group", {})
+        seen = layout.read([folders[name] for name in table.index]).set_index(table.index)["class"]
+        label_table.contradicting(labels, table.label.astype(int).astype(str), seen)
     else:
         visible = [name for name in paths if not litter(name)]
         named = layout.answered([folders[name] for name in visible])

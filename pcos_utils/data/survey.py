@@ -21,14 +21,16 @@ APART = {
     "plain": "a picture of one grey level",
     "thumbnail": "a small copy",
     "collage": "several pictures, each in a panel",
+    "archive": "a packed folder, which is not looked into; unpack it",
     "litter": "a hidden file or a desktop's own",
     "other file": "a table, a text or a program",
 }
 OTHER = re.compile(
     r"\.(?:txt|md|csv|tsv|xlsx?|json|jsonl|xml|ya?ml|html?|pdf|docx?|py|ipynb|m|r|sh|log|ini|toml|cff|npy|npz|mat|h5|"
-    r"hdf5|pkl|pt|pth|onnx|db|lock|zip|gz|tar|7z|rar)|(?:readme|licen[cs]e|citation|makefile|changelog)[^.]*",
+    r"hdf5|pkl|pt|pth|onnx|db|lock)|(?:readme|licen[cs]e|citation|makefile|changelog)[^.]*",
     re.IGNORECASE,
 )
+ARCHIVE = re.compile(r".+(?<!\.nii)\.(?:zip|gz|tgz|tar|7z|rar|bz2|xz)", re.IGNORECASE)
 SUFFIX = r"masks?|seg|segmentation|gt|ground_?truth|labels?|annotations?|contours?|lesion|roi"
 MASK = re.compile(rf"(.+?)[-_. ]*(?:{SUFFIX})(?:[-_ ]?\d+)?", re.IGNORECASE)
 THUMBNAIL = re.compile(r"thumb(?:nail)?s?[-_. ]?(.+)|(.+?)[-_. ]thumb(?:nail)?s?", re.IGNORECASE)
@@ -59,14 +61,16 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: C
     rows += [{"path": name, "status": "litter"} for name in litter]
     table = pd.DataFrame(rows, columns=[*COLUMNS, "file"]).sort_values("path", ignore_index=True, kind="stable")
     table["file"] = table.file.fillna(table.path)
-    table.loc[(table.status == "not an image") & table.path.map(_is_other), "status"] = "other file"
+    foreign = table.status == "not an image"
+    table.loc[foreign & table.path.map(_is_other), "status"] = "other file"
+    table.loc[foreign & table.path.map(lambda path: ARCHIVE.fullmatch(path) is not None), "status"] = "archive"
     ok, side = table.status == "ok", table[["width", "height"]].max(axis=1)
     if side[ok].median() >= LARGE:
         table.loc[ok & (side < SMALL), "status"] = "thumbnail"
     table["reason"] = table.status.map(APART).fillna(table.reason)
     if not table.status.eq("ok").any():
-        archives = [name for name in files if name.lower().endswith((".zip", ".rar", ".7z", ".tar", ".gz"))]
-        remedy = f"unpack {archives[0]}" if archives else "check the folder"
+        packed = table.path[table.status == "archive"].tolist()
+        remedy = f"unpack {packed[0]}" if packed else "check the folder"
         raise StudyError(f"None of the {len(table)} files under {folder} is a scan that can be read; {remedy}.")
     table = _described(table, labels, scans)
     if group_by:
@@ -89,11 +93,15 @@ def groups(paths: pd.Series, pattern: str) -> pd.Series:
 
 def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd.DataFrame:
     """Return the table with class, label, split and what else the table of labels says."""
-    file = table.file[table.status == "ok"]
+    file, path = (table.loc[table.status == "ok", name] for name in ("file", "path"))
     said = layout.read([PurePosixPath(name).parent.parts for name in file]).set_index(file.index)
     if labels:
-        given = label_table.match(labels, scans, signs=False).reindex(file).set_index(file.index)
+        given = label_table.match(labels, scans, signs=False, frames=path[path != file])
+        given = given.reindex(path.where(path.isin(given.index), file)).set_index(file.index)
         if "class" in given:
+            both = given["class"].fillna(""), said["class"]
+            against = label_table.contradicting(labels, *(names.set_axis(path) for names in both)).to_numpy()
+            table.loc[file.index[against], "reason"] = "its folder says " + both[1][against]
             said = layout.with_labels(said.assign(**{"class": given["class"].fillna("")}), by_folder=False)
         if "split" in given:
             said["folder_split"] = given.split.fillna("").map(lambda word: words.split(word) or word)

@@ -3,6 +3,8 @@
 The page shows the images. It stays where the user had it written.
 """
 
+import json
+from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +21,7 @@ from pcos_utils.data.shards import kept
 from pcos_utils.data.splits import source_labels
 from pcos_utils.data.survey import APART, survey
 from pcos_utils.evaluation import shortcuts
-from pcos_utils.files import write_csv, write_json, write_text
+from pcos_utils.files import appearing, csv_text
 from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
 from pcos_utils.reporting.cards import TEXTS
 from pcos_utils.reporting.text import many
@@ -77,7 +79,7 @@ def write(
     tested, told_apart = _shortcuts(measured)
     readable = sources[sources.status == "ok"]
     reading = [sentences_data.copies(sources), sentences_audit.classes(found), sentences_audit.suggestion(sources)]
-    reading.append(told_apart)
+    reading += [told_apart, *sentences_audit.named(sources)]
     if earlier is not None:
         are = "is" if len(new) == 1 else "are"
         reading.append(f"{many(len(found), 'finding')}, of which {len(new):,} {are} new since the baseline.")
@@ -101,11 +103,15 @@ def write(
         "shortcuts": tested.replace({np.nan: None}).to_dict("records"),
         "reading": [sentence for sentence in reading if sentence],
     }
-    page = audit_page.build(content, sources, where)
-    write_csv(out / "sources.csv", sources)
-    write_text(out / "audit.html", page)
-    write_text(out / SCHEMA, (TEXTS / SCHEMA).read_text(encoding="utf-8"))
-    write_json(out / "audit.json", content)
+    texts = {
+        "audit.json": json.dumps(content, indent=2, default=str) + "\n",
+        SCHEMA: (TEXTS / SCHEMA).read_text(encoding="utf-8"),
+        "audit.html": audit_page.build(content, sources, where),
+        "sources.csv": csv_text(sources),
+    }
+    with ExitStack() as all_or_none:
+        for name, text in texts.items():
+            all_or_none.enter_context(appearing(out / name)).write_text(text, encoding="utf-8")
     return content
 
 

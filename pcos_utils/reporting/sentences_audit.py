@@ -12,7 +12,7 @@ from pcos_utils.data.splits import FEWEST_SOURCES
 from pcos_utils.reporting.text import listed, many
 
 SHOWN = 6  # classes, folders or pairs named in one sentence
-WORDS = {"mask": "mask", "plain": "plain picture", "thumbnail": "thumbnail", "collage": "collage"}
+WORDS = {"mask": "mask", "plain": "plain picture", "thumbnail": "thumbnail", "collage": "collage", "archive": "archive"}
 # Names that often carry a patient or a clip. They are offered and decide nothing by themselves.
 SUGGESTED = (
     r"(?i)(?:^|[/_-])((?:pt|pat|patient|subj|subject|case)[-_ ]?\d+)",
@@ -148,3 +148,21 @@ def suggestion(sources: pd.DataFrame) -> str:
                 f"`{re.sub('`', '', groups.iloc[0])}`."
             )
     return ""
+
+
+def named(sources: pd.DataFrame) -> list[str]:
+    """Return what is to be told of single files: archives, and images whose table and folder contradict each other."""
+    packed, against = sources[sources.status == "archive"], sources[(sources.status == "ok") & (sources.reason != "")]
+    told = [f"Not looked into, unpack: {_some(packed.path)}."] if len(packed) else []
+    if len(against):
+        images = many((sources.status == "ok").sum(), "image")
+        told.append(
+            f"**Table and folder contradict each other** for {len(against):,} of {images}: {_some(against.path)}; the "
+            "table's label was used."
+        )
+    return told
+
+
+def _some(paths: pd.Series) -> str:
+    """Return the first paths, and how many more there are."""
+    return listed(_quoted(paths[:SHOWN]) + [f"{len(paths) - SHOWN:,} more"] * (len(paths) > SHOWN))

@@ -46,7 +46,16 @@ def test_masks_plain_pictures_thumbnails_and_litter_are_set_apart(tmp_path):
         normal__grey_JPG=Image.new("L", (200, 150), 90), benign__thumb_a=noise(3, (40, 50)),
         benign__icon=noise(4, (30, 30)), with_mask__e=noise(5), benign__frame_mask=noise(6),
     )  # fmt: skip
-    for name in (".DS_Store", "Thumbs.db", ".hidden/x.png", "__MACOSX/._a.png", "LICENSE", "labels.csv"):
+    for name in (
+        ".DS_Store",
+        "Thumbs.db",
+        ".hidden/x.png",
+        "__MACOSX/._a.png",
+        "LICENSE",
+        "labels.csv",
+        "more.zip",
+        "b.tar.gz",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("no image")
     (tmp_path / "benign" / "page.jpg").write_text("<html>")
@@ -58,7 +67,7 @@ def test_masks_plain_pictures_thumbnails_and_litter_are_set_apart(tmp_path):
         "normal/black.png": "plain", "normal/grey.jpg": "plain",
         "benign/thumb_a.png": "thumbnail", "benign/icon.png": "thumbnail",
         ".DS_Store": "litter", "Thumbs.db": "litter", ".hidden": "litter", "__MACOSX": "litter",
-        "LICENSE": "other file", "labels.csv": "other file",
+        "LICENSE": "other file", "labels.csv": "other file", "more.zip": "archive", "b.tar.gz": "archive",
         "benign/page.jpg": "not an image", "benign/scan": "not an image",
     }  # fmt: skip
     small = tmp_path / "small"
@@ -120,3 +129,47 @@ def test_a_table_or_an_expression_gives_what_folders_do_not(tmp_path):
     assert survey(tmp_path / "set", group_by=r"(pt\d+)").group.tolist() == ["pt07", "pt07", "pt08"]
     with pytest.raises(StudyError, match="is no regular expression"):
         survey(tmp_path / "set", group_by="(")
+
+
+def test_a_table_may_name_frames(tmp_path):
+    pictures = [noise(seed) for seed in range(3)]
+    pictures[0].save(tmp_path / "pages.tif", save_all=True, append_images=pictures[1:])
+    put(tmp_path, single=noise(4))
+    table = tmp_path / "labels.csv"
+    table.write_text("image,label,patient\npages.tif#2,malignant,p2\npages.tif,benign,p1\nsingle,benign,p3\n")
+    found = survey(tmp_path, table).query("status == 'ok'").set_index("path")
+    assert found["class"].tolist() == ["benign", "malignant", "benign", "benign"]
+    assert found.group.tolist() == ["p1", "p2", "p1", "p3"]
+    table.write_text("image,label\npages.tif#4,benign\n")
+    with pytest.raises(StudyError, match="row 2 names 'pages.tif#4'"):
+        survey(tmp_path, table)
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels", "against"),
+    [
+        (("pco", "normal"), ("normal", "polycystic"), "all"),
+        (("pcos", "healthy"), ("0", "1"), "all"),
+        (("benign", "malignant"), ("malignant", "benign"), "all"),
+        (("pco", "normal"), ("1", "0"), []),
+        (("benign", "malignant"), ("B", "M"), []),  # other words
+        (("left", "right"), ("pco", "normal"), []),  # folders that are no classes of the table
+        (("pco", "pco"), ("1", "0"), []),  # one folder
+        (("pco", "normal"), ("1", "1"), ["normal/b.png", "normal/d.png"]),
+        (("benign", "malignant"), ("benign", "benign"), []),  # which of the table's words the folder is, is not known
+    ],
+)
+def test_a_table_that_contradicts_the_folders_is_told(tmp_path, folders, labels, against):
+    put(tmp_path, **{f"{folder}__{name}": noise(ord(name)) for folder, name in zip(folders * 2, "abcd", strict=True)})
+    lines = [f"{folder}/{name},{label}" for folder, label, name in zip(folders * 2, labels * 2, "abcd", strict=True)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *lines]))
+    if against == "all":
+        for read in (survey, manifest.listing) if labels != ("malignant", "benign") else (survey,):
+            with pytest.raises(StudyError, match="labels.csv contradicts the folders of all 4 images, such as"):
+                read(tmp_path, tmp_path / "labels.csv")
+    else:
+        found = survey(tmp_path, tmp_path / "labels.csv").query("status == 'ok'")
+        assert (
+            sorted(found.path[found.reason != ""]) == against
+            and found.reason[found.reason != ""].eq("its folder says normal").all()
+        )

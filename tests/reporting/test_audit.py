@@ -1,9 +1,11 @@
 """Verdicts say what the counts say, and the folder that an audit writes is whole."""
 
 import base64
+import errno
 import io
 import json
 import re
+from pathlib import Path
 
 import jsonschema
 import numpy as np
@@ -20,6 +22,7 @@ from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data import manifest
 from pcos_utils.data.survey import APART, survey
 from pcos_utils.phantom import simulator
+from pcos_utils.reporting import audit as reporting
 from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
 from pcos_utils.serving import commands
 
@@ -246,6 +249,36 @@ def test_images_without_classes_can_be_audited(tmp_path):
     (tmp_path / "table.csv").write_text("image,label\n4.png,0\n")
     found = survey(flat, tmp_path / "table.csv")
     assert found.status.value_counts().to_dict() == {"ok": 2, "litter": 2, "damaged": 1}
+
+
+def test_archives_and_labels_that_contradict_a_folder_are_named(tmp_path):
+    for seed, kind in zip(range(4, 16, 2), ("pco", "normal") * 3, strict=True):
+        save(tmp_path / "set" / kind / f"{seed}.png", seed)
+    (tmp_path / "set" / "more.zip").write_bytes(b"PK\3\4")
+    rows = [
+        f"{seed},{int(seed != 8 and kind == 'pco')}"
+        for seed, kind in zip(range(4, 16, 2), ("pco", "normal") * 3, strict=True)
+    ]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *rows]))
+    said = audit(tmp_path / "set", "--out", tmp_path / "out", "--labels", tmp_path / "labels.csv").output
+    assert "Not looked into, unpack: `more.zip`." in said and "1 archive is set apart" in said
+    assert "Table and folder contradict each other for 1 of 6 images: `pco/8.png`; the table's label was used" in said
+
+
+def test_a_disk_that_is_full_on_the_way_leaves_no_file_of_an_audit(tmp_path, monkeypatch):
+    for seed in (4, 6):
+        save(tmp_path / "set" / f"{seed}.png", seed)
+    write = Path.write_text
+
+    def full(path, text, **options):
+        if path.suffix == ".csv":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, text, **options)
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(StudyError, match="sources.csv: no space left on device; make room"):
+        reporting.run([tmp_path / "set"], tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(
