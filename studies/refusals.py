@@ -3,9 +3,10 @@
     python -m studies.refusals MODEL --folder FOLDER
 
 Strangers are generated: gradients, white and pink noise, pages of text, screens with windows, natural-looking textures,
-photographs' colours. FOLDER, where it is given, holds real frames in class folders; their pixels stay there. Answers
-that hold both classes are counted separately, because they are answers. Intervals are exact, at 95 %; the images of a
-kind are independent draws.
+photographs' colours; negatives of phantoms and of real frames should be refused, too. FOLDER, where it is given, holds
+real frames in class folders; their pixels stay there. Answers are those that a user gets, after a search for an ovary
+where a picture is no crop of one. Answers that hold both classes are counted separately, because they are answers.
+Intervals are exact, at 95 %; the images of a kind are independent draws.
 """
 
 from pathlib import Path
@@ -93,7 +94,7 @@ STRANGERS = {
 
 def row_of(model: Served, kind: str, pictures: list[np.ndarray], refuse: bool) -> dict:
     """Return one row: how many of the pictures were refused, and how many answers hold both classes."""
-    found = [model.look(picture).refusal for picture in pictures]
+    found = [model.reply(picture, kind).refusal for picture in pictures]
     refused, both = sum(words not in ("", BOTH) for words in found), found.count(BOTH)
     return {"kind": kind, "should_be_refused": refuse, "n": len(found), "refused": refused, "both_classes": both}
 
@@ -107,10 +108,13 @@ def measure(model: Served, each: int, folder: Path | None = None) -> pd.DataFram
     total = {name: sum(row[name] for row in rows) for name in ("n", "refused", "both_classes")}
     rows.append({"kind": "all strangers", "should_be_refused": True, **total})
     frames = [simulator.simulate(FIRST_PHANTOM + n, (FIRST_PHANTOM + n) % 2).image for n in range(each)]
-    rows.append(row_of(model, "new phantoms", [np.repeat(frame[..., None], 3, axis=2) for frame in frames], False))
+    scans = {"new phantoms": [np.repeat(frame[..., None], 3, axis=2) for frame in frames]}
     if folder:
         real = [images.load(folder / path) for path in manifest.scan(folder).query("status == 'ok'").path]
-        rows.append(row_of(model, f"real frames ({folder.name})", real, False))
+        scans[f"real frames ({folder.name})"] = real
+    for kind, pictures in scans.items():
+        rows.append(row_of(model, kind, pictures, False))
+        rows.append(row_of(model, f"negatives of {kind}", [255 - picture for picture in pictures], True))
     table = pd.DataFrame(rows)
     low, high = zip(*map(exact, table.refused, table.n), strict=True)
     table = table.assign(share=table.refused / table.n, low=low, high=high)

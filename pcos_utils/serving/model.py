@@ -110,7 +110,8 @@ class Served:
         """
         started = time.perf_counter()
         answer = self.look(pixels, name, box=box, of_study=of_study)
-        if box is None and answer.refusal in (SECTOR, scan_check.UNLIKE):
+        searched = answer.refusal in (SECTOR, scan_check.UNLIKE) and answer.reasons != [scan_check.NEGATIVE]
+        if box is None and searched:
             answer = self.found(answer)
         if answer.interval and (known := (*scale, "the file's header") if scale else screen.scale(pixels)):
             answer.measure(*known)
@@ -146,6 +147,9 @@ class Served:
         part = boxes.window(box, pixels.shape) if box else found[0] if found else None
         drawn, box = box is not None, box or part
         scan = boxes.of(pixels, part)
+        seen = boxes.of(pixels, box)
+        if scan_check.negative(seen):
+            return self.refused(name, scan_check.UNLIKE, scan_check.NEGATIVE, pixels, box)
         apart = not drawn and (len(found) > 1 or screen.seam(scan))
         if not drawn and not apart and screen.sector(scan):
             return self.refused(name, SECTOR, "The frame shows a whole sector, and one ovary is answered.", pixels, box)
@@ -154,7 +158,6 @@ class Served:
         maps = self.maps(frame)
         # A file with fewer pixels than the network reads is a box that somebody cut out.
         usual = self.usual[drawn or cut.shape != scan.shape]
-        seen = boxes.of(pixels, box)
         unusable = scan_check.judge(seen, frame, maps, usual)
         # Two scans are a little strange; a page of text, which has seams too, is far away.
         if apart and not scan_check.judge(seen, frame, maps, usual | {"limit": 2 * usual["limit"]}):

@@ -15,6 +15,7 @@ from pcos_utils.data.images import grey
 from pcos_utils.evaluation import calibration
 from pcos_utils.follicles import counting
 from pcos_utils.serving import model as models
+from pcos_utils.serving import scan_check
 from pcos_utils.serving.answer import FIELDS
 from tests.serving.made import SIDE, frame, png
 
@@ -97,6 +98,14 @@ def test_what_cannot_be_used_is_refused_with_its_reason(model, name):
     assert answer.decision == "cannot say" and answer.refusal == refusal
     assert answer.value is None and "Traceback" not in "".join(answer.reasons)
     assert answer.reasons[1:] == ["No ovary was found; draw a box around one."] * (refusal == "not an ovarian scan")
+
+
+def test_a_negative_is_refused_and_not_searched_for_an_ovary(model):
+    negative = 255 - np.repeat(frame()[..., None], 3, axis=2)
+    for box in (None, (40, 30, 240, 170)):
+        answer = model.reply(negative, "negative.png", box=box)
+        assert answer.refusal == "not an ovarian scan" and answer.reasons == [scan_check.NEGATIVE]
+    assert scan_check.NEGATIVE not in model.reply(255 - negative, "scan.png").reasons
 
 
 @pytest.mark.parametrize("broken", ["model.json", "model.onnx", "follicles.onnx", "locator.onnx"])
