@@ -1,5 +1,6 @@
 """Use all cores: threads that work ahead, and a process for each part of the work."""
 
+import mmap
 import multiprocessing
 import pickle
 from collections import deque
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from itertools import islice, pairwise
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,23 +65,45 @@ def split(numbers: list[int]) -> list[list[int]]:
 
 @contextmanager
 def stored(gathering, work: Callable) -> Iterator[Path]:
-    """Yield a file of the gathering and the work, which processes read once and not with every part."""
-    with TemporaryDirectory() as folder:
+    """Yield a file of the gathering and the work, which processes read once and not with every part.
+
+    The pictures that are known lie in a second file, which this process and the others have in memory once.
+    """
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a file that somebody has in memory
         place = Path(folder, "gathering")
-        with open(place, "wb") as file:
-            pickle.dump((gathering, wrap_non_picklable_objects(work)), file)
+        with open(place.with_suffix(".arrays"), "wb") as arrays, open(place, "wb") as file:
+            lengths = []
+
+            def apart(buffer: pickle.PickleBuffer) -> None:
+                """Write the bytes of an array to the second file."""
+                lengths.append(arrays.write(buffer.raw()))
+
+            whole = gathering, wrap_non_picklable_objects(work)
+            content = pickle.dumps(whole, protocol=5, buffer_callback=apart)
+            pickle.dump(lengths, file)
+            file.write(content)
+        known, _ = _read(place)
+        gathering.exemplars, gathering.index = known.exemplars, known.index
         try:
             yield place
         finally:
             _read_last.clear()
 
 
+def _read(place: Path) -> tuple:
+    """Return the gathering and the work of a file; their arrays stay in the second file and cannot be changed."""
+    with open(place.with_suffix(".arrays"), "rb") as arrays, open(place, "rb") as file:
+        lengths = pickle.load(file)
+        whole = memoryview(mmap.mmap(arrays.fileno(), 0, access=mmap.ACCESS_READ) if sum(lengths) else b"")
+        ends = list(accumulate(lengths))
+        return pickle.load(file, buffers=[whole[end - length : end] for end, length in zip(ends, lengths, strict=True)])
+
+
 def worked(place: Path, numbers: list[int]) -> dict:
     """Return what the work of a file adds to ``made``."""
     if place not in _read_last:
         _read_last.clear()  # first, since two of them might fill the memory
-        with open(place, "rb") as file:
-            _read_last[place] = pickle.load(file)
+        _read_last[place] = _read(place)
     gathering, work = _read_last[place]
     gathering = gathering.snapshot()
     with one_thread():

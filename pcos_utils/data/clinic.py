@@ -154,7 +154,7 @@ def _dicom(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[
 def _rgb(values: np.ndarray, header) -> np.ndarray:
     if values.ndim == 3:
         deep = 16 if header.PhotometricInterpretation == "PALETTE COLOR" else int(header.BitsStored)
-        values = (values >> (deep - 8)).astype(np.uint8) if values.dtype.itemsize > 1 else values
+        values = scaled(values.astype(np.float64), deep) if values.dtype.itemsize > 1 else values
         return np.ascontiguousarray(values)
     bits, signed = int(header.BitsStored), header.get("PixelRepresentation") == 1
     grey = scaled(values.astype(np.float64), bits, white=2.0 ** (bits - signed) - 1, signed=signed)

@@ -13,9 +13,9 @@ import pandas as pd
 from pcos_utils.audit.findings import KINDS
 from pcos_utils.audit.sources import names, places
 from pcos_utils.data import images
-from pcos_utils.reporting.sheets import NOTICE
 from pcos_utils.reporting.text import many, number
 
+NOTICE = "May show images that are not yours to pass on: for this machine only."
 FAMILIES, SHOWN = 60, 6  # families on the page, and images of each
 SINGLES = 96  # pictures without a copy
 ROWS, LONG = 300, 20  # rows shown of a table; a longer one than LONG is folded away

@@ -21,7 +21,6 @@ from pcos_utils.reporting.text import many, number
 
 OUTLINE, TRUTH = "#F0E442", "#56B4E9"  # of Okabe and Ito's colours those that stand out from grey
 SOURCES = 96  # source pictures on a contact sheet, at most
-NOTICE = "May show images that are not yours to pass on: for this machine only."
 COLUMNS = 4
 SHOWN = 4  # sources of each class on a sheet of outlines
 ACROSS, TILE = 16, (60, 40)  # pictures in a row of a sheet of errors; width and height of one, px
