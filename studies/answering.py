@@ -31,6 +31,9 @@ from pcos_utils.follicles import network as follicle_network
 from pcos_utils.follicles.locator_network import Locator
 from pcos_utils.models import architectures
 from pcos_utils.phantom import simulator
+from pcos_utils.reporting.names import TITLES
+from pcos_utils.reporting.readme import write_block
+from pcos_utils.reporting.text import markdown
 from pcos_utils.serving import export
 from pcos_utils.serving.model import Served
 from pcos_utils.serving.served_network import Answering
@@ -114,6 +117,19 @@ def measure(rounds: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def block(table: pd.DataFrame) -> str:
+    """Return the table of studies/README.md."""
+    rows = [
+        [
+            TITLES[row.model], *(f"{value:.0f}" for value in (row.ours_median, row.whole_median, row.plain_median)),
+            f"{row.ratio:.1f}", f"{row.plain_median / row.whole_median:.1f}",
+        ]
+        for row in table.itertuples()
+    ]  # fmt: skip
+    head = ["medians", "probability, ms", "whole answer, ms", "plain probability, ms", "plain : ours", "plain : whole"]
+    return markdown(head, rows)
+
+
 def main() -> None:
     """Print the table, and write it if there were enough rounds to report."""
     rounds = arguments(__doc__, rounds=200).rounds
@@ -121,6 +137,7 @@ def main() -> None:
     table = measure(rounds)
     if rounds >= 100:
         write_csv(OUT / "answering.csv", table)
+        write_block("answering", block(pd.read_csv(OUT / "answering.csv")))
     print(table.round(3).to_string())
 
 

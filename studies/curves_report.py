@@ -8,7 +8,7 @@ from pcos_utils.evaluation import auc
 from pcos_utils.files import appearing
 from pcos_utils.reporting import store
 from pcos_utils.reporting.readme import write_block
-from pcos_utils.reporting.text import interval, markdown, number
+from pcos_utils.reporting.text import ends, interval, markdown, number
 from studies import OUT
 
 NAMES = {
@@ -66,21 +66,28 @@ def _number(value: float, sizes: list[int]) -> str:
 
 def sentences(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame) -> str:
     """Return what an outline is worth in labels, and what photographs are worth."""
-    sizes, same = sorted(means["size"].unique()), table[table.method == "unet_labels"]
-    row = same.loc[same.outlined.idxmin()]
-    labels, low, high = (_number(row[name], sizes) for name in ("labelled", "low", "high"))
-    each = f"{_number(row.labelled, sizes).rsplit(' ', 1)[0]} " if row.labelled in (0, np.inf) else ""
-    known = min(max(row.labelled, min(sizes)), max(sizes)) / row.outlined
-    text = (
-        f"Taught to a U-Net of the same size, {row.outlined:,.0f} outlined phantoms rank as well as {labels} labelled "
-        f"ones (95 % interval: {low if low == high else f'{low} to {high}'}): an outline is worth {each}{known:.2g} "
-        "labels."
-    )
+    sizes, worth = sorted(means["size"].unique()), table.set_index(["method", "outlined"])
     twin = differences[(differences.method == "unet_labels") & (differences.on == "phantoms")].sort_values("size")
     gains = ", ".join(
-        f"{number(row.value)} [{number(row.low)}, {number(row.high)}] at {row.size:,}" for row in twin.itertuples()
+        f"{number(row.value)} {ends(row.low, row.high)} at {row['size']:,}{'' if row.low > 0 else ' (not shown)'}"
+        for _, row in twin.iterrows()
     )
-    text += f" Outlines minus labels is {gains}."
+
+    def labels(method: str, outlined: int) -> str:
+        """Return how many labels so many outlines are worth, with the interval."""
+        value, *edges = (_number(worth.loc[(method, outlined), name], sizes) for name in ("labelled", "low", "high"))
+        return value if {*edges} == {value} else f"{value} [{', '.join(edges)}]"
+
+    few, *_, many = sizes
+    text = (
+        f"For U-Nets of one size, the AUC taught by outlines minus that taught by labels is {gains}. To match {few:,} "
+        f"outlined phantoms, the U-Net needs {labels('unet_labels', few)} labelled ones, and frozen ImageNet features "
+        f"need {labels('lite0_imagenet', few)}; to match {many:,} outlined ones, they need "
+        f"{labels('lite0_imagenet', many)}. So against these features an outline is worth "
+        f"{number(worth.labelled['lite0_imagenet', few] / few, 1)} labels at {few:,} and "
+        f"{number(worth.labelled['lite0_imagenet', many] / many)} at {many:,}. (Intervals by resampling phantoms and "
+        "seeds, of which three are few.)"
+    )
     imagenet, random = (
         means[(means.method == f"lite0_{start}") & (means["size"] == max(sizes))].set_index("on")
         for start in ("imagenet", "random")

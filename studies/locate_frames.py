@@ -130,24 +130,21 @@ def block(table: pd.DataFrame) -> str:
     found, boxes, sources = (cells.loc[question] for question in QUESTIONS[:3])
     counts = cells.loc[QUESTIONS[3]]
 
-    def rate(clip: str) -> str:
-        """Return how many ovaries of a clip were found, with the interval."""
-        row = found.loc[clip]
-        return f"{row.value * row.n:.0f} of {row.n:.0f} {ends(row.low, row.high)}"
-
-    clips = [f"{rate(clip)} in {clip}" for clip in found.index.drop("all")]
+    hits = {part: f"{row.value * row.n:.0f} of {row.n:.0f}" for part, row in found.iterrows()}
+    clips = [f"{hits[clip]} in {clip}" for clip in found.index.drop("all")]
     per_frame = [f"{number(row.value)} in {clip}" for clip, row in boxes.drop(index="all").iterrows()]
     wrong = sources.loc["all"]
     agreement = [
         f"{name} {number(row.value)} on {row.n:.0f} ({row.difference:+.1f})" for name, row in counts.iterrows()
     ]
     return (
-        f"On {table.frames.iloc[0]} real frames, of which none taught it, the locator finds {rate('all')} ovaries that "
-        f"two annotators agree on: {listed(clips)}. In {boxes.n['all']:.0f} frames without an ovary it draws "
+        f"On {table.frames.iloc[0]} real frames, of which none taught it, the locator finds {hits['all']} ovaries that "
+        f"two annotators agree on, {ends(found.low['all'], found.high['all'])} by clip: {listed(clips)}. In "
+        f"{boxes.n['all']:.0f} frames without an ovary it draws "
         f"{number(boxes.value['all'])} boxes a frame: {listed(per_frame)}; of {wrong.sources:.0f} sources without one "
         f"{percent(wrong.value)} {ends(wrong.low, wrong.high)} get a box. Rank correlation of the follicle count with "
-        f"the annotators' mean (in brackets the mean difference): {listed(agreement)}. Frames of a clip are one source "
-        "and two clips show ovaries, so the interval of all ovaries says how little two clips can show. These are "
+        f"the annotators' mean (in brackets the mean difference): {listed(agreement)}. Frames of a clip are one "
+        "source, so a clip has no interval, and that of both says how little two clips can show. These are "
         f"development data; variants of phantoms and locator that were judged on them: {table.looks.iloc[0]:.0f}."
     )
 

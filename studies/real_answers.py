@@ -64,7 +64,8 @@ def block(table: pd.DataFrame) -> str:
     answered, n = (int(cells[part].xs("answered", level="share").sum()) for part in ("hits", "n"))
     each = [f"{name}: {told(name, 'answered')} answered, {told(name, 'wrong')} of these wrongly" for name in CLASSES]
     return (
-        f"Calibrated on the other sources, the count answers {answered} of {n} real sources ({percent(answered / n)}): "
+        "Calibrated on the other sources, the count of the one network in `pcos_utils/weights` answers "
+        f"{answered} of {n} real sources ({percent(answered / n)}): "
         f'{"; ".join(each)}. Of the rest it says "cannot say". It answers where the other class is ruled out at an '
         f"error of {number(tabulate.ALPHA)}. Calibrated on all of them, {clause}. In "
         "brackets stand exact 95 % intervals: 12 polycystic sources cannot verify an error of one in ten."

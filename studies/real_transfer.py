@@ -13,7 +13,7 @@ from pcos_utils.data import manifest
 from pcos_utils.evaluation import auc, baselines, calibration, comparison, predictions, tables
 from pcos_utils.files import write_csv
 from pcos_utils.models import transfer
-from pcos_utils.reporting import sentences_results
+from pcos_utils.reporting import readme, sentences_results
 from pcos_utils.reporting.readme import write_block
 from studies import OUT, arguments
 
@@ -21,8 +21,16 @@ PAIR = (LITE0, f"{LITE0}_random")
 
 
 def block(methods: pd.DataFrame, compared: pd.DataFrame) -> str:
-    """Return the README's sentences: each method's, and the difference that photographs make."""
-    return f"{sentences_results.methods(methods)}\n\n{sentences_results.differences(compared)}"
+    """Return the README's sentences: each method's, and the difference that photographs make.
+
+    Its p is corrected in one family with the differences of the report on real frames.
+    """
+    report = pd.read_csv(readme.reports()["real"] / "tables" / "comparisons.csv")
+    family = pd.concat([compared, report], ignore_index=True)
+    p = comparison.holm(family.p.to_numpy())[: len(compared)]
+    compared = compared.assign(p_holm=p, verdict=compared.verdict.where(p <= 0.05, "not shown"))
+    note = f"The p is corrected together with the {len(report)} above, as one family."
+    return f"{sentences_results.methods(methods)}\n\n{sentences_results.differences(compared)} {note}"
 
 
 def main() -> None:

@@ -19,6 +19,8 @@ from pcos_utils.data import images, manifest
 from pcos_utils.evaluation.intervals import exact
 from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
+from pcos_utils.reporting.readme import write_block
+from pcos_utils.reporting.text import ends, listed
 from pcos_utils.serving.model import BOTH, Served
 from studies import OUT, arguments
 
@@ -121,12 +123,23 @@ def measure(model: Served, each: int, folder: Path | None = None) -> pd.DataFram
     return table[["kind", "should_be_refused", "n", "refused", "share", "low", "high", "both_classes"]]
 
 
+def block(table: pd.DataFrame) -> str:
+    """Return the sentence of studies/README.md."""
+    rows = table[~table.kind.isin(STRANGERS)]  # which are told together
+    said = [
+        f"{row.refused:,} of {row.n:,} {row.kind.removeprefix('all ')} {ends(row.low, row.high)}"
+        for row in rows.itertuples()
+    ]
+    return f"The page refuses {listed(said)}. Of the strangers, pictures of noise may hold an ovary for the locator."
+
+
 def main() -> None:
     """Print and write the table."""
     options = arguments(__doc__, "model", folder="")
     model, folder = Served(options.model), Path(options.folder) if options.folder else None
     table = measure(model, EACH, folder).assign(model=model.card["model"], data=model.card["data"])
     write_csv(OUT / "refusals.csv", table.round(4))
+    write_block("refusals", block(pd.read_csv(OUT / "refusals.csv")))
     print(table.round(3).to_string(index=False))
 
 

@@ -159,11 +159,15 @@ def fitted(seen: dict[str, float]) -> pd.DataFrame:
 def block(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
     """Return the tables of docs/scaling.md."""
     twice = []
-    for name, words in (("run", "a demo run, s"), ("audit", "an audited frame, s"), ("answer", "an answered frame, s")):
+    for name, words in (
+        ("run", "a training of IustNet, s"),
+        ("audit", "an audited frame, s"),
+        ("answer", "an answered frame, s"),
+    ):
         one, two = seen[f"{name}_1"], seen[f"{name}_2"]
         twice.append([words, f"{one:.3g}", f"{two:.3g}", f"{one / two:.2f}"])
     facts = {
-        "a demo run in process, s": seen["run_here"],
+        "the same training in process, s": seen["run_here"],
         "an empty task of the scheduler, s": seen["task"],
         "reading and placing of a frame whose parts are kept, s": seen["gather"],
         f"the same among half of the {count:,} frames, s": seen["gather_half"],
@@ -172,7 +176,7 @@ def block(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
         "memory of a source in the audit, bytes": seen["exemplar_bytes"],
         f"most memory of a worker that audited {count:,} frames and answered a quarter of them, MB": seen["memory"],
     }
-    names = f"{RUNS:,} demo runs", f"{FRAMES:,} answers", "the comparisons of their audit", "placing them"
+    names = f"{RUNS:,} such trainings", f"{FRAMES:,} answers", "the comparisons of their audit", "placing them"
     hours = [
         [f"{row.workers:,}", f"{row.runs:.2g}", f"{row.answers:.3g}", f"{row.comparisons:.3g}", f"{row.placing:.3g}"]
         for row in table.itertuples()

@@ -25,6 +25,7 @@ from PIL import Image
 
 from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
+from pcos_utils.reporting.readme import write_block
 from pcos_utils.serving.model import Served
 from studies import OUT, arguments, machine
 
@@ -122,6 +123,17 @@ def is_right(row: dict, expected: dict[str, dict], hostile: dict) -> bool:
     return same and (row["value"] == answer["value"] or abs(row["value"] - answer["value"]) < 1e-3)
 
 
+def block(table: pd.DataFrame) -> str:
+    """Return the sentences of studies/README.md."""
+    page = table.set_index("page").loc["pcos app"]
+    return (
+        f"{page.clients} clients at once sent {page.uploads} uploads, {page.hostile} of them hostile. {page.wrong} "
+        f"answers were wrong, every hostile file was refused, and {page.files_left} files were left behind. Half of "
+        f"the answers took {page.median_s:.2f} s or less, at {page.per_second:.0f} a second on the two cores that also "
+        f"ran the clients; memory grew to {page.memory_ratio:.2f} times."
+    )
+
+
 def main() -> None:
     """Print and write one row: uploads, wrong answers, latencies, memory, files left behind."""
     folder, good, hostile = Path(arguments(__doc__, "model").model).resolve(), good_frames(), hostile_files()
@@ -155,6 +167,7 @@ def main() -> None:
     print(*left, *wrong, pd.Series(result), sep="\n")
     earlier = pd.read_csv(OUT / "uploads.csv").query("page != @result['page']")  # the row of a packed Space
     write_csv(OUT / "uploads.csv", pd.concat([earlier, pd.DataFrame([result])]).round(3))
+    write_block("uploads", block(pd.read_csv(OUT / "uploads.csv")))
 
 
 if __name__ == "__main__":

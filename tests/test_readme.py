@@ -12,16 +12,19 @@ from pcos_utils.reporting import readme
 from pcos_utils.reporting.sentences_results import FIRST_PLAN
 from studies import (
     ablations,
+    answering,
     audit_clips,
     audit_planted,
     curves_report,
     locate_frames,
     real_answers,
     real_transfer,
+    refusals,
     sample_size,
     simulator_fit,
     stress,
     training,
+    uploads,
 )
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -63,7 +66,12 @@ def test_the_answers_are_those_of_the_tables(committed, name):
 
 
 def test_the_findings_are_those_of_the_tables():
-    assert stated("findings") == readme.findings() and len(TEXT) <= 8000
+    assert stated("findings") == readme.findings() and stated("caption") == readme.caption() and len(TEXT) <= 8000
+
+
+def test_no_block_is_empty():
+    names = re.findall(r"<!-- ([\w-]+): ", "".join(PAGES.values()))
+    assert len(names) > 15 and [name for name in names if not stated(name).strip()] == []
 
 
 def test_every_make_target_that_it_names_exists():
@@ -89,6 +97,9 @@ def test_every_file_that_it_links_exists():
         ("real-transfer", real_transfer, ["real_transfer", "real_transfer_pairs"]),
         ("real-answers", real_answers, ["real_answers"]),
         ("locate-frames", locate_frames, ["locate_frames"]),
+        ("answering", answering, ["answering"]),
+        ("refusals", refusals, ["refusals"]),
+        ("uploads", uploads, ["uploads"]),
     ],
 )
 def test_a_side_study_says_what_its_tables_say(name, script, tables):

@@ -1,4 +1,4 @@
-"""Show how leakage makes 99 %: one model, the same images, three splits.
+"""Show how leakage raises a score: one model, the same images, three splits.
 
 The model only looks up: it names the class of the most similar picture that it has seen. Under a random split of
 images that picture is a copy of the test image; with whole sources kept together, what is left is skill.

@@ -164,14 +164,13 @@ def located() -> str:
     """Return what the locator finds in real whole frames, as the side study measured it."""
     table = pd.read_csv(ROOT / "reports" / "studies" / "locate_frames.csv").set_index(["question", "part"])
     clips = table.loc["ovaries found"].drop("all")
-    found = " and ".join(
-        f"{row.value * row.n:.0f} of {row.n:.0f} {ends(row.low, row.high)}" for row in clips.itertuples()
-    )
+    found = " and ".join(f"{row.value * row.n:.0f} of {row.n:.0f}" for row in clips.itertuples())
     others, counts = table.loc[("false boxes in a frame without an ovary", "all")], table.loc["follicles counted"]
     return (
         f"In {counts.frames.iloc[0]:.0f} real frames, none of which taught it, it finds {found} ovaries of two clips "
-        f"and draws {number(others.value)} boxes in a frame without one; the count in its boxes has a rank correlation "
-        f"of {number(counts.value['suggested box'])} with that of two annotators, theirs with each other one of "
+        "(each one source, so without an interval). In a frame without an ovary it draws "
+        f"{number(others.value)} boxes. The count in its boxes has a rank correlation of "
+        f"{number(counts.value['suggested box'])} with that of two annotators, theirs with each other one of "
         f"{number(counts.value['the annotators with each other'])}."
     )
 

@@ -224,7 +224,8 @@ def first_plan(folder: Path) -> str:
     table = pd.read_csv(folder / FIRST_PLAN)
     alone = table[table.second.isna()].iloc[0]
     pairs = [
-        f"over {TITLES[row.second]} {number(row.value)} {ends(row.low, row.high)}, {row.verdict}"
+        f"over {TITLES[row.second]} {number(row.value)} {ends(row.low, row.high)}, {row.verdict} (p after Holm "
+        f"{p_value(row.p_holm)})"
         for row in table[table.second.notna()].itertuples()
     ]
     return (

@@ -33,15 +33,11 @@ def epochs(histories: pd.DataFrame, name: str) -> str:
     )
 
 
-def saliency(titles: list[str], maps: np.ndarray, name: str) -> str:
-    """Return how many of the shown decisions are right, and which share of a picture holds half of its saliency.
-
-    ``titles`` start with "true" where the decision is right; ``maps``: (n, height, width).
-    """
-    right = sum(title.startswith("true") for title in titles)
+def saliency(maps: np.ndarray, name: str) -> str:
+    """Return which share of a picture holds half of its saliency. ``maps``: (n, height, width), of ``surest``."""
     strongest_first = np.sort(maps.reshape(len(maps), -1), axis=1)[:, ::-1].cumsum(axis=1)
     cover = (strongest_first < strongest_first[:, -1:] / 2).mean(axis=1)
     return (
-        f"{name}, fold 0: {right} of these {len(titles)} decisions are right. Half of the saliency lies on "
+        f"{name}, fold 0: the surest decisions of each outcome. Half of the saliency lies on "
         f"{percent(np.median(cover))} of the median picture (a uniform map would need 50\N{NO-BREAK SPACE}%)."
     )
