@@ -1,7 +1,6 @@
 """Measure what a run, an audited image and an answered image cost on one and on two workers, and what more would give.
 
     python -m studies.scaling                   # about five minutes, on a machine that does nothing else
-    python -m studies.scaling --frames 50000    # an archive: hours
     python -m studies.scaling --runs 4 --frames 400 --out /tmp    # a try, which changes no committed file
 
 A worker is a process on a core of its own. The runs are the demo's IustNet on fewer phantoms. The frames are phantoms

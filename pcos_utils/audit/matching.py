@@ -120,7 +120,7 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
     height, width = second.grey.shape
     # A picture that was enlarged to the common size has no detail finer than its original pixels.
     coarser = float(np.clip(max(first.enlarged, second.enlarged), 1, 3))
-    window = _window(coarser)
+    window = round(WINDOW * coarser)
     moved = _warp(first.grey, matrix, (width, height))
     inside = _warp(np.ones_like(first.grey), matrix, (width, height))
     inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
@@ -146,7 +146,7 @@ class _Detail(NamedTuple):
 
 
 def _detail(grey: np.ndarray, coarser: float) -> _Detail:
-    window, band = _window(coarser), _band(grey, FINE, coarser)
+    window, band = round(WINDOW * coarser), _band(grey, FINE, coarser)
     mean = _mean(band, window)
     spread = _mean(band * band, window) - mean**2
     # Marks that a scanner draws on every screen say nothing about the tissue.
@@ -156,10 +156,6 @@ def _detail(grey: np.ndarray, coarser: float) -> _Detail:
 @lru_cache(4)  # a picture is compared with several others in turn
 def _detail_of(picture: Sketch, coarser: float) -> _Detail:
     return _detail(picture.grey, coarser)
-
-
-def _window(coarser: float) -> int:
-    return round(WINDOW * coarser)
 
 
 def _mean(values: np.ndarray, window: int) -> np.ndarray:
@@ -215,6 +211,12 @@ def _tissue(grey: np.ndarray, fine: np.ndarray, window: int) -> np.ndarray:
 @lru_cache(64)
 def _root(picture: Sketch) -> np.ndarray:
     return root(picture.descriptors)
+
+
+def forget() -> None:
+    """Forget what was computed of pictures, which keeps their file in memory."""
+    _root.cache_clear()
+    _detail_of.cache_clear()
 
 
 def _matches(first: np.ndarray, second: np.ndarray) -> np.ndarray:

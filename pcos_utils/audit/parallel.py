@@ -17,6 +17,7 @@ import cv2
 from joblib import Parallel, delayed, wrap_non_picklable_objects
 from threadpoolctl import threadpool_limits
 
+from pcos_utils.audit import matching
 from pcos_utils.config import StudyError
 
 _read_last: dict[Path, tuple] = {}  # the file that ``worked`` read last, and its content
@@ -84,6 +85,7 @@ def stored(gathering, work: Callable) -> Iterator[Path]:
             file.write(content)
         known, _ = _read(place)
         gathering.exemplars, gathering.index = known.exemplars, known.index
+        matching.forget()
         try:
             yield place
         finally:
@@ -103,6 +105,7 @@ def worked(place: Path, numbers: list[int]) -> dict:
     """Return what the work of a file adds to ``made``."""
     if place not in _read_last:
         _read_last.clear()  # first, since two of them might fill the memory
+        matching.forget()
         _read_last[place] = _read(place)
     gathering, work = _read_last[place]
     gathering = gathering.snapshot()
@@ -117,7 +120,7 @@ def each(function: Callable, parts: list) -> Iterator:
     Raises StudyError if a process was killed.
     """
     alone = len(parts) < 2 or multiprocessing.current_process().daemon  # as are dask's workers: it may start none
-    pool = Parallel(1 if alone else -1, return_as="generator", max_nbytes=None, idle_worker_timeout=10)
+    pool = Parallel(1 if alone else -1, return_as="generator", max_nbytes=None, idle_worker_timeout=60)
     try:
         yield from pool(map(delayed(function), parts))
     except BrokenProcessPool:
