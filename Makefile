@@ -17,6 +17,13 @@ ALLOW_CPU ?=
 PHANTOMS  ?= 1500
 JOBS      ?=
 CLUSTER   ?=
+# A typo such as DAT=folder would run the demo instead.
+SETTINGS := PRESET DATA LABELS MODELS SEED EPOCHS WEIGHTS ALLOW_CPU PHANTOMS JOBS CLUSTER
+OTHERS := PYTHON SYSTEM_PYTHON PCOS_HOME PCOS_OFFLINE OMP_NUM_THREADS
+UNKNOWN := $(filter-out $(SETTINGS) $(OTHERS) SHELL,$(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name))))
+ifneq ($(filter-out -%,$(UNKNOWN)),)
+$(error $(firstword $(filter-out -%,$(UNKNOWN))) is no setting; give some of: $(SETTINGS))
+endif
 ifeq ($(value DATA),)
 $(error DATA is empty; name a registered data set or a folder, or leave DATA out)
 endif

@@ -88,7 +88,7 @@ class Study(BaseModel):
     data: str = "phantom"  # a registered name, or a folder of class folders
     labels: str | None = None  # a table of image and label, for a folder that is not sorted into class folders
     models: tuple[Literal["densenet201", "densenet121d", "iustnet", "follicles"], ...] = JUDGED
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**31)
     weights: str = "imagenet"  # where DenseNet201 starts: "imagenet", "none" or a .safetensors file
     epochs: int | None = Field(None, ge=1)  # None: the recipe's value for the preset
     allow_cpu: bool = False  # lets "full" run without a GPU

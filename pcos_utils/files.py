@@ -142,15 +142,20 @@ def fingerprint(study: Study) -> str:
 
 
 def files_below(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder, in an order that stays. Links are followed, and each folder is read once."""
-    seen = set()
-    for root, subfolders, names in os.walk(folder, followlinks=True):
+    """Yield every file below a folder, in an order that stays. Links are followed, and each folder is read once.
+
+    A folder that may not be listed is yielded itself, at the end, so that it is not missed.
+    """
+    seen, closed = set(), []
+    walked = os.walk(folder, followlinks=True, onerror=lambda error: closed.append(Path(error.filename)))
+    for root, subfolders, names in walked:
         if os.path.realpath(root) in seen:  # a link back to a folder that was read
             subfolders.clear()
             continue
         seen.add(os.path.realpath(root))
         subfolders.sort()
         yield from (Path(root, name) for name in sorted(names))
+    yield from closed
 
 
 def sha256(path: Path) -> str:

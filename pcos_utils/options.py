@@ -20,7 +20,7 @@ Labels = Annotated[
     str | None, _setting("LABELS", "a table (.csv, .xlsx) of image and label, for a folder without them")
 ]
 Models = Annotated[str | None, _setting("MODELS", "some of densenet201,densenet121d,iustnet,follicles")]
-Seed = Annotated[int, _setting("SEED", "of phantoms, folds, weights and order", min=0)]
+Seed = Annotated[int, _setting("SEED", "of phantoms, folds, weights and order", min=0, max=2**31 - 1)]
 Epochs = Annotated[int | None, _setting("EPOCHS", "instead of the recipe's")]
 Weights = Annotated[str, _setting("WEIGHTS", "imagenet, none or a .safetensors file")]
 AllowCpu = Annotated[bool, _setting("ALLOW_CPU", "run the full preset without a GPU", "--allow-cpu/--no-allow-cpu")]

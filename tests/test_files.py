@@ -88,3 +88,18 @@ def test_words_about_the_code_do_not_change_what_it_says():
     bare = "def f(x):\n    return x + 1\n"
     said = '"""A room."""\n\n\ndef f(x):\n    """One more."""\n    return x + 1  # why\n'
     assert meaning(bare) == meaning(said) != meaning(bare.replace("1", "2"))
+
+
+def test_a_folder_that_may_not_be_listed_is_not_missed(tmp_path, monkeypatch):
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / "a.png").touch()
+    scan = os.scandir
+
+    def refuse(place):
+        if str(place).endswith("closed"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert [*files.files_below(tmp_path)] == [tmp_path / "open" / "a.png", tmp_path / "closed"]

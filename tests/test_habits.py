@@ -269,3 +269,12 @@ def test_a_user_without_a_name_or_a_home(checkout):
     assert not (checkout / "log.txt").exists() and printed(home)
     shutil.rmtree(place)
     assert done.returncode == 2 and "PermissionError" in done.stderr  # of the second notebook, which writes elsewhere
+
+
+def test_a_variable_that_make_does_not_know_is_named(checkout):
+    for word in ("DAT=folder", "data=folder"):
+        done = make(checkout, "reproduce", word)
+        assert (
+            done.returncode == 2 and f"{word.partition('=')[0]} is no setting; give some of: PRESET DATA" in done.stderr
+        )
+    assert make(checkout, "-n", "reproduce", "DATA=my folder", "SEED=1").returncode == 0

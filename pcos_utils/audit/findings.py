@@ -63,10 +63,16 @@ def _shared(images: pd.DataFrame, level: str) -> pd.DataFrame:
     return pd.concat([pd.DataFrame(columns=COLUMNS, dtype=object), *parts], ignore_index=True)
 
 
-def unknown(found: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
-    """Return the findings that an earlier table of sources does not have, by kind and path."""
-    known = pd.MultiIndex.from_frame(findings(baseline, "clip")[["finding", "path"]])
-    return found[~pd.MultiIndex.from_frame(found[["finding", "path"]]).isin(known)]
+def unknown(found: pd.DataFrame, sources: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
+    """Return the findings of ``sources`` that an earlier table of sources lacks, by kind, path, pixels and place."""
+
+    def keys(of: pd.DataFrame, table: pd.DataFrame) -> pd.MultiIndex:
+        """Return what a finding is known by; the pixels only where the earlier table tells them."""
+        shown = _named(table).drop_duplicates("name").set_index("name").get("pixel_sha256")
+        pixels = of.path.map(shown) if "pixel_sha256" in baseline else ""
+        return pd.MultiIndex.from_frame(of[["finding", "path", "there"]].assign(pixels=pixels))
+
+    return found[~keys(found, sources).isin(keys(findings(baseline, "clip"), baseline))]
 
 
 def pairs(sources: pd.DataFrame) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import mmap
 import multiprocessing
 import pickle
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -119,6 +120,8 @@ def each(function: Callable, parts: list) -> Iterator:
 
     Raises StudyError if a process was killed.
     """
+    # It is said where loky replaces a process whose memory has grown, as by pictures that all have in common.
+    warnings.filterwarnings("ignore", message="A worker stopped while")
     alone = len(parts) < 2 or multiprocessing.current_process().daemon  # as are dask's workers: it may start none
     pool = Parallel(1 if alone else -1, return_as="generator", max_nbytes=None, idle_worker_timeout=60)
     try:

@@ -1,5 +1,6 @@
 """Read labels, patients and splits from a table, one row per image, and match its rows with the files of a folder."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,12 @@ COLUMNS = {
               "clip", "clipid", "video", "videoid", "cine", "sequence", "series"),
     "split": ("split", "set", "subset", "partition", "fold"),
 }  # fmt: skip
-PATIENTS = ("patient", "subject")  # begin the names of columns that hold no class
+PATIENTS = ("patient", "subject", "participant")  # begin the names of columns that hold no class
+# Further names of a column of patients: "Patient No.", "study_id", "MRN".
+PATIENT = re.compile(
+    r"(?:patient|subject|participant|person|case|study|exam|accession)(?:file)?(?:no|nr|num|number|name|code|key|u?id|hash)"
+    r"|participant|person|pid|mrn"
+)
 NOBODY = tables.EMPTY | {"none", "-"}  # a class may be called None, and "-" beside "+"
 REMEDY = "give it one column 'image' and one column 'label'"
 # A spreadsheet writes 1 as 1.0 where a column has gaps.
@@ -36,6 +42,14 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     names, cells = tables.read(table)
     found = {part: tables.place(table, names, wanted, REMEDY) for part, wanted in COLUMNS.items()}
     found = {part: place for part, place in found.items() if place is not None}
+    named = {place: words.key(name) for place, name in enumerate(names) if name and place not in found.values()}
+    patients = [place for place, name in named.items() if PATIENT.fullmatch(name)]
+    found |= {"group": patients[0]} if patients and "group" not in found else {}
+    splits = [place for place in named if place in cells and _says_splits(named[place], cells[place])]
+    if splits and "split" not in found:
+        found["split"] = splits[0]
+        bits = {"1": "test", "0": "train"} if "test" in named[splits[0]] else {"1": "train", "0": "test"}
+        cells[splits[0]] = cells[splits[0]].replace(bits)
     image, label = found.pop("image", None), found.pop("label", None)
     for place in [*found.values(), *([] if label is None else [label])]:
         cells[place] = cells[place].mask(cells[place].str.lower().isin(tables.EMPTY if place == label else NOBODY), "")
@@ -63,9 +77,23 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     if rows.empty:
         raise StudyError(f"{table.name} has no row below its column names; add one row for each image.")
     rows = rows.assign(**{part: cells[place].to_numpy() for part, place in found.items()})
-    if "group" in rows:  # P01 and p01 are one patient
-        rows["group"] = rows.group.groupby(rows.group.map(words.fold)).transform("first")
+    if "group" in rows:
+        rows["group"] = rows.group.groupby(rows.group.map(patient)).transform("first")
     return rows
+
+
+def patient(name: str) -> str:
+    """Return a patient's or clip's name as names are compared: P 01, p1 and P-1 are one, and so are 3 and 3.0."""
+    text = re.sub(r"(?<=[a-z])[\s_-]+(?=\d)", "", words.fold(name))
+    return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"^(\d+)\.0+$", r"\1", text))
+
+
+def _says_splits(name: str, cells: pd.Series) -> bool:
+    """Return whether a column that is called otherwise holds splits: their words, or 0 and 1 in ``is_test``."""
+    values = set(cells) - {""}
+    if name in ("istest", "istrain", "test", "train"):
+        return values == {"0", "1"}
+    return len(values) > 1 and all(words.split(value) for value in values)
 
 
 def _need_patients(table: Path, name: str, cells: pd.Series) -> None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 import pandas as pd
 
 from pcos_utils.data.words import (
+    CAMEL,
     CONTAINERS,
     NO,
     REWORKED,
@@ -137,7 +138,7 @@ def _split_and_class(parts: set[str]) -> dict[str, tuple[str, str]]:
     """Return the split and the class in names such as ``test_benign``, where these name several splits."""
     found = {}
     for part in parts:
-        words = [word for word in re.split(r"[-_ ]+", part) if word]
+        words = [word for word in re.split(r"[-_ ]+", CAMEL.sub(" ", part)) if word]
         for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if len(words) > 1 else ():
             if fold(word) in SPLITS and not split(part):
                 found[part] = (word, "_".join(rest))

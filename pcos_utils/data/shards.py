@@ -45,8 +45,13 @@ def listed(paths: Iterable[Path]) -> Iterator[Path]:
         if path.is_dir():
             yield from (each for each in files_below(path) if not litter(each.relative_to(path).as_posix()))
         elif path.suffix == ".txt":
-            with open(path, encoding="utf-8") as lines:
-                yield from (Path(line.rstrip("\r\n")) for line in lines if line.strip())
+            with open(path, encoding="utf-8-sig", errors="surrogateescape") as lines:
+                for line in filter(str.strip, lines):
+                    if "\0" in line:
+                        raise StudyError(
+                            f"{path} is no text of one path a line: it holds a zero byte; save it as UTF-8."
+                        )
+                    yield Path(line.rstrip("\r\n"))
         elif path.suffix == ".parquet":
             pyarrow, tables = parquet()
             try:

@@ -32,12 +32,14 @@ OTHER = re.compile(
 )
 ARCHIVE = re.compile(r".+(?<!\.nii)\.(?:zip|gz|tgz|tar|7z|rar|bz2|xz)", re.IGNORECASE)
 SUFFIX = r"masks?|seg|segmentation|gt|ground_?truth|labels?|annotations?|contours?|lesion|roi"
+SURE = re.compile(r".*(?:masks?|segmentation|ground_?truth)(?:[-_ ]?\d+)?", re.IGNORECASE)  # no scan by its name alone
 MASK = re.compile(rf"(.+?)[-_. ]*(?:{SUFFIX})(?:[-_ ]?\d+)?", re.IGNORECASE)
 THUMBNAIL = re.compile(r"thumb(?:nail)?s?[-_. ]?(.+)|(.+?)[-_. ]thumb(?:nail)?s?", re.IGNORECASE)
 FLAT = 4  # grey levels to each side that count as one level, as JPEG blurs them
 SHARE = {1: 0.999, 2: 0.995, 6: 0.98}  # of pixels at so many levels: plain, a drawing, a mask whose name says so
 SINGLE = ("JPEG", "BMP", "DIB", "PPM")  # formats of one frame
 SMALL, LARGE = 64, 128  # px: longest side of an icon, and of half of the images beside which it is one
+TINY = 192  # px: longest side of a picture that its name calls a thumbnail
 
 
 def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: Callable | None = None) -> pd.DataFrame:
@@ -134,9 +136,9 @@ def _status(name: str, pixels: np.ndarray, beside: set[str]) -> str:
     in_masks = any(words.MASKS.intersection(words.tokens(part)) for part in place.parent.parts)
     levels = _levels(pixels)
     named_after = mask and (place.parent / mask[1]).as_posix()
-    if named_after in beside or (levels <= 6 and (mask or in_masks)):
+    if (named_after in beside and SURE.fullmatch(place.stem)) or (levels <= 6 and (mask or in_masks)):
         return "mask"
-    if small and (place.parent / (small[1] or small[2])).as_posix() in beside:
+    if small and max(pixels.shape[:2]) <= TINY and (place.parent / (small[1] or small[2])).as_posix() in beside:
         return "thumbnail"
     return {1: "plain", 2: "mask"}.get(levels, "ok")
 

@@ -1,5 +1,7 @@
 """Read the tables that people make: .csv and .tsv with commas, semicolons or tabs, and the first sheet of an .xlsx."""
 
+import csv
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -18,10 +20,10 @@ def read(table: Path) -> tuple[list[str], pd.DataFrame]:
     Rows without any value are skipped. Raises StudyError where the file is no such table.
     """
     cells = _cells(table)
-    names = [str(name).strip() for name in cells.iloc[0]] if len(cells) else []
-    cells = cells.iloc[1:].map(lambda cell: str(cell).strip())
+    cells = cells.map(lambda cell: str(cell).strip())
     cells.index += 1
-    return names, cells[cells.ne("").any(axis=1)]
+    cells = cells[cells.ne("").any(axis=1)]
+    return (cells.iloc[0].tolist(), cells.iloc[1:]) if len(cells) else ([], cells)
 
 
 def place(table: Path, names: list[str], wanted: tuple[str, ...], remedy: str) -> int | None:
@@ -41,13 +43,15 @@ def numbers(cells: pd.Series) -> pd.Series:
 def _cells(table: Path) -> pd.DataFrame:
     """Return every cell as text, the first row included, because "NA" may be a file name and 007 is not 7."""
     suffix = table.suffix.lower()
+    if not table.is_file():
+        raise StudyError(f"{table} is no file; name a table.")
     if suffix not in (".csv", ".tsv", ".xlsx"):
         raise StudyError(f"{table.name} is no table that can be read; save it as .csv or .xlsx.")
-    as_text = dict(header=None, dtype=str, keep_default_na=False, na_filter=False)
     try:
         if suffix == ".xlsx":
             import openpyxl
 
+            as_text = dict(header=None, dtype=str, keep_default_na=False, na_filter=False)
             cells = pd.read_excel(table, engine="openpyxl", **as_text).fillna("")
             for merged in openpyxl.load_workbook(table).worksheets[0].merged_cells.ranges:  # written in the first alone
                 rows, columns = (
@@ -56,13 +60,23 @@ def _cells(table: Path) -> pd.DataFrame:
                 )
                 cells.iloc[rows, columns] = cells.iat[merged.min_row - 1, merged.min_col - 1]
             return cells
-        with open(table, encoding="utf-8-sig") as stream:
-            separator = max(",;\t", key=stream.readline().count)
-        return pd.read_csv(table, sep=separator, encoding="utf-8-sig", skip_blank_lines=False, **as_text)
+        with open(table, encoding="utf-8-sig", newline="") as stream:
+            lines = stream.readlines()
+        named = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None  # Excel's own line
+        lines[:1] = ["\n"] if named else lines[:1]
+        first = next(filter(str.strip, lines), "")
+        rows = list(csv.reader(lines, delimiter=named[1] if named else max(",;\t", key=first.count), strict=True))
+        width = len(next(filter(any, rows), []))
+        for number, row in enumerate(rows, start=1):
+            if "".join(row[width:]).strip():
+                raise StudyError(
+                    f"Row {number} of {table.name} has more cells than its first row; quote texts with commas."
+                )
+        return pd.DataFrame(rows).fillna("")  # rows may end with commas that the first one lacks
+    except StudyError:
+        raise
     except ImportError:
         raise StudyError(f"Reading {table.name} needs openpyxl; run 'make setup', or save the table as .csv.") from None
-    except pd.errors.EmptyDataError:
-        return pd.DataFrame()
     except UnicodeDecodeError:
         raise StudyError(f"{table.name} is not UTF-8 text; save it again as 'CSV UTF-8'.") from None
     except Exception as error:  # a damaged workbook raises many types, and their messages do not help its owner

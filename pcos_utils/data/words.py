@@ -16,12 +16,24 @@ REWORKED = {"augmented", "augmentation", "aug", "original", "originals", "orig",
 REWORKED |= {"processed", "preprocessed", "enhanced", "balanced", "copy", "jpg", "jpeg", "png", "tif"}
 FILLERS = {"ovary", "ovaries", "ovarian", "syndrome", "class", "case", "cases", "image", "images", "patients"}
 FILLERS |= REWORKED
-SPLITS = dict.fromkeys(("train", "training", "trainval"), "train")
-SPLITS |= dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development"), "val")
-SPLITS |= dict.fromkeys(("test", "testing", "tests", "holdout", "heldout", "eval", "evaluation"), "test")
+SPLITS = dict.fromkeys(("train", "training", "trainval", "trn", "entrainement", "entraînement"), "train")
+SPLITS |= dict.fromkeys(("entrenamiento", "treinamento", "训练", "训练集"), "train")
+SPLITS |= dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "验证", "验证集"), "val")
+SPLITS |= dict.fromkeys(("test", "testing", "tests", "tst", "holdout", "heldout", "eval", "evaluation"), "test")
+SPLITS |= dict.fromkeys(("unseen", "inference", "infer", "prueba", "测试", "测试集"), "test")
+SHORT = {"tr": "train", "ts": "test", "te": "test", "va": "val"}  # beside another word: imagesTr, imagesTs
 FOLDS = {"fold", "cv", "kfold", "split"}
-SPLIT_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split", "frames"}
-VARIANTS = REWORKED | {"dir", "final", "new", "external", "internal", "x"}  # of one split: "train_augmented", "X_train"
+SPLIT_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split", "frames", "cohort"}
+VARIANTS = REWORKED | {
+    "dir",
+    "final",
+    "new",
+    "external",
+    "internal",
+    "public",
+    "private",
+    "x",
+}  # of one split: "train_augmented", "X_train"
 UNLABELLED = {"unlabelled", "unlabeled", "unknown", "unsorted", "unclassified", "nolabel", "misc"}
 MASKS = {"mask", "masks", "segmentation", "segmentations", "groundtruth", "gt", "annotation", "annotations", "labels"}
 # Folders that say how images are kept or seen and not what they show.
@@ -34,8 +46,13 @@ SERIES = re.compile(
     r"(?:pt|pat|patient|case|subject|subj|sub|study|series|ses|visit|exam|scan|video|clip|seq|sequence|id|p)\d+|\d{4,}|"
     r"(?:patient|subject)[a-z]|[a-z]{1,3}\d{4,}"
 )
-# What tells two classes apart: PCOS+ and PCOS-, <12 and >=12, 1-2 and 12, 1.5 and 15, -1 and 1.
-MEANT = r"[+<>=]|(?<=\d)[-.,](?=\d)|(?:^|(?<=\())-(?=\d|\))|-(?=\)?$)"
+# What tells two classes apart: PCOS+ and PCOS-, <12 and >=12, 1-2 and 12, 1.5 and 15, -1 and 1, ~PCOS and PCOS?.
+MEANT = r"[+<>=~!¬?]|(?<=\d)[-.,](?=\d)|(?:^|(?<=\())-|-(?=\)?$)"
+MARKED = re.compile(r"[(\[]?\s*([-~!¬+])\s*[)\]]?\s*(.*\w.*)")  # "-PCOS", "(-) PCOS", "+PCOS"
+CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where the words of "imagesTr" meet
+
+
+SIGNS_OF = {ord("\N{MINUS SIGN}"): "-", ord("\N{EN DASH}"): "-", ord("≥"): ">=", ord("≤"): "<="}
 
 
 def composed(text: str) -> str:
@@ -53,13 +70,18 @@ def key(name: str) -> str:
 
     Signs that have a meaning stay (MEANT).
     """
-    text = fold(name).translate({ord("\N{MINUS SIGN}"): "-", ord("\N{EN DASH}"): "-", ord("≥"): ">=", ord("≤"): "<="})
+    text = fold(name).translate(SIGNS_OF)
     return re.sub(rf"({MEANT})|[\W_]", r"\1", text) or text
 
 
 @cache
 def sign(name: str) -> int | None:
     """Return 1 where a class's name says polycystic, 0 where it says normal (as ``Non-PCOS`` does), else None."""
+    if marked := MARKED.fullmatch(fold(name).translate(SIGNS_OF)):
+        value = sign(marked[2])
+        return value if marked[1] == "+" or value is None else {1: 0}.get(value)  # "not normal" is not understood
+    if "?" in name:
+        return None
     words, last = [token for token in tokens(name) if token not in FILLERS], key(name)[-1:]
     words += {"+": ["positive"], "-": ["negative"]}.get(last, [])
     words = words[1:] if len(words) > 1 and words[0].isdecimal() else words  # also "0_normal"
@@ -76,7 +98,10 @@ def sign(name: str) -> int | None:
 @cache
 def split(name: str) -> str:
     """Return the split that a folder's name or a cell says: ``train``, ``val``, ``test``, ``test 2``, ``fold 3``."""
-    words = [word for word in tokens(name) if word not in SPLIT_FILLERS | MASKS]
+    parts = tokens(CAMEL.sub(" ", composed(name)))
+    words = [word for word in parts if word not in SPLIT_FILLERS | MASKS]
+    if len(parts) == 2 and len(words) == 1:
+        words = [SHORT.get(words[0], words[0])]
     if len(tokens(name)) == 2 and tokens(name)[0] == "split" and words:
         words = tokens(name)
     if "v" in words[:-1] and words[words.index("v") + 1].isdecimal():  # "train_v2" is no second train split
@@ -85,6 +110,7 @@ def split(name: str) -> str:
     if words[:2] in (["hold", "out"], ["held", "out"]):
         words[:2] = ["holdout"]
     number = f" {int(words.pop())}" if len(words) == 2 and words[1].isdecimal() else ""
+    number = f" {words.pop()}" if len(words) == 2 and words[1] in ("a", "b") else number  # trainA, trainB
     word = re.sub(r"(?:set|data|images|imgs)$", "", words[0]) if len(words) == 1 else ""
     if word in FOLDS and number:
         return f"fold{number}"

@@ -29,9 +29,12 @@ def of_excess(auc: float, null: float, positives: int, negatives: int) -> float:
 
 def of_share(truth: float, above: float, n: np.ndarray) -> np.ndarray:
     """Return the chance that the exact 95 % interval of a share of ``n`` sources, (k,), lies above a limit."""
-    # The least number of hits whose lower limit is above: the limit rises with the hits, so they are counted.
-    least = np.array([(beta.ppf(ONE_SIDED, hits := np.arange(1, each + 1), each - hits + 1) <= above).sum() + 1
-                      for each in n])  # fmt: skip
+    # The least number of hits whose lower limit is above: the limit rises with the hits, so halves are tried.
+    fewer, least = np.zeros(len(n), int), n + 1
+    while (least - fewer > 1).any():
+        middle = np.clip((fewer + least) // 2, 1, n)
+        above_it = beta.ppf(ONE_SIDED, middle, n - middle + 1) > above
+        fewer, least = np.where(above_it, fewer, middle), np.where(above_it, middle, least)
     return binom.sf(least - 1, n, truth)
 
 
@@ -50,7 +53,10 @@ def sources(power_of: Callable[[int, int], float], prevalence: float, power: flo
     while power_of(*split(high)) < power:
         low, high = high, 2 * high
         if low > MOST:
-            raise StudyError(f"More than {MOST:,} sources would be needed; ask for a larger difference or less power.")
+            raise StudyError(
+                f"More than {MOST:,} sources would be needed; ask for a larger difference, less "
+                f"power or a prevalence nearer to .5 than {prevalence:g}."
+            )
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power_of(*split(middle)) >= power else (middle, high)

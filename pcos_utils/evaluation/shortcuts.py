@@ -58,7 +58,7 @@ def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int 
     ``split``: "random" (images drawn) or "source" (sources drawn). The AUC is of out-of-fold predictions of all images
     by a small tree, or by the nearest neighbour for thumbnails, over pairs in the same fold. Intervals are BCa over
     sources, or Newcombe's where the bootstrap has none, widened as those of every trained method. Where a class has a
-    single source no source split exists.
+    single source, or shares all with the other, no source split exists.
     """
     y, source, label = measured.label.to_numpy(int), measured.source.to_numpy(), source_labels(measured).to_numpy()
     at, weights = np.unique(source, return_inverse=True)[1], resample(label, resamples, seed)
@@ -72,7 +72,7 @@ def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int 
         elif columns == ["format", "mode"]:
             values = pd.DataFrame(OrdinalEncoder().fit_transform(values))
         for split, drawn in splits.items():
-            interval = Interval(np.nan, reason="a class has a single source")
+            interval = Interval(np.nan, reason="a class has too few sources")
             if drawn:
                 score, fold = np.empty(len(y)), np.empty(len(y), int)
                 for number, (fit, held) in enumerate(drawn):
@@ -87,12 +87,13 @@ def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int 
 def folds(label: np.ndarray, group: np.ndarray | None, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return stratified folds of images, (fitted, held out) each, with whole groups, or of single images without any.
 
-    At most FOLDS, fewer where a class has fewer groups, and none where it has a single one.
+    At most FOLDS, fewer where a class has fewer groups, and none where a fold would be fitted on one class.
     """
     units = np.arange(len(label)) if group is None else group
     number = min(FOLDS, *(len(np.unique(units[label == value])) for value in (0, 1)))
     splitter = StratifiedKFold if group is None else StratifiedGroupKFold
-    return list(splitter(number, shuffle=True, random_state=seed).split(label, label, group)) if number > 1 else []
+    drawn = list(splitter(number, shuffle=True, random_state=seed).split(label, label, group)) if number > 1 else []
+    return drawn if all(len(np.unique(label[fit])) == 2 for fit, _ in drawn) else []
 
 
 def _auc(y: np.ndarray, score: np.ndarray, fold: np.ndarray, at: np.ndarray, weights: np.ndarray) -> np.ndarray:

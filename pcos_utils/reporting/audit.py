@@ -4,6 +4,7 @@ The page shows the images. It stays where the user had it written.
 """
 
 import json
+import os
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
@@ -74,7 +75,7 @@ def write(
     """
     found, count, splits = findings(sources, level), counts(sources, APART), pairs(sources)
     between = summary.between(sources) if isinstance(where, dict) else pd.DataFrame()
-    new = found if earlier is None else unknown(found, earlier)
+    new = found if earlier is None else unknown(found, sources, earlier)
     measured = shortcuts.measure(sources, where)
     tested, told_apart = _shortcuts(measured)
     readable = sources[sources.status == "ok"]
@@ -180,4 +181,5 @@ def short_names(folders: list[Path]) -> dict[str, Path]:
     depth = 1
     while len({place.parts[-depth:] for place in places}) < len(places):
         depth += 1
-    return {"/".join(place.parts[-depth:]): place for place in places}
+    # A name that is no UTF-8 text is shown with escapes.
+    return {os.fsencode("/".join(place.parts[-depth:])).decode("utf-8", "backslashreplace"): place for place in places}

@@ -16,6 +16,7 @@ FIELDS += ("box_mm", "size_from", "refusal", "reasons", "model", "data", "run", 
 # Of 157 ovaries of phantoms of known scale, outlined in the ovary's box, 90 % have an average follicle that is off by
 # less than so many % in diameter, and half by less than 13. Of those with less than 60 pixels it is too small: by 25.
 ROUGH = 40
+UNREAD = ("empty", "not a file", "unreadable", "not an image", "damaged", "too large", boxes.UNUSABLE)  # refusals
 
 
 @dataclass
@@ -74,9 +75,14 @@ class Answer:
 
     def sentence(self) -> str:
         """Return the answer as one line for a person."""
-        text = self.image + f" [{boxes.text(self.box)}]" * bool(self.box) + f": {self.decision}"
+        text = printable(self.image) + f" [{boxes.text(self.box)}]" * bool(self.box) + f": {self.decision}"
         if self.interval:
             text += ", {} {:.2f} [{:.2f}, {:.2f}], ".format(self.facts["scale"], self.value, *self.interval)
             text += f"{self.follicles} follicle{'s' * (self.follicles != 1)} outlined"
             text += f", {self.follicle_pixels} pixels each" * bool(self.box)
         return " ".join(filter(None, [f"{text}.", self.sizes(), *self.reasons]))
+
+
+def printable(text: str) -> str:
+    """Return a file's name on one line, with escapes for what moves a terminal's cursor or colours it."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

@@ -4,7 +4,7 @@ The network learned from crops of 3 : 2 in which an ovary lies in its surroundin
 not stretched: more of the frame is cut out with it, and what lies outside the box is not counted.
 """
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import cv2
 import numpy as np
@@ -48,7 +48,8 @@ def read(table: Path, files: list[Path]) -> dict[Path, list[Box | None]]:
 
     ``image`` in the table is the end of a file's path. Raises StudyError for a table or a row that cannot be used.
     """
-    from pcos_utils.data import tables  # imported late: a Space, which reads no table, is without it
+    from pcos_utils.data import tables
+    from pcos_utils.data.labels import as_path  # both imported late: a Space, which reads no table, is without it
 
     found, (names, cells) = {}, tables.read(table)
     wanted = [tables.IMAGE, *COLUMNS.values()]
@@ -57,10 +58,13 @@ def read(table: Path, files: list[Path]) -> dict[Path, list[Box | None]]:
         fault = "names no box" if None not in columns else f"lacks the column {NEEDED[columns.index(None)]}"
         raise StudyError(f"{table} {fault}; give it a row of {', '.join(NEEDED)} for each box.")
     for number, *words in cells[columns].itertuples(name=None):
-        named = Path(words[0]).parts
-        of = [path for path in files if named and path.parts[-len(named) :] == named]
-        if len(of) != 1:
-            fault = f"names {len(of)} of the images"
+        named = PurePosixPath(as_path(words[0])).parts
+        ends = [(path, PurePosixPath(as_path(str(path)))) for path in files]
+        of = [
+            path for path, end in ends if named in (end.parts[-len(named) :], end.with_suffix("").parts[-len(named) :])
+        ]
+        if len(of) != 1 or not words[0]:
+            fault = f"'{words[0]}' names {len(of)} of the images"
             raise StudyError(f"{table}, line {number}: {fault}; each row needs {', '.join(NEEDED)}, of one image.")
         try:
             box = parse(words[1:]) if any(words[1:]) else None

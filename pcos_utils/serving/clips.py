@@ -1,4 +1,4 @@
-"""Answer DICOM files and cine clips frame by frame, and sum a clip up in a row of its own."""
+"""Answer files of several frames one by one, and sum a clip up in a row of its own."""
 
 import os
 from collections import Counter
@@ -8,7 +8,9 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-from pcos_utils.data import clinic
+import numpy as np
+
+from pcos_utils.data import clinic, images
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving.answer import DECISIONS, Answer
 from pcos_utils.serving.boxes import Box
@@ -17,14 +19,28 @@ from pcos_utils.serving.model import Served
 MOST = 200  # frames of one file that are answered; every fifth of a clip is
 
 
+def of_file(model: Served, path: Path, *, box: Box | None = None) -> Iterator[Answer]:
+    """Yield the answer to a file, or as ``answers`` those to its frames."""
+    # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
+    name = str(path).encode("utf-8", "backslashreplace").decode()
+    if clinic.is_clinic(path) or images.count(path) > 1:
+        yield from answers(model, path, name, box=box, frames=images.frames(path))
+    else:
+        yield model.answer(path, name, box=box)
+
+
 def answers(
-    model: Served, path: Path, name: str | None = None, *, box: Box | None = None, most: int = MOST
-) -> Iterator[Answer]:
-    """Yield the answer to each frame that is read, ``clip.mp4#6``, and where there are several that to the clip."""
+    model: Served, path: Path, name: str | None = None, *, box: Box | None = None, most: int = MOST,
+    frames: Iterator[tuple[str, np.ndarray]] | None = None,
+) -> Iterator[Answer]:  # fmt: skip
+    """Yield the answer to each frame that is read, ``clip.mp4#6``, and where there are several that to the clip.
+
+    ``frames``: as ``images.frames`` yields them; of a DICOM file or a clip if there are none.
+    """
     name, found = name or str(path), []
     try:
         scale = clinic.millimetres(path, name)
-        for number, pixels in islice(clinic.frames(path, name), most):
+        for number, pixels in islice(frames or clinic.frames(path, name), most):
             answer = model.reply(pixels, f"{name}#{number}" if number else name, box=box, scale=scale)
             answer.pixels = answer.numbered = None  # of hundreds of frames
             found.append(answer)

@@ -72,6 +72,8 @@ def audit(
         raise StudyError(f"{baseline} is no file; name the sources.csv of an earlier audit.")
     if level not in LEVELS:
         raise StudyError(f"--level {level} is unknown; give {' or '.join(LEVELS)}.")
+    if labels and not Path(labels).is_file():
+        raise StudyError(f"{labels} is no file; name a table of the folder's images.")
     need_writable(out)
     content = run(folders, out, Path(labels) if labels else None, baseline, group_by, level, shards)
     said = [f"{count:>9,}  {fact}" for fact, count in content["summary"].items()]
@@ -88,12 +90,12 @@ def predict(
 ) -> None:  # fmt: skip
     """Give a calibrated answer for every image, or the reason for none. Research only, not a diagnostic device.
 
-    Of a DICOM file, a volume or a clip every fifth frame is answered, and a row of its own shows the range.
+    Of a DICOM file, a volume or a clip every fifth frame is answered, of other files every frame, and a row of its own
+    shows the range. Exit code 2: nothing could be read.
     """
-    from pcos_utils.data.clinic import is_clinic
     from pcos_utils.data.manifest import litter
     from pcos_utils.serving import clips
-    from pcos_utils.serving.answer import FIELDS, Answer
+    from pcos_utils.serving.answer import FIELDS, UNREAD, Answer
     from pcos_utils.serving.boxes import UNUSABLE, parse, read
     from pcos_utils.serving.model import Served
     from pcos_utils.serving.page import spreadsheet_cell
@@ -109,8 +111,10 @@ def predict(
         from pcos_utils.serving import archive
 
         need_writable(shards)
-        total, number = archive.answer(images, model or prepared(study()), shards)
-        typer.echo(f"written to {shards}: {total:,} answers in {number:,} shards")
+        total, unread, number = archive.answer(images, model or prepared(study()), shards)
+        typer.echo(f"written to {shards}: {total:,} answers in {number:,} shards; {unread:,} could not be read")
+        if unread == total:
+            raise typer.Exit(2)
         return
     files = []
     for path in images:
@@ -129,14 +133,11 @@ def predict(
     def answers() -> Iterator[Answer]:
         """Yield one answer for each image or box, and several for a clip."""
         for path, part in bar(asked, "answer", hidden=len(asked) == 1 or not sys.stderr.isatty()):
-            # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
-            name = str(path).encode("utf-8", "backslashreplace").decode()
-            if is_clinic(path):
-                yield from clips.answers(served, path, name, box=part)
-            else:
-                yield served.answer(path, name, box=part)
+            yield from clips.of_file(served, path, box=part)
 
+    read_any = False
     for number, answer in enumerate(answers()):
+        read_any |= answer.refusal not in UNREAD
         if box is not None and answer.refusal == UNUSABLE:
             raise StudyError(answer.reasons[0])
         if as_csv and not number:
@@ -147,6 +148,8 @@ def predict(
             typer.echo(json.dumps(answer.record(), ensure_ascii=False) if as_json else answer.sentence())
     if not (as_json or as_csv):
         typer.echo("{caveat} Model {model}, run {run}, {data}.".format(**served.card))
+    if not read_any:
+        raise typer.Exit(2)
 
 
 def export(

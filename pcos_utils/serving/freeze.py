@@ -27,8 +27,8 @@ from pcos_utils.progress import bar
 FORMAT, PLAN, MODEL, SIGNATURES, DIGESTS = 1, "plan.json", "model", "signatures.npz", "digests.txt"
 # The modules that decide which images count, what each is answered and what is said of the answers.
 ROOMS = {
-    "data": ("labels", "layout", "manifest", "survey"),
-    "audit": ("candidates", "families", "matching", "signatures", "sketches", "sources"),
+    "data": ("labels", "layout", "manifest", "survey", "tables", "words"),
+    "audit": ("candidates", "families", "gathering", "matching", "signatures", "sketches", "sources"),
     "follicles": ("counting", "locator"),
     "evaluation": ("auc", "comparison", "confirmation", "intervals", "metrics", "power"),
     "serving": ("answer", "boxes", "confirm", "freeze", "model", "scan_check", "screen"),

@@ -1,5 +1,6 @@
 """Answer one image with a served model: a folder that ``pcos export`` made. torch is not imported."""
 
+import hashlib
 import io
 import json
 import os
@@ -29,10 +30,17 @@ class Served:
             self.card = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
             self.side, self.counts = int(self.card["side"]), self.card["kind"] == "count"
             self.usual = {False: self.card["suitability"], True: self.card["boxed"]}  # by whether it is a box
-            self.facts = {name: self.card[name] for name in ("model", "data", "run")} | {"use": CAVEAT}
+            self.facts = {}  # told with each answer, by whether the study's rule decides
+            for own in (False, True):
+                rule, facts = self.rule(own), {name: self.card[name] for name in ("model", "data", "run")}
+                self.facts[own] = facts | {"use": CAVEAT} | on(rule.get("data", self.card["data"]), rule["sources"])
+                decide(rule["calibration"]["slope"] + rule["interval"]["low"][0], rule)  # a damaged rule fails here
         except (OSError, ValueError, KeyError, TypeError):
             reason = "model.json is missing, damaged or of an earlier version; make one with pcos export"
             raise StudyError(f"{folder} is no served model: {reason}.") from None
+        for name, digest in self.card.get("files", {}).items():
+            if (path := self.folder / name).is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+                raise StudyError(f"{path} is not the file that model.json names; make both with pcos export.")
         # By whether the study's rule decides: the decisions of a count, told in follicles.
         self.told = {own: in_follicles(self.rule(own)) if self.counts else "" for own in (False, True)}
         self.network = None if self.counts else _session(self.folder / "model.onnx", threads)
@@ -181,20 +189,18 @@ class Served:
             few = f"An average follicle has {each:.0f} pixels here"
             reasons = [f"{few}: there may be {doubt[0]:.0f} follicles fewer or {doubt[1]:.0f} more."]
         edges = [round(edge, 4) for edge in interval]
-        facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
         return Answer(
-            name, decision, round(value, 4), edges, count, round(each), refusal, reasons, facts, rule["threshold"],
-            0.0, pixels, boxes.onto(numbered, part, pixels.shape) if part else numbered, box, part, exact=value,
-            counted=self.told[of_study],
+            name, decision, round(value, 4), edges, count, round(each), refusal, reasons, self.facts[of_study],
+            rule["threshold"], 0.0, pixels, boxes.onto(numbered, part, pixels.shape) if part else numbered, box, part,
+            exact=value, counted=self.told[of_study],
         )  # fmt: skip
 
     def refused(
         self, name: str, refusal: str, reason: str, pixels: np.ndarray | None = None, box: boxes.Box | None = None
     ) -> Answer:
         """Return the answer to an image or a box that cannot be used."""
-        rule = self.rule(False)
-        facts = self.facts | on(rule.get("data", self.card["data"]), rule["sources"])
-        return Answer(name, DECISIONS[2], refusal=refusal, reasons=[reason], pixels=pixels, box=box, facts=facts)
+        reasons, facts = [reason], self.facts[False]
+        return Answer(name, DECISIONS[2], refusal=refusal, reasons=reasons, pixels=pixels, box=box, facts=facts)
 
 
 def decide(value: float, rule: dict) -> tuple[str, list[str]]:

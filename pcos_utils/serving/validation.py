@@ -51,7 +51,11 @@ def freeze(
 
         freeze.need_new(out)
         facts = {"method": {"kind": "predictions"}, "threshold": threshold, "expected_auc": None}
-        plan = freeze.freeze(out, find_sources(survey(developed), developed), developed, facts)
+        found = find_sources(survey(developed), developed)
+        left = found[~found.status.isin(["ok", "litter"])]
+        for row in left.itertuples():
+            typer.echo(f"not among them: {row.path} ({row.reason})")
+        plan = freeze.freeze(out, found, developed, facts)
     else:
         settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
         chosen = study(preset, data, **settings)

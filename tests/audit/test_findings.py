@@ -130,16 +130,18 @@ def test_frames_of_one_clip_are_told_beside_copies_and_found_at_their_level():
     found = findings(clips, "clip")
     assert found[["finding", "path"]].values.tolist()[:3] == [["split", "a2"], ["clip split", "b"], ["clip split", "d"]]
     assert found[found.finding == "clip class"].path.tolist() == ["a1", "a2", "b", "d"] and len(found) == 7
-    assert unknown(found, clips).empty and len(unknown(found, table(*ROWS))) == 6
+    assert unknown(found, clips, clips).empty and len(unknown(found, clips, table(*ROWS))) == 6
 
 
 def test_a_baseline_knows_what_was_there():
     before, after = table(*ROWS), table(*ROWS, ("a3", "y", "test", "a", ""))
-    assert unknown(findings(before), before).empty
-    new = unknown(findings(after), before)
+    assert unknown(findings(before), before, before).empty
+    new = unknown(findings(after), after, before)
     assert (new.finding + " " + new.path).tolist() == ["split a3", "class a1", "class a2", "class a3"]
     old = before.drop(columns=["class", "group"])  # as an earlier version wrote it
-    assert unknown(findings(old), old).empty and len(unknown(findings(before), old)) == 2  # the patient's
+    assert unknown(findings(old), old, old).empty and len(unknown(findings(before), before, old)) == 2  # the patient's
+    other = before.assign(pixel_sha256=before.pixel_sha256.replace("a2", "another picture"))  # under the old path
+    assert unknown(findings(other), other, before).path.tolist() == ["a2", "a2"]
 
 
 def test_data_sets_are_held_against_each_other_and_each_against_its_own_splits():

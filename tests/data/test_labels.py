@@ -104,6 +104,29 @@ def test_a_patient_of_merged_cells_or_in_another_case_is_one_patient(table):
     assert labels.match(path, FILES, signs=False).group.to_list() == ["P01", "P01", "P02", "P01"]
 
 
+@pytest.mark.parametrize("name", ["Patient No.", "patient_name", "PID", "MRN", "study_id", "Participant ID", "case no"])
+def test_a_column_of_patients_has_many_names(table, name):
+    read = labels.read(table(f"image,label,{name}\na,1,003\nb,1,3.0\nc,0,P 3\nd,0,p03\ne,0,P-4\n"))
+    assert read.group.tolist() == ["003", "003", "P 3", "P 3", "P-4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "said"),
+    [
+        ("usage", "Training Test train", ["Training", "Test", "train"]),
+        ("dataset", "train val test", ["train", "val", "test"]),
+        ("is_test", "0 1 0", ["train", "test", "train"]),
+        ("is_train", "0 1 1", ["test", "train", "train"]),
+        ("cohort", "A B A", None),
+        ("dataset", "train train train", None),
+    ],
+)
+def test_a_column_of_splits_has_many_names(table, name, cells, said):
+    rows = "".join(f"{image},1,{cell}\n" for image, cell in zip("abc", cells.split(), strict=True))
+    read = labels.read(table(f"image,label,{name}\n{rows}"))
+    assert (read.split.tolist() if "split" in read else None) == said
+
+
 @pytest.mark.parametrize("values", [("PCOS", "Control"), ("1", "0"), ("PCOS+", "PCOS-")])
 def test_a_column_that_may_mean_patients_and_holds_classes_is_not_guessed_at(table, values):
     rows = "image,Group\na,{}\nb,{}\n".format(*values)
@@ -154,7 +177,7 @@ def test_healthy_is_the_other_way_round_and_only_without_a_label(table):
         ("image,label\ny,1\nz,0\n", "No image of labels.csv is in the folder (row 2 names 'y')"),
         (b"image,label\n\xe9,1\n", "not UTF-8"),
         ('image,label\n"a,1\n', "cannot be read"),
-        ("image,label\na,1,1,1\n", "cannot be read"),
+        ("image,label\na,1,1,1\n", "Row 2 of labels.csv has more cells"),
     ],
 )
 def test_a_problem_is_one_sentence_that_names_it(table, text, named):
@@ -209,3 +232,11 @@ def test_a_table_of_one_class_or_of_bad_files_is_no_study(folder, table):
     (folder / "6.png").write_text("no picture")
     scanned = manifest.scan(folder, table("image,label\n1,0\n2,1\n6,1\n"))
     assert scanned.status.tolist() == ["not an image", "ok", "ok"]
+
+
+def test_a_table_as_excel_writes_it(table, tmp_path):
+    for text in ("sep=;\nimage;label;;\na;1;;\n", "\n\nimage,label\na,1,,\n", "image,label\na,1,,,,\n,,,\n"):
+        read = labels.read(table(text))
+        assert read.image.tolist() == ["a"] and read.label.tolist() == [1]
+    with pytest.raises(StudyError, match="none.csv is no file; name a table"):
+        labels.read(tmp_path / "none.csv")

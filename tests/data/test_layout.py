@@ -12,6 +12,7 @@ from pcos_utils.data.words import LABEL_OF_FOLDER
      ("no pcos", 0), ("unhealthy", 1), ("PCOS+", 1), ("PCOS-", 0), ("PCOS (-)", 0), ("PCOS\N{MINUS SIGN}", 0),
      ("PCOS negative", 0), ("pco_pos", 1), ("normal negative", None), ("yes", None), ("infected_aug", 1),
      ("PCOS images augmented", 1), ("0_normal", 0), ("benign", None), ("pco_1", None), ("images", None),
+     ("-PCOS", 0), ("(-) PCOS", 0), ("~PCOS", 0), ("!PCOS", 0), ("(+) PCOS", 1), ("PCOS?", None), ("-normal", None),
      *LABEL_OF_FOLDER.items()],
 )  # fmt: skip
 def test_words_of_pcos_have_a_sign(name, label):
@@ -26,7 +27,11 @@ def test_words_of_pcos_have_a_sign(name, label):
      ("hold-out", "test"), ("Holdout", "test"), ("test2", "test 2"), ("Fold_03", "fold 3"), ("cv1", "fold 1"),
      ("train_augmented", "train"), ("aug_train", "train"), ("train_v2", "train"), ("train - Copy", "train"),
      ("X_train", "train"), ("external_test", "test"), ("test_dir", "test"), ("split_1", "fold 1"), ("split", ""),
-     ("fold", ""), ("benign", ""), ("testis", ""), ("3", "")],
+     ("fold", ""), ("benign", ""), ("testis", ""), ("3", ""), ("imagesTr", "train"), ("imagesTs", "test"),
+     ("trainA", "train a"), ("testB", "test b"), ("trn", "train"), ("tst", "test"), ("训练集", "train"),
+     ("测试集", "test"),
+     ("public_test", "test"), ("external validation cohort", "val"), ("unseen", "test"), ("entrainement", "train"),
+     ("TR3", ""), ("tr", ""), ("te", "")],
 )  # fmt: skip
 def test_words_of_splits(name, split):
     assert words.split(name) == split
@@ -53,6 +58,8 @@ def test_words_of_splits(name, split):
         ("PCOS/1 PCOS/0 normal/1", ["PCOS", "PCOS", "normal"]),  # patients
         ("infected infected_aug normal", ["infected", "infected", "normal"]),
         ("PCOS_Original PCOS_Augmented benign", ["PCOS_Original", "PCOS_Original", "benign"]),
+        ("PCOS ~PCOS PCOS? -PCOS", ["PCOS", "~PCOS", "PCOS?", "-PCOS"]),
+        ("PCOSTrain PCOSTest normalTrain normalTest", ["PCOS", "PCOS", "normal", "normal"]),
         ("PCOS+ PCOS- FIGO_1-2 FIGO_12 <12 >=12", ["PCOS+", "PCOS-", "FIGO_1-2", "FIGO_12", "<12", ">=12"]),
         ("a/PA000001/ST000000/SE000000 b/PA000002/ST000000/SE000001", ["a", "b"]),
         ("a/MRN-1000 b/AK_2021-01-12 a/Patient_A", ["a", "b", "a"]),

@@ -173,3 +173,18 @@ def test_a_table_that_contradicts_the_folders_is_told(tmp_path, folders, labels,
             sorted(found.path[found.reason != ""]) == against
             and found.reason[found.reason != ""].eq("its folder says normal").all()
         )
+
+
+def test_a_scan_is_no_mask_and_no_thumbnail_by_its_name_alone(tmp_path):
+    put(
+        tmp_path,
+        a=noise(1),
+        a_roi=noise(2),
+        a_gt=mask(),
+        a_thumb=noise(3),
+        b=noise(4),
+        b_lesion=noise(5),
+        b_mask=noise(6),
+    )
+    found = statuses(tmp_path)
+    assert {name for name, status in found.items() if status != "ok"} == {"a_gt.png", "b_mask.png"}

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from scipy.stats import beta, binom, norm
 
+from pcos_utils.config import StudyError
 from pcos_utils.evaluation import comparison, power
 from pcos_utils.evaluation.auc import Pairs, interval
 from pcos_utils.evaluation.intervals import exact, resample
@@ -54,3 +55,14 @@ def test_simulated_studies_reach_the_power_that_the_formulas_promise(low, high):
             else:  # as the report states it: a BCa interval over sources
                 shown += interval(first, resample(label, 400, int(rng.integers(2**31)))).low > low
         assert shown / studies == pytest.approx(0.8, abs=0.09)  # 3 standard errors, and the normal approximation
+
+
+def test_a_share_near_its_limit_is_quick_and_is_what_counting_gives():
+    counted = [(beta.ppf(0.025, hits := np.arange(1, n + 1), n - hits + 1) <= 0.8).sum() + 1 for n in range(1, 90)]
+    sizes = np.arange(1, 90)
+    assert np.allclose(power.of_share(0.9, 0.8, sizes), binom.sf(np.array(counted) - 1, sizes, 0.9))
+    assert power.positives_for_share(0.9, 0.88, 0.8) > 1_000
+    with pytest.raises(StudyError, match="More than 10,000 polycystic"):
+        power.positives_for_share(0.9, 0.8999, 0.8)
+    with pytest.raises(StudyError, match="prevalence nearer to .5 than 0.0001"):
+        power.table(0.85, 0.9, prevalence=0.0001)

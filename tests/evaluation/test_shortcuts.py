@@ -89,3 +89,11 @@ def test_the_interval_is_of_sources_not_of_copies(tmp_path):
     honest = auc(shortcuts.separation(measured, resamples=400), "file size", "random")
     as_if = auc(shortcuts.separation(measured.assign(source=measured.path), resamples=400), "file size", "random")
     assert honest.value == pytest.approx(as_if.value) and honest.high - honest.low > 1.3 * (as_if.high - as_if.low)
+
+
+@pytest.mark.parametrize(("sources", "labels"), [("aabc", "0101"), ("aaabbb", "010101"), ("aabbc", "01010")])
+def test_pictures_in_both_classes_leave_no_fold_of_one_class(tmp_path, sources, labels):
+    table = images(tmp_path, copies=1, each=3).iloc[: len(sources)].assign(source=[*sources])
+    table["label"] = [int(label) for label in labels]
+    tested = shortcuts.separation(shortcuts.measure(table, tmp_path), resamples=50)
+    assert set(tested.split) == {"random", "source"}

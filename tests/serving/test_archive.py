@@ -39,7 +39,7 @@ def digests(place: Path) -> dict:
 
 def test_folder_list_and_parquet_give_the_same_answers_once(folder, served, tmp_path, monkeypatch):
     out, files = tmp_path / "out", sorted(folder.rglob("*.png"))
-    assert archive.answer([folder], served, out) == (120, 5)
+    assert archive.answer([folder], served, out) == (120, 80, 5)
     table = pd.read_parquet(out).sort_values("image", ignore_index=True)
     assert table.image.tolist() == [str(path) for path in files] and (table.refusal == "not an image").sum() == 80
     wanted = served_answer(served, files[1])
@@ -49,7 +49,7 @@ def test_folder_list_and_parquet_give_the_same_answers_once(folder, served, tmp_
     monkeypatch.setattr(archive.Served, "answer", None)  # whatever is there is not made again
     before = digests(out)
     for given in ([folder], [tmp_path / "list.txt"], [tmp_path / "list.parquet"]):
-        assert archive.answer(given, served, out) == (120, 5) and digests(out) == before
+        assert archive.answer(given, served, out) == (120, 80, 5) and digests(out) == before
 
 
 def served_answer(model: Path, path: Path) -> dict:

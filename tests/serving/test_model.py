@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -145,3 +146,17 @@ def test_torch_is_not_imported_to_answer(served, tmp_path):
     words = dict(capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)})
     done = subprocess.run([sys.executable, "-c", code], **words)
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("change", [{"threshold": "x"}, {"interval": {}}, {"calibration": None}, {"sources": {}}])
+def test_a_damaged_rule_or_another_network_is_told_when_it_is_loaded(served, tmp_path, change):
+    place = tmp_path / "served"
+    shutil.copytree(served, place)
+    card = json.loads((place / "model.json").read_text())
+    (place / "model.json").write_text(json.dumps(card | change))
+    with pytest.raises(StudyError, match="model.json is missing, damaged or of an earlier version"):
+        models.Served(place)
+    (place / "model.json").write_text(json.dumps(card))
+    shutil.copy(place / "locator.onnx", place / "follicles.onnx")
+    with pytest.raises(StudyError, match="follicles.onnx is not the file that model.json names"):
+        models.Served(place)
