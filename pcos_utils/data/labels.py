@@ -19,10 +19,10 @@ COLUMNS = {
     "split": ("split", "set", "subset", "partition", "fold"),
 }  # fmt: skip
 PATIENTS = ("patient", "subject", "participant")  # begin the names of columns that hold no class
-# Further names of a column of patients: "Patient No.", "study_id", "MRN".
+# Further names of a column of patients: "Patient No.", "MRN", "StudyInstanceUID". A "study_id" may be a hospital's.
 PATIENT = re.compile(
-    r"(?:patient|subject|participant|person|case|study|exam|accession)(?:file)?(?:no|nr|num|number|name|code|key|u?id|hash)"
-    r"|participant|person|pid|mrn"
+    r"(?:patient|subject|participant|person|case|exam|accession)(?:file)?(?:no|nr|num|number|name|code|key|u?id|hash)|"
+    r"(?:study|series)(?:instance)?uid|participant|person|pid|mrn"
 )
 NOBODY = tables.EMPTY | {"none", "-"}  # a class may be called None, and "-" beside "+"
 REMEDY = "give it one column 'image' and one column 'label'"
@@ -43,7 +43,7 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     found = {part: tables.place(table, names, wanted, REMEDY) for part, wanted in COLUMNS.items()}
     found = {part: place for part, place in found.items() if place is not None}
     named = {place: words.key(name) for place, name in enumerate(names) if name and place not in found.values()}
-    patients = [place for place, name in named.items() if PATIENT.fullmatch(name)]
+    patients = [place for place, name in named.items() if PATIENT.fullmatch(name) and cells[place].nunique() > 1]
     found |= {"group": patients[0]} if patients and "group" not in found else {}
     splits = [place for place in named if place in cells and _says_splits(named[place], cells[place])]
     if splits and "split" not in found:

@@ -131,7 +131,7 @@ def shortcuts(table: pd.DataFrame) -> str:
     for split, words in (("random", "images drawn at random"), ("source", "whole sources drawn")):
         rows = known[known.split == split]
         if rows.empty:
-            parts.append(f"with {words} nothing can be tested, because a class has a single picture")
+            parts.append(f"with {words} nothing can be tested, because a class has too few pictures of its own")
             continue
         best = rows.loc[rows.value.idxmax()]
         few = ", from so few pictures that the interval is too narrow" if best.few_sources else ""

@@ -104,10 +104,13 @@ def test_a_patient_of_merged_cells_or_in_another_case_is_one_patient(table):
     assert labels.match(path, FILES, signs=False).group.to_list() == ["P01", "P01", "P02", "P01"]
 
 
-@pytest.mark.parametrize("name", ["Patient No.", "patient_name", "PID", "MRN", "study_id", "Participant ID", "case no"])
+@pytest.mark.parametrize(
+    "name", ["Patient No.", "patient_name", "PID", "MRN", "study_uid", "Participant ID", "case no"]
+)
 def test_a_column_of_patients_has_many_names(table, name):
     read = labels.read(table(f"image,label,{name}\na,1,003\nb,1,3.0\nc,0,P 3\nd,0,p03\ne,0,P-4\n"))
     assert read.group.tolist() == ["003", "003", "P 3", "P 3", "P-4"]
+    assert "group" not in labels.read(table(f"image,label,{name}\na,1,one\nb,0,one\n"))
 
 
 @pytest.mark.parametrize(
