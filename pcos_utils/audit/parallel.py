@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from itertools import accumulate, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,6 +24,7 @@ from pcos_utils.config import StudyError
 _read_last: dict[Path, tuple] = {}  # the file that ``worked`` read last, and its content
 PART, MANY_PARTS = 10, 64  # pictures of a part at least; work is split into more parts only if they are larger
 LARGE_PART = 1_000  # pictures
+ALIGNED = 64  # bytes
 
 
 @contextmanager
@@ -74,15 +75,16 @@ def stored(gathering, work: Callable) -> Iterator[Path]:
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:  # Windows keeps a file that somebody has in memory
         place = Path(folder, "gathering")
         with open(place.with_suffix(".arrays"), "wb") as arrays, open(place, "wb") as file:
-            lengths = []
+            places = []
 
             def apart(buffer: pickle.PickleBuffer) -> None:
-                """Write the bytes of an array to the second file."""
-                lengths.append(arrays.write(buffer.raw()))
+                """Write the bytes of an array to the second file, where numpy can use them without a copy."""
+                arrays.write(bytes(-arrays.tell() % ALIGNED))
+                places.append((arrays.tell(), arrays.write(buffer.raw())))
 
             whole = gathering, wrap_non_picklable_objects(work)
             content = pickle.dumps(whole, protocol=5, buffer_callback=apart)
-            pickle.dump(lengths, file)
+            pickle.dump(places, file)
             file.write(content)
         known, _ = _read(place)
         gathering.exemplars, gathering.index = known.exemplars, known.index
@@ -96,10 +98,9 @@ def stored(gathering, work: Callable) -> Iterator[Path]:
 def _read(place: Path) -> tuple:
     """Return the gathering and the work of a file; their arrays stay in the second file and cannot be changed."""
     with open(place.with_suffix(".arrays"), "rb") as arrays, open(place, "rb") as file:
-        lengths = pickle.load(file)
-        whole = memoryview(mmap.mmap(arrays.fileno(), 0, access=mmap.ACCESS_READ) if sum(lengths) else b"")
-        ends = list(accumulate(lengths))
-        return pickle.load(file, buffers=[whole[end - length : end] for end, length in zip(ends, lengths, strict=True)])
+        places = pickle.load(file)
+        whole = memoryview(mmap.mmap(arrays.fileno(), 0, access=mmap.ACCESS_READ) if any(places) else b"")
+        return pickle.load(file, buffers=[whole[start : start + length] for start, length in places])
 
 
 def worked(place: Path, numbers: list[int]) -> dict:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pcos_utils.audit import families, sources
+from pcos_utils.audit import families, parallel, sources
+from pcos_utils.audit.gathering import Gathering
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest
 from pcos_utils.phantom import simulator
@@ -30,3 +31,15 @@ def test_what_was_kept_gives_the_same_sources_and_is_not_looked_for_again(tmp_pa
     assert len(read) == 2  # those of the first round
     with pytest.raises(StudyError, match="made from other images"):
         sources.find_sources(paths[1:], shards=tmp_path / "kept")
+
+
+def test_known_pictures_are_in_memory_once_and_used_without_a_copy():
+    gathering = Gathering(3)
+    gathering.index._blocks = [
+        (np.arange(7), np.arange(7, dtype=np.int32)),
+        (np.arange(3), np.arange(3, dtype=np.int32)),
+    ]
+    with parallel.stored(gathering, print):
+        arrays = [array for block in gathering.index._blocks for array in block]
+    assert [len(array) for array in arrays] == [7, 7, 3, 3]
+    assert all(array.flags.aligned and not array.flags.owndata for array in arrays)  # else each search copies them
