@@ -98,14 +98,14 @@ def caption() -> str:
     metrics, compared = (
         pd.read_csv(reports()["real"] / "tables" / f"{name}.csv") for name in ("metrics", "comparisons")
     )
-    methods = sentences.beside_baselines(metrics)
+    methods = main_rows(metrics)
     better = [TITLES[row.model] for row in methods.itertuples() if row.verdict == comparison.BETTER]
     shown = compared[compared.verdict != "not shown"]
     pairs = [
         f"{TITLES[first]} minus {TITLES[second]}" for first, second in zip(shown["first"], shown.second, strict=True)
     ]
     return (
-        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods, shown to beat a coin: "
+        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods and baselines, shown to beat a coin: "
         f"{listed(better)}. Right: of {len(compared)} differences, shown: {listed(pairs)} "
         "([rules](reports/README.md)).*"
     )
