@@ -105,7 +105,7 @@ def caption() -> str:
         f"{TITLES[first]} minus {TITLES[second]}" for first, second in zip(shown["first"], shown.second, strict=True)
     ]
     return (
-        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods and baselines, shown to beat a coin: "
+        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods, shown to beat a coin: "
         f"{listed(better)}. Right: of {len(compared)} differences, shown: {listed(pairs)} "
         "([rules](reports/README.md)).*"
     )
