@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 from torch import nn
@@ -194,6 +195,19 @@ def test_the_command_converts_and_refuses_in_one_line(tmp_path):
     assert sound.returncode == 0 and TURNED in sound.stdout
     assert evil.returncode == 2 and "'posix.system'" in evil.stderr and evil.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth", "sound.pth", "sound.safetensors"]
+
+
+def test_answers_on_files_have_the_sign_of_polycystic(tmp_path):
+    theirs = FITTING["blocks"]().eval()
+    converted(theirs, "iustnet", tmp_path)
+    names = ["a.png", "b.png"]
+    for name, pixels in zip(names, IMAGES.numpy(), strict=True):
+        Image.fromarray(pixels).save(tmp_path / name)
+    sources = pd.DataFrame({"path": names, "source": names, "label": [0, 1], "folder_split": "", "status": "ok"})
+    table = answers.predict(sources, tmp_path, {"iustnet": tmp_path / "ours.safetensors"})
+    with torch.inference_mode():
+        expected = -theirs(architectures.prepare("iustnet", IMAGES))[:, 0].numpy()
+    assert np.allclose(table.logit, expected, atol=1e-5) and ((table.probability > 0.5) == (expected > 0)).all()
 
 
 @pytest.fixture
