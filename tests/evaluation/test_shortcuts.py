@@ -81,7 +81,7 @@ def test_a_class_with_one_source_has_no_source_split(tmp_path):
     table.loc[table.label == 1, "source"] = "only"
     made = shortcuts.separation(shortcuts.measure(table, tmp_path), resamples=100)
     assert made[made.split == "source"].value.isna().all() and made[made.split == "random"].value.notna().all()
-    assert made.few_sources.all() and "single picture" in sentences_data.shortcuts(made)
+    assert made.few_sources.all() and "too few pictures of its own" in sentences_data.shortcuts(made)
 
 
 def test_the_interval_is_of_sources_not_of_copies(tmp_path):
