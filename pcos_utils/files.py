@@ -112,7 +112,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: object) -> None:
     """Write the value as indented JSON to a file that appears complete or not at all."""
-    write_text(path, json.dumps(value, indent=2, default=str) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Return the value as indented JSON."""
+    return json.dumps(value, indent=2, default=str) + "\n"
 
 
 def csv_text(table) -> str:

@@ -130,7 +130,9 @@ def block(table: pd.DataFrame) -> str:
         f"{row.refused:,} of {row.n:,} {row.kind.removeprefix('all ')} {ends(row.low, row.high)}"
         for row in rows.itertuples()
     ]
-    return f"The page refuses {listed(said)}. Of the strangers, pictures of noise may hold an ovary for the locator."
+    passed = table[table.kind.isin(STRANGERS) & (table.refused < table.n)]
+    which = listed([f"{row.n - row.refused:,} of {row.kind}" for row in passed.itertuples()])
+    return f"The page refuses {listed(said)}. Strangers that it takes for a scan: {which}."
 
 
 def main() -> None:

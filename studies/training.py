@@ -169,7 +169,7 @@ def block(table: pd.DataFrame) -> str:
         expert = (f"{row.train_against_expert:.2f} x", f"{row.validation_against_expert:.2f} x")
         validation, memory = f"{row.validation_images_per_s_ratio:.1f} x", f"{row.peak_mib_ratio:.2f} x"
         rows.append([row.model, training, expert[0], validation, expert[1], schedule, memory])
-    return f"{markdown(header, rows)}\n\n*Medians of two rounds, so without an interval.*"
+    return f"{markdown(header, rows)}\n\n*Medians of {table.rounds.max()} rounds, so without an interval.*"
 
 
 def main() -> None:

@@ -128,7 +128,7 @@ def block(table: pd.DataFrame) -> str:
     page = table.set_index("page").loc["pcos app"]
     return (
         f"{page.clients} clients at once sent {page.uploads} uploads, {page.hostile} of them hostile. {page.wrong} "
-        f"answers were wrong, every hostile file was refused, and {page.files_left} files were left behind. Half of "
+        f"were answered wrongly (a hostile one, if not refused), and {page.files_left} files were left behind. Half of "
         f"the answers took {page.median_s:.2f} s or less, at {page.per_second:.0f} a second on the two cores that also "
         f"ran the clients; memory grew to {page.memory_ratio:.2f} times."
     )

@@ -69,7 +69,7 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     elif one_hot:
         rows["class"] = _chosen(table, cells[one_hot].set_axis([names[place] for place in one_hot], axis=1), rows.image)
     if "class" in rows:
-        rows["label"] = [BITS.get(word, words.sign(word) if word else None) for word in rows["class"]]
+        rows["label"] = rows["class"].map(_sign)
     for row in rows[rows.label.isna()].to_dict("records") if signs else ():
         allowed = f"0, 1 or one of {', '.join(words.LABEL_OF_FOLDER)}"
         problem = f"has label '{row['class']}' for {row['image']}"
@@ -94,6 +94,11 @@ def _says_splits(name: str, cells: pd.Series) -> bool:
     if name in ("istest", "istrain", "test", "train"):
         return values == {"0", "1"}
     return len(values) > 1 and all(words.split(value) for value in values)
+
+
+def _sign(word: str) -> int | None:
+    """Return 0 or 1 for a cell or a folder's name that says it, else None."""
+    return BITS.get(word, words.sign(word) if word else None)
 
 
 def _need_patients(table: Path, name: str, cells: pd.Series) -> None:
@@ -155,7 +160,7 @@ def contradicting(table: Path, given: pd.Series, folders: pd.Series) -> pd.Serie
     """
     told, seen = given.map(words.key), folders.map(words.key)
     common = {*told} & {*seen} - {""}
-    signs = [names.map(lambda name: BITS.get(name, words.sign(name)) if name else None) for names in (given, folders)]
+    signs = [names.map(_sign) for names in (given, folders)]
     signed, named = signs[0].notna() & signs[1].notna(), told.isin(common) & seen.isin(common)
     against = (signed & (signs[0] != signs[1])) | (~signed & named & (told != seen))
     compared = signed | named

@@ -3,7 +3,6 @@
 The page shows the images. It stays where the user had it written.
 """
 
-import json
 import os
 from contextlib import ExitStack
 from functools import partial
@@ -22,7 +21,7 @@ from pcos_utils.data.shards import kept
 from pcos_utils.data.splits import source_labels
 from pcos_utils.data.survey import APART, survey
 from pcos_utils.evaluation import shortcuts
-from pcos_utils.files import appearing, csv_text
+from pcos_utils.files import appearing, csv_text, json_text
 from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
 from pcos_utils.reporting.cards import TEXTS
 from pcos_utils.reporting.text import many
@@ -105,7 +104,7 @@ def write(
         "reading": [sentence for sentence in reading if sentence],
     }
     texts = {
-        "audit.json": json.dumps(content, indent=2, default=str) + "\n",
+        "audit.json": json_text(content),
         SCHEMA: (TEXTS / SCHEMA).read_text(encoding="utf-8"),
         "audit.html": audit_page.build(content, sources, where),
         "sources.csv": csv_text(sources),

@@ -57,9 +57,9 @@ def read(table: Path, files: list[Path]) -> dict[Path, list[Box | None]]:
     if None in columns or not len(cells):
         fault = "names no box" if None not in columns else f"lacks the column {NEEDED[columns.index(None)]}"
         raise StudyError(f"{table} {fault}; give it a row of {', '.join(NEEDED)} for each box.")
+    ends = [(path, PurePosixPath(as_path(str(path)))) for path in files]
     for number, *words in cells[columns].itertuples(name=None):
         named = PurePosixPath(as_path(words[0])).parts
-        ends = [(path, PurePosixPath(as_path(str(path)))) for path in files]
         of = [
             path for path, end in ends if named in (end.parts[-len(named) :], end.with_suffix("").parts[-len(named) :])
         ]
