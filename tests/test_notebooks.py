@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import matplotlib
@@ -93,6 +94,22 @@ def test_no_classes_long_functions_magics_or_shells(notebook):
             assert not isinstance(node, ast.ClassDef)
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < 3
+
+
+def test_every_name_of_the_package_that_a_cell_uses_exists(notebook):
+    """Also in the branches that the stored demo never takes."""
+    tree = ast.parse("\n".join(cell.source for cell in code(notebook)))
+    rooms = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("pcos_utils"):
+            for alias in node.names:
+                try:
+                    rooms[alias.asname or alias.name] = import_module(f"{node.module}.{alias.name}")
+                except ModuleNotFoundError:
+                    assert hasattr(import_module(node.module), alias.name)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in rooms:
+            assert hasattr(rooms[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
 
 
 def test_the_opening_is_a_question_with_needs_makes_takes_next(notebook):
