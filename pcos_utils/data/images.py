@@ -9,6 +9,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -83,12 +84,16 @@ def load(file: str | Path | BinaryIO, name: str | None = None, *, tint: bool = F
     return pixels if tint else untinted(pixels)
 
 
-def count(path: Path) -> int:
+def count(file: Path | BinaryIO) -> int:
     """Return how many frames a file holds, at least 1; of a clip or a volume, more than 1."""
-    if clinic := _clinic(path):
-        return clinic.count(path)
+    if isinstance(file, Path):
+        if clinic := _clinic(file):
+            return clinic.count(file)
+        with suppress(ImageError, FileNotFoundError), opened(file, str(file)) as stream:
+            return count(stream)
+        return 1
     try:
-        with opened(path, str(path)) as stream, Image.open(stream, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return getattr(image, "n_frames", 1)
     except Exception:  # a damaged file says so when it is decoded
         return 1

@@ -1,5 +1,6 @@
 """Run the web page: it answers frames on this machine, keeps nothing, and fetches nothing from other servers."""
 
+import io
 import logging
 import os
 import shutil
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pcos_utils.config import StudyError
+from pcos_utils.data import images
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving import boxes, clips, maps, page
 from pcos_utils.serving.answer import Answer
@@ -45,7 +47,10 @@ class Desk:
         name = named(upload)
         try:
             part = boxes.parse(str(box).split(",")) if box else None
-            answer = self.model.answer(self.uploads.take(upload), name, box=part, of_study=of_study)
+            content = self.uploads.take(upload)
+            answer = self.model.answer(content, name, box=part, of_study=of_study)
+            if (total := images.count(io.BytesIO(content))) > 1:
+                answer.reasons.append(f"This is the first of {total} frames; under Batch each is answered.")
         except StudyError as error:
             answer = self.model.refused(name, boxes.UNUSABLE, str(error))
         except ImageError as error:
@@ -65,10 +70,11 @@ class Desk:
         return frame, page.verdict(answer, self.model.card), page.outlines(answer), ask, why
 
     def frames(self, upload: dict) -> Iterator[Answer]:
-        """Yield the answer to an upload, or those to its frames where it is a DICOM file or a clip."""
+        """Yield the answer to an upload, or those to its frames where it has several."""
         name = named(upload)
         content = self.uploads.files.get((upload.get("path") or "").rpartition("/")[2], b"")
-        if "SPACE_ID" in os.environ or not clips.is_clip(content, name):  # not on a page that anybody may send to
+        of_clinic = clips.is_clip(content, name) and "SPACE_ID" not in os.environ  # there anybody may send
+        if not of_clinic and images.count(io.BytesIO(content)) == 1:
             yield self.answer(upload)
             return
         try:

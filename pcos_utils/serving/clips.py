@@ -8,8 +8,6 @@ from itertools import islice
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from pcos_utils.data import clinic, images
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving.answer import DECISIONS, Answer
@@ -24,23 +22,24 @@ def of_file(model: Served, path: Path, *, box: Box | None = None) -> Iterator[An
     # A file name that is not valid UTF-8 must not stop the others, so it is shown with escapes.
     name = str(path).encode("utf-8", "backslashreplace").decode()
     if clinic.is_clinic(path) or images.count(path) > 1:
-        yield from answers(model, path, name, box=box, frames=images.frames(path))
+        yield from answers(model, path, name, box=box)
     else:
         yield model.answer(path, name, box=box)
 
 
 def answers(
-    model: Served, path: Path, name: str | None = None, *, box: Box | None = None, most: int = MOST,
-    frames: Iterator[tuple[str, np.ndarray]] | None = None,
+    model: Served, path: Path, name: str, *, box: Box | None = None, most: int = MOST
 ) -> Iterator[Answer]:  # fmt: skip
     """Yield the answer to each frame that is read, ``clip.mp4#6``, and where there are several that to the clip.
 
-    ``frames``: as ``images.frames`` yields them; of a DICOM file or a clip if there are none.
+    ``name``: of the file, which tells a clip where the path, of an upload, does not.
     """
-    name, found = name or str(path), []
+    found = []
+    of_clinic = clinic.is_clinic(path) or clinic.kind(Path(name)) == "clip"
+    read = clinic.frames(path, name) if of_clinic else images.frames(path)
     try:
         scale = clinic.millimetres(path, name)
-        for number, pixels in islice(frames or clinic.frames(path, name), most):
+        for number, pixels in islice(read, most):
             answer = model.reply(pixels, f"{name}#{number}" if number else name, box=box, scale=scale)
             answer.pixels = answer.numbered = None  # of hundreds of frames
             found.append(answer)
@@ -88,7 +87,9 @@ def is_clip(content: bytes, name: str) -> bool:
 def in_memory(content: bytes) -> Iterator[Path]:
     """Yield a path at which the bytes can be opened, though they lie in memory alone. Raises ImageError."""
     if not hasattr(os, "memfd_create"):
-        raise ImageError("not an image", "", "DICOM files and clips need Linux here; pcos predict reads them anywhere")
+        raise ImageError(
+            "not an image", "", "files of several frames need Linux here; pcos predict reads them anywhere"
+        )
     number = os.memfd_create("upload")
     try:
         with open(number, "wb", closefd=False) as stream:

@@ -8,6 +8,7 @@ import tempfile
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from pcos_utils.serving import app, clips, model, page
 from pcos_utils.serving.model import Answer, Served
@@ -69,13 +70,19 @@ def test_the_page_answers_clips_in_a_batch_and_keeps_no_file(served, files, tmp_
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(page, "data_url", lambda content, kind: content.decode())
     desk, sent = app.Desk(Served(served)), []
-    for number, name in enumerate(("cine.dcm", "clip.avi", "single.dcm", "cut.avi")):
+    first, *rest = map(Image.fromarray, SCANS[:3])
+    first.save(files / "three.tif", save_all=True, append_images=rest)
+    for number, name in enumerate(("cine.dcm", "clip.avi", "single.dcm", "three.tif", "cut.avi")):
         content = (files / name.replace("cut", "clip")).read_bytes()
         desk.uploads.files[f"{number:032x}"] = content[:200] if name.startswith("cut") else content
         sent.append({"path": f"{app.FOLDER}/{number:032x}", "orig_name": name})
     *_, table = desk.batch(sent)
     rows = list(csv.DictReader(io.StringIO(table[table.index("image,box") : table.index("'>Save as CSV")])))
-    names = ["cine.dcm#1", "cine.dcm#6", "cine.dcm", "clip.avi#1", "clip.avi#6", "clip.avi", "single.dcm", "cut.avi"]
-    assert [row["image"] for row in rows] == names
+    names = ["cine.dcm#1", "cine.dcm#6", "cine.dcm", "clip.avi#1", "clip.avi#6", "clip.avi", "single.dcm"]
+    frames = ["three.tif#1", "three.tif#2", "three.tif#3", "three.tif"]
+    assert [row["image"] for row in rows] == [*names, *frames, "cut.avi"]
     assert rows[-1]["refusal"] == "damaged" and rows[2]["value"] and desk.uploads.files == {}
     assert list(tmp_path.iterdir()) == [] and "Doe" not in table
+    desk.uploads.files["a" * 32] = (files / "three.tif").read_bytes()
+    one = desk.answer({"path": f"{app.FOLDER}/{'a' * 32}", "orig_name": "three.tif"})
+    assert one.reasons[-1] == "This is the first of 3 frames; under Batch each is answered."
