@@ -42,7 +42,7 @@ def load(study: Study) -> Loaded:
     table = read_table(study, "sources")
     need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)
-    networks = trained_models(study)
+    again = trained_models(study, protocol="published")  # of 217 epochs; without a GPU it may have been left out
     grouped = {name: of_runs(study, name, "grouped") for name in trained_models(study, (*study.models, TUNED))}
     taught = {name: _taught(study, name) for name in grouped}
     bare, counted = {}, None
@@ -66,7 +66,7 @@ def load(study: Study) -> Loaded:
     grouped = {name: grouped[name] for name in order if name in grouped}
     for name, rows in grouped.items():
         as_drawn(used, name, rows)
-    published = {name: of_runs(study, name, "published").query("role == 'test'") for name in networks}
+    published = {name: of_runs(study, name, "published").query("role == 'test'") for name in again}
     for name, rows in published.items():
         as_split(used, name, rows)
     across = crossings(roles(table, "published", 0, 0, study.seed))
@@ -81,9 +81,9 @@ def read_table(study: Study, name: str) -> pd.DataFrame:
     return manifest.read(path) if name == "sources" else pd.read_csv(path)
 
 
-def trained_models(study: Study, among: tuple[str, ...] | None = None) -> list[str]:
+def trained_models(study: Study, among: tuple[str, ...] | None = None, protocol: str = "grouped") -> list[str]:
     """Return the networks that have finished runs under the study's seed, by default among those of the study."""
-    first, networks = next(study.runs("ours", "grouped")), (*MODELS, TUNED)
+    first, networks = next(study.runs(ARM_OF_PROTOCOL[protocol], protocol)), (*MODELS, TUNED)
     names = [name for name in among or study.models if name in networks]
     return [name for name in names if (study.run_dir(name, first) / RECORD).exists()]
 

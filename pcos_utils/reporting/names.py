@@ -15,7 +15,6 @@ TITLES |= {
     f"{LITE0}_random": "EfficientNet-Lite0 (random)",
     "densenet201_frozen": "DenseNet201 features (as started)",
     "densenet201_frozen_random": "DenseNet201 features (random)",
-    "densenet201_untrained": "DenseNet201 features (untrained)",  # of earlier reports
     ZERO_SHOT: "IustNet (phantoms, zero-shot)",
     TUNED: "IustNet (phantoms, fine-tuned)",
 }
