@@ -18,6 +18,7 @@ GROUP_COLOURS = dict(zip(HEADINGS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"),
 GRID = np.linspace(0.01, 0.6, 60)  # thresholds of probability; above .6 nobody would still hesitate
 BAND = 500  # resamples behind a shaded band, which is read by eye
 BINS = 5
+HIGHEST = 5.0  # loss that is drawn; with batch norm and few images the selection loss can leap into the thousands
 
 
 def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
@@ -25,15 +26,19 @@ def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
 
     Columns: those of history.csv, and ``run``.
     """
-    labels = ["training", "selection", "kept epoch"]
+    labels, thin = ["training", "selection", "kept epoch"], min(1.0, 40 / histories.run.nunique())  # of many runs
     for _, run in histories.groupby("run", sort=True):
         chosen = run[run.chosen]
-        ax.plot(run.epoch, run.train_loss, color="0.6", lw=1, label=labels[0])
-        ax.plot(run.epoch, run.selection_loss, color="#0072B2", lw=1.5, label=labels[1])
+        ax.plot(run.epoch, run.train_loss, color="0.6", lw=thin, label=labels[0])
+        ax.plot(run.epoch, run.selection_loss, color="#0072B2", lw=1.5 * thin, label=labels[1])
         ax.plot(chosen.epoch, chosen.selection_loss, "o", color="#D55E00", ms=7, label=labels[2])
         labels = [None] * 3  # one entry each in the legend
     ax.axhline(np.log(2), color="k", ls=":", lw=1, label="a coin's loss, ln 2")
     ax.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
+    above = int(histories[["train_loss", "selection_loss"]].gt(HIGHEST).any(axis=1).sum())
+    if above:
+        ax.set_ylim(0, HIGHEST)
+        ax.set_xlabel(f"epoch ({above:,} of {len(histories):,} have a loss above {HIGHEST:g})")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize="small", frameon=True)
     return ax
