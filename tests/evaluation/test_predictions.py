@@ -91,6 +91,19 @@ def test_a_missing_fold_is_named_and_another_seeds_runs_do_not_count(study):
     assert predictions.trained_models(other) == [] and predictions.trained_models(study) == ["iustnet"]
 
 
+def test_a_network_without_the_published_run_is_judged_under_grouped_folds_alone(study):
+    (run,) = study.runs("published", "published")
+    folder = study.run_dir("iustnet", run)
+    away = folder.rename(folder.parent / "away")
+    try:
+        loaded = predictions.load(study)
+    finally:
+        away.rename(folder)
+    assert (
+        "iustnet" in loaded.grouped and loaded.published == {} and [*predictions.load(study).published] == ["iustnet"]
+    )
+
+
 def test_edited_counts_are_counted_again(study):
     path = study.runs_dir / COUNT / "counts.csv"
     before = pd.read_csv(path)

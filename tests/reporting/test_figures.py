@@ -39,6 +39,15 @@ def test_the_roc_curve_is_scikit_learns(judged, ax):
     np.testing.assert_allclose(np.interp(line.get_xdata(), false, recall), line.get_ydata(), atol=0.05)
 
 
+def test_one_leap_of_a_loss_hides_no_other_run_and_is_counted(ax):
+    run = pd.DataFrame({"run": "a", "epoch": [1, 2, 3], "train_loss": 0.7, "chosen": [False, False, True]})
+    histories = pd.concat([run.assign(selection_loss=[0.7, leap, 0.6], run=leap) for leap in (0.8, 3000.0)])
+    figures_results.learning_curves(histories[histories.run < 1], ax=ax)
+    assert ax.get_ylim()[1] < 1 and ax.get_xlabel() == "epoch"
+    figures_results.learning_curves(histories, ax=ax)
+    assert ax.get_ylim() == (0, 5) and ax.get_xlabel() == "epoch (1 of 6 have a loss above 5)"
+
+
 def test_the_confusion_matrix_counts_decisions_where_they_were_made(judged, ax):
     wanted = pd.crosstab(judged.label, judged.called).to_numpy().ravel()
     figures_results.confusion_matrix(judged, title="IustNet", ax=ax)
