@@ -2,7 +2,7 @@
 
     python -m studies.learning_curves FOLDER     a study whose notebook 02 was run (full); trains what is missing
 
-Every method learns from the same first 100, 300 or 1,000 phantoms, and keeps its last epoch, so that no other
+Every method learns from the same first 100, 300, 1,000 or 3,000 phantoms, and keeps its last epoch, so that no other
 picture chooses anything. Small sets are shown as often as 600 would be. Tested are 1,000 phantoms that none has
 seen, and the study's sources, on which nothing was trained. The seeds draw weights, order and changes; for frozen
 features with ImageNet weights they draw the parts of the cross-validation alone.
@@ -41,7 +41,7 @@ CODE = (
     *(f"follicles/{name}.py" for name in ("counting", "labels", "network", "pretrain")),
     *(f"models/{name}.py" for name in ("architectures", "devices", "frozen", "training")),
 )
-SIZES, SEEDS, HELD_OUT = (100, 300, 1000), (0, 1, 2), 500  # held out of each class
+SIZES, SEEDS, HELD_OUT = (100, 300, 1000, 3000), (0, 1, 2), 500  # held out of each class
 AS_OFTEN = 600  # phantoms; fewer are shown for more epochs
 SIDES = {"iustnet": 64, "densenet121d": 64, "efficientnet_lite0": 128}  # px
 EPOCHS = {"iustnet": 12, "densenet121d": 4, "unet": 4}  # limited by the hours that two cores need

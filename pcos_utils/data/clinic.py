@@ -31,9 +31,9 @@ logging.getLogger("nibabel").setLevel(logging.CRITICAL)
 INSTALL = 'a {} file; pip install "pcos-utils[clinic]" reads it'
 
 
-def is_clinic(path: Path) -> bool:
-    """Return whether a file is a DICOM file, by its bytes 128 to 132 and not by its name, or a clip or a volume."""
-    if kind(path) != "DICOM":
+def is_clinic(path: Path, name: str | None = None) -> bool:
+    """Return whether a file is a DICOM file, by its bytes 128 to 132, or by its name a clip or a volume."""
+    if kind(Path(name or path)) != "DICOM":
         return True
     try:
         with opened(path, path.name) as stream:

@@ -99,28 +99,28 @@ def count(file: Path | BinaryIO) -> int:
         return 1
 
 
-def frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+def frames(path: Path, name: str | None = None) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the frames of a file: the name of each ("" where there is one, else its number from 1) and its pixels.
 
     The frame ``3`` of ``file.tif`` is loaded again as ``file.tif#3``. Raises ImageError where one cannot be read, and
-    after MAX_FRAMES. Of DICOM files, volumes and clips every fifth frame is read.
+    after MAX_FRAMES. Of DICOM files, volumes and clips every fifth frame is read. ``name``: of a file in memory.
     """
-    if clinic := _clinic(path):
-        yield from clinic.frames(path)
+    if clinic := _clinic(path, name):
+        yield from clinic.frames(path, name)
         return
-    total = count(path)
-    with opened(path, str(path)) as stream:
-        for number, (pixels, _) in enumerate(_decoded(stream, str(path), range(min(total, MAX_FRAMES))), 1):
+    total, name = count(path), name or str(path)
+    with opened(path, name) as stream:
+        for number, (pixels, _) in enumerate(_decoded(stream, name, range(min(total, MAX_FRAMES))), 1):
             yield str(number) if total > 1 else "", pixels
     if total > MAX_FRAMES:
-        raise ImageError("too large", str(path), f"{total:,} frames; the first {MAX_FRAMES} are read")
+        raise ImageError("too large", name, f"{total:,} frames; the first {MAX_FRAMES} are read")
 
 
-def _clinic(path: Path) -> ModuleType | None:
+def _clinic(path: Path, name: str | None = None) -> ModuleType | None:
     """Return the module that reads the file if it is a DICOM file, a volume or a clip."""
     from pcos_utils.data import clinic  # imported late, because it uses this module; a Space does without it
 
-    return clinic if clinic.is_clinic(path) else None
+    return clinic if clinic.is_clinic(path, name) else None
 
 
 def _frame(path: Path) -> tuple[Path, int]:

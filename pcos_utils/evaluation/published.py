@@ -118,13 +118,13 @@ def best_of_runs(shared: float = 0.5) -> pd.DataFrame:
     return pd.DataFrame({"runs": RUNS, "mean": best.mean(axis=0), "reach": (best >= target).mean(axis=0)})
 
 
-def rerun(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def rerun(predictions: dict[str, pd.DataFrame | None]) -> pd.DataFrame:
     """Return one row per network, run (published, again) and level (image, frame): the counts and both accuracies.
 
-    ``predictions``: test rows of the published protocol, by network. ``accuracy_by_count``: the share that is right;
-    ``accuracy_by_batch``: the mean over batches of 32 in the file's order, as the study averaged it, where the last
-    batch is smaller and weighs as much. A frame is called by the mean logit of its copies; of the published frames
-    only the number is known.
+    ``predictions``: test rows of the published protocol, by network; None where it was not run. Columns
+    ``accuracy_by_count``: the share that is right; ``accuracy_by_batch``: the mean over batches of 32 in the file's
+    order, as the study averaged it, where the last batch is smaller and weighs as much. A frame is called by the mean
+    logit of its copies; of the published frames only the number is known.
     """
     rows, printed = [], published_results().set_index("model")
     for model, test in predictions.items():
@@ -132,7 +132,7 @@ def rerun(predictions: dict[str, pd.DataFrame]) -> pd.DataFrame:
         counts = known[[*COUNTS]].astype(int)
         accuracy = (known.tp + known.tn) / counts.sum()
         rows.append((model, "published", "image", counts.sum(), *counts, accuracy, known.accuracy_by_batch))
-        for level, each in (("image", test), ("frame", _by_source(test))):
+        for level, each in () if test is None else (("image", test), ("frame", _by_source(test))):
             called = each.logit.ge(0).astype(int)
             right = called == each.label
             (tn, fp), (fn, tp) = confusion_matrix(each.label, called, labels=[0, 1])

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils import config
-from pcos_utils.config import COUNT
+from pcos_utils.config import COUNT, MODELS
 from pcos_utils.evaluation import auc, calibration, comparison, metrics, published
 from pcos_utils.evaluation.baselines import REFERENCE
 from pcos_utils.evaluation.intervals import FEW, RESAMPLES, Interval, resample
@@ -60,7 +60,7 @@ def evaluate(
         "repetition": metrics.repetition(loaded.grouped, loaded.published),
         "flips": pd.DataFrame(),
         "published": published.intervals(),
-        "published_rerun": published.rerun(loaded.published),
+        "published_rerun": published.rerun({name: loaded.published.get(name) for name in MODELS if name in judged}),
     }
     if COUNT in loaded.bare:
         results[COUNT] = loaded.counted

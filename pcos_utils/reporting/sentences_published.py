@@ -103,4 +103,9 @@ def rerun(table: pd.DataFrame) -> pd.DataFrame:
     by_batch = table.accuracy_by_batch.map(lambda value: "–" if pd.isna(value) else number(value, 3))
     shown = table[["run", "level", "n"]].assign(**{"TP, FN, FP, TN": counts})
     shown["accuracy"], shown["accuracy over batches"] = table.accuracy_by_count.map(lambda at: number(at, 3)), by_batch
-    return shown.set_index(table.model.map(MODEL_NAMES).rename(None))
+    ended = set(table.model[table.run == "again"])
+    left = pd.DataFrame(
+        {"run": "again", "level": "not run"}, [name for name in table.model.unique() if name not in ended]
+    )
+    shown = shown.astype(object).set_index(table.model.rename(None))
+    return pd.concat([shown, left]).rename(MODEL_NAMES).fillna("–")

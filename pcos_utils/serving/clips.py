@@ -35,11 +35,9 @@ def answers(
     ``name``: of the file, which tells a clip where the path, of an upload, does not.
     """
     found = []
-    of_clinic = clinic.is_clinic(path) or clinic.kind(Path(name)) == "clip"
-    read = clinic.frames(path, name) if of_clinic else images.frames(path)
     try:
         scale = clinic.millimetres(path, name)
-        for number, pixels in islice(read, most):
+        for number, pixels in islice(images.frames(path, name), most):
             answer = model.reply(pixels, f"{name}#{number}" if number else name, box=box, scale=scale)
             answer.pixels = answer.numbered = None  # of hundreds of frames
             found.append(answer)
