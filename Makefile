@@ -61,10 +61,8 @@ export PCOS_SET_CLUSTER = $(value CLUSTER)
 # The code of this folder comes first, also where the folder was copied together with its .venv; no package of another
 # installation, to which a user's PYTHONPATH leads, takes the place of one of ours.
 export PYTHONPATH := $(CURDIR)
-# Threads that wait must not spin while another notebook computes; texts are UTF-8 whatever the locale; what a user has
-# set for other work neither moves the packages elsewhere, nor turns warnings into errors, nor has each start compile all
-# modules anew.
-export OMP_WAIT_POLICY := PASSIVE
+# Texts are UTF-8 whatever the locale; what a user has set for other work neither moves the packages elsewhere, nor turns
+# warnings into errors, nor has each start compile all modules anew.
 export PYTHONUTF8 := 1
 export PIP_USER := 0
 unexport PIP_TARGET PIP_PREFIX PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONINSPECT PYTHONWARNINGS PYTHONOPTIMIZE PYTHONIOENCODING JUPYTER_PATH

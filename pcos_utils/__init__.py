@@ -10,8 +10,10 @@ import os
 import sys
 
 # Numerical libraries read these once, when they are first imported, so they are set here, before torch or numpy. A
-# value that the user has set wins. With two threads the demo's sums are always computed in the same order.
-for _name, _value in {"OMP_NUM_THREADS": "2", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}.items():
+# value that the user has set wins. With two threads the demo's sums are always computed in the same order. Threads that
+# wait must not spin while another process computes.
+_ENVIRONMENT = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
 # onnxruntime reports every session to its makers unless this is set before it is loaded; frames are private.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"

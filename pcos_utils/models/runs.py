@@ -186,7 +186,7 @@ def scheduler() -> Iterator[str]:
         print(f"{jobs} jobs are submitted; waiting for the first to start", flush=True)
         cluster.wait_for_workers(1)
     else:
-        cluster = here(jobs, dashboard_address="127.0.0.1:0", env={"OMP_WAIT_POLICY": "PASSIVE"})
+        cluster = here(jobs, dashboard_address="127.0.0.1:0")
         threads, cores = torch.get_num_threads(), os.cpu_count() or 1
         if jobs * threads > cores:
             fewer = max(1, cores // jobs)

@@ -65,7 +65,7 @@ def lab(home, jupyter) -> str:
     environment = {f"JUPYTER_{name}_DIR": str(jupyter / name) for name in ("CONFIG", "DATA", "RUNTIME")}
     environment |= {
         "JUPYTERLAB_SETTINGS_DIR": str(jupyter / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(jupyter / "spaces"),
-        "PCOS_HOME": str(home), "PCOS_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "BROWSER": f"{recorder} %s",
+        "PCOS_HOME": str(home), "PCOS_OFFLINE": "1", "BROWSER": f"{recorder} %s",
         "PCOS_PLAIN": None,  # a reader sees the bars
     }  # fmt: skip
     log, address = jupyter / "log.txt", f"http://127.0.0.1:{port}"
