@@ -28,7 +28,7 @@ def networks(study: Study) -> list[Path]:
     kept network. Other runs are named in a message. If no run is left, the kept network is used.
     """
     counting_with, left = [], []
-    for folder in sorted((home() / "runs" / COUNT).glob("s*")) if study.preset == "full" else []:
+    for folder in sorted((home() / "runs" / COUNT).glob("s[0-9]*")) if study.preset == "full" else []:
         record = read_record(folder)
         settings = settings_of(max(record.get("phantoms_per_class", 0), LEAST), record.get("seed", 0))
         complete = record.items() >= settings.items() and (folder / "weights.safetensors").exists()

@@ -76,6 +76,7 @@ def confirm(
         "plan_sha256": plan["sha256"], "frozen": plan["frozen"], "method": plan["method"],
         "threshold": plan["threshold"], "folder_sha256": hashlib.sha256(listing.encode()).hexdigest(),
         "files": len(sources), "readable": len(readable), "sources": readable.source.nunique(),
+        "set_apart": sources.loc[sources.status != "ok", ["path", "reason"]].to_dict("records"),
         "left_out": [
             {"image": row.path, "source": row.source, "why": why[row.source], "copy": known[row.Index]}
             for row in readable[readable.source.map(why) != ""].itertuples()
@@ -166,6 +167,12 @@ def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFr
     return given
 
 
+def _shown(names: list[str]) -> list[str]:
+    """Return the first names, each indented, and how many more there are."""
+    more = [f"  and {len(names) - SHOWN} more, in the result"] if len(names) > SHOWN else []
+    return [f"  {name}" for name in names[:SHOWN]] + more
+
+
 def sentences(record: dict) -> list[str]:
     """Return what a look found, line by line."""
     again = record["earlier_looks_at_these_images"]
@@ -175,11 +182,13 @@ def sentences(record: dict) -> list[str]:
         lines.append(f"NOT A FIRST LOOK: {again[0]} is, and it stays; what follows confirms nothing by itself.")
     lines.append(f"{many(record['files'], 'file')}, {many(record['readable'], 'readable image')}, "
                  f"{many(record['sources'], 'source')}")  # fmt: skip
+    if record["set_apart"]:
+        lines.append(f"set apart: {many(len(record['set_apart']), 'file')}")
+        lines += _shown([f"{row['path']}: {row['reason']}" for row in record["set_apart"]])
     for why in dict.fromkeys(row["why"] for row in record["left_out"]):
         rows = [row for row in record["left_out"] if row["why"] == why]
         lines.append(f"left out ({why}): {many(len({row['source'] for row in rows}), 'source')}")
-        lines += [f"  {row['image']}{': ' + row['copy'] if row['copy'] else ''}" for row in rows[:SHOWN]]
-        lines += [f"  and {len(rows) - SHOWN} more, in the result"] if len(rows) > SHOWN else []
+        lines += _shown([f"{row['image']}{': ' + row['copy'] if row['copy'] else ''}" for row in rows])
     n, positives = record["new_sources"], record["polycystic"]
     lines.append(f"measured: {many(n, 'new source')} ({many(record['images'], 'image')}), {positives} polycystic "
                  f"({percent(positives / n)})")  # fmt: skip

@@ -192,6 +192,17 @@ def test_copies_are_one_source_and_refusals_are_counted(own, plan):
     assert values["sources", "specificity"] == 1 and values["every", "specificity"] == pytest.approx(3 / 4)
 
 
+def test_files_that_are_no_scans_are_named(own, plan):
+    new = shutil.copytree(own / "new", plan.parent / "new")
+    Image.fromarray(scan(4_000_001_005)).resize((40, 30)).save(new / "pco" / "icon.png")
+    (new / "pco" / "torn.png").write_bytes((new / "pco" / "new1.png").read_bytes()[:900])
+    table(own).to_csv(plan.parent / "scores.csv", index=False)
+    record, _ = confirm.confirm(plan, new, predictions=plan.parent / "scores.csv")
+    lines = confirm.sentences(record)
+    place = lines.index("set apart: 2 files")
+    assert lines[place + 1] == "  pco/icon.png: a small copy" and lines[place + 2].startswith("  pco/torn.png: ")
+
+
 def test_scores_come_in_any_usual_table(tmp_path):
     rows = pd.DataFrame({"Filename": ["a", "pco\\b.png", "c.png"], "Probability": ["0,25", "NaN", " 1 "], "by": "us"})
     rows.to_csv(tmp_path / "european.csv", sep=";", index=False, encoding="utf-8-sig")
