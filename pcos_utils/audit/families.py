@@ -15,8 +15,6 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from pcos_utils.audit import sketches
 from pcos_utils.audit.gathering import Gathering
@@ -106,8 +104,7 @@ def _look(sketch: Callable[[int], Sketch], gathering: Gathering, numbers: list[i
 
 def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:
     """Return the first picture of each picture's clip: families of which ``neighbours`` are linked, each a pair."""
-    left, right = np.array(neighbours, int).reshape(-1, 2).T
-    numbers, count = np.arange(len(family)), len(family)
-    links = np.append(left, numbers), np.append(right, family)
-    clip = connected_components(coo_array((np.ones(len(links[0])), links), shape=(count, count)), directed=False)[1]
-    return numbers[np.unique(clip, return_index=True)[1]][clip]
+    clips = Gathering(len(family))
+    for left, right in [*enumerate(family), *neighbours]:
+        clips.union(left, right)
+    return np.array([clips.root(number) for number in range(len(family))], int)

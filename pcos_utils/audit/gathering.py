@@ -16,7 +16,7 @@ from pcos_utils.audit.candidates import Index
 from pcos_utils.audit.matching import Link
 from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
-CANDIDATES = 6  # most pictures that a new one is compared with
+CANDIDATES = 4  # most pictures that a new one is compared with
 GLANCES = 2  # the same at a first look
 FAINT = 0.1  # share of a confirmed relative's votes; candidates with fewer votes are not compared
 KNOWN = 0.5  # share of an image's detail; if its family has shown this much of it, the image adds nothing new

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.ndimage import median_filter
+from numpy.lib.stride_tricks import sliding_window_view
 
 AREA = 40_000  # pixels of every picture after resizing, about 200 x 200: speckle is still resolved
 KEYPOINTS = 300  # of a picture at most; the strongest are kept
@@ -73,7 +73,8 @@ class Sketch:
         for axis, lines in enumerate((cv2.transpose(self.grey), self.grey)):
             steps = cv2.absdiff(lines[2:], lines[:-2])  # over two lines, as resizing blurs a seam
             step = cv2.reduce(steps, 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F).ravel() / lines.shape[1]
-            around = median_filter(step, 2 * NEARBY + 1, mode="nearest")
+            windows = sliding_window_view(np.pad(step, NEARBY, "edge"), 2 * NEARBY + 1)
+            around = np.partition(windows, NEARBY, axis=1)[:, NEARBY]  # the median
             for seam in 1 + np.flatnonzero(step > SEAM * np.maximum(around, 1)):
                 sides = {after: lines[:seam] if after else lines[seam + 1 :] for after in (True, False)}
                 beyond = [after for after, side in sides.items() if len(side) >= LEAST_BEYOND * len(lines)]
