@@ -48,7 +48,7 @@ def test_a_module_stays_under_250_lines(module):
     assert len((PACKAGE / module).read_text().splitlines()) < 250
 
 
-def imported(rooms: list[str], heavy: set[str]) -> list[str]:
+def loaded_of(rooms: list[str], heavy: set[str]) -> list[str]:
     """Return which of these libraries a new Python has imported with the rooms."""
     imports = "; ".join(f"import pcos_utils.{name}" for name in rooms)
     command = f"import sys; {imports}; print(*sorted({heavy} & set(sys.modules)))"
@@ -58,11 +58,11 @@ def imported(rooms: list[str], heavy: set[str]) -> list[str]:
 def test_numbers_are_computed_without_torch_and_without_figures():
     rooms = [".".join(module.with_suffix("").parts) for module in MODULES if module.parts[0] in ("audit", "evaluation")]
     rooms.append("reporting.audit")  # of `pcos audit`, which starts in a second and not in four
-    assert imported(rooms, {"torch", "torchvision", "matplotlib", "seaborn", "IPython"}) == []
+    assert loaded_of(rooms, {"torch", "torchvision", "matplotlib", "seaborn", "IPython"}) == []
 
 
 def test_the_processes_of_an_audit_start_without_pandas_and_scipy():
-    assert imported(["audit.parallel", "audit.families", "data.images"], {"pandas", "scipy"}) == []
+    assert loaded_of(["audit.parallel", "audit.families", "data.images"], {"pandas", "scipy"}) == []
 
 
 @pytest.mark.parametrize("room", sorted({module.parts[0] for module in MODULES if len(module.parts) > 1}))
