@@ -37,7 +37,8 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     ``split`` are read where they are there. Instead of a label there may be one column of 0 and 1 for each class, or
     ``Healthy`` alone, as in PCOSGen's own table. ``label`` is 0 or 1, from 0, 1 or a class word such as ``pco``; with
     ``signs``, as a study needs, every row must have one. Otherwise any word is a class, an empty cell is none, and a
-    table of groups or splits needs no label. Raises StudyError, which names the row and the remedy.
+    table of groups or splits needs no label. ``attrs["unread"]`` names the other columns. Raises StudyError, which
+    names the row and the remedy.
     """
     names, cells = tables.read(table)
     found = {part: tables.place(table, names, wanted, REMEDY) for part, wanted in COLUMNS.items()}
@@ -62,6 +63,8 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
         lacks = "image" if image is None else "label"
         raise StudyError(f"{table.name} has no column called '{lacks}' (its first row holds: {holds}); {REMEDY}.")
     rows = pd.DataFrame({"row": cells.index, "image": cells[image].to_numpy()})
+    unread = set(others) - {label, *one_hot}
+    rows.attrs["unread"] = [name for place, name in enumerate(names) if name and place in unread]
     for row in rows[rows.image == ""].row:
         raise StudyError(f"Row {row} of {table.name} has no image; name its file or delete the row.")
     if label is not None:

@@ -47,7 +47,8 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: C
 
     Columns: as of ``manifest.scan``, with ``class`` ("" for none), ``label`` (the class's sign, or missing) and
     ``folder_split`` (train, val, test, fold 1, ...). ``status`` may also be a key of APART. With ``labels``, a table as
-    in ``labels.read``, the table gives the class, and ``group`` and the split where it has them.
+    in ``labels.read``, the table gives the class, and ``group`` and the split where it has them; ``attrs["unread"]``
+    names its other columns.
     ``group_by``, a regular expression, gives as ``group`` what its groups hold in a path; else the group of a DICOM
     file is a digest of its patient. ``keep``: as in ``manifest.decoded``. Raises StudyError if the folder cannot be
     audited.
@@ -99,6 +100,7 @@ def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd
     said = layout.read([PurePosixPath(name).parent.parts for name in file]).set_index(file.index)
     if labels:
         given = label_table.match(labels, scans, signs=False, frames=path[path != file])
+        table.attrs["unread"] = given.attrs["unread"]
         given = given.reindex(path.where(path.isin(given.index), file)).set_index(file.index)
         if "class" in given:
             both = given["class"].fillna(""), said["class"]

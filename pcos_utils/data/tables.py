@@ -11,18 +11,21 @@ from pcos_utils.data import words
 
 # Names of the column that names an image, as ``words.key`` writes them, the surest first.
 IMAGE = ("image", "imagepath", "file", "filename", "filepath", "path", "imagename", "imagefile", "imageid", "id")
+TITLE = 6  # rows at most, of which the last may be the names of columns and those above a title or a remark
 EMPTY = {"na", "n/a", "#n/a", "nan", "null", "?", "unknown"}  # what programs write into an empty cell
 
 
 def read(table: Path) -> tuple[list[str], pd.DataFrame]:
     """Return the names in a table's first row, and the cells below as text, by place and by a spreadsheet's row.
 
-    Rows without any value are skipped. Raises StudyError where the file is no such table.
+    Rows without any value are skipped, and so is a title above a row that names a column of images. Raises StudyError
+    where the file is no such table.
     """
     cells = _cells(table)
     cells = cells.map(lambda cell: str(cell).strip())
     cells.index += 1
     cells = cells[cells.ne("").any(axis=1)]
+    cells = cells[_header(cells.to_numpy().tolist()) :]
     return (cells.iloc[0].tolist(), cells.iloc[1:]) if len(cells) else ([], cells)
 
 
@@ -38,6 +41,12 @@ def place(table: Path, names: list[str], wanted: tuple[str, ...], remedy: str) -
 def numbers(cells: pd.Series) -> pd.Series:
     """Return cells as numbers, also with a decimal comma; NaN for one that is empty or holds anything else."""
     return pd.to_numeric(cells.str.replace(",", "."), errors="coerce")
+
+
+def _header(rows: list[list[str]]) -> int:
+    """Return which of the first rows names the columns: the first that names one of images beside others, or row 0."""
+    named = [len(row) > 1 and any(words.key(cell) in IMAGE for cell in row if cell) for row in rows[:TITLE]]
+    return named.index(True) if any(named) else 0
 
 
 def _cells(table: Path) -> pd.DataFrame:
@@ -64,10 +73,13 @@ def _cells(table: Path) -> pd.DataFrame:
             lines = stream.readlines()
         named = re.fullmatch(r"sep=(.)\s*", lines[0]) if lines else None  # Excel's own line
         lines[:1] = ["\n"] if named else lines[:1]
-        first = next(filter(str.strip, lines), "")
-        rows = list(csv.reader(lines, delimiter=named[1] if named else max(",;\t", key=first.count), strict=True))
-        width = len(next(filter(any, rows), []))
-        for number, row in enumerate(rows, start=1):
+        full = list(filter(str.strip, lines)) or [""]
+        names = full[_header([re.split(r"[,;\t]", line.replace('"', "")) for line in full[:TITLE]])]
+        rows = list(csv.reader(lines, delimiter=named[1] if named else max(",;\t", key=names.count), strict=True))
+        filled = [(number, row) for number, row in enumerate(rows, start=1) if any(row)] or [(1, [])]
+        filled = filled[_header([row for _, row in filled]) :]
+        width = len(filled[0][1])
+        for number, row in filled:
             if "".join(row[width:]).strip():
                 raise StudyError(
                     f"Row {number} of {table.name} has more cells than its first row; quote texts with commas."

@@ -4,6 +4,7 @@ The page shows the images. It stays where the user had it written.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
@@ -58,7 +59,7 @@ def run(
             table = survey(folder, labels, group_by, shards and partial(kept, shards / name))
             tables.append(table.assign(dataset=name))
         table = pd.concat(tables, ignore_index=True)
-    return write(find_sources(table, where, shards), where, out, earlier, level)
+    return write(find_sources(table, where, shards), where, out, earlier, level, table.attrs.get("unread", ()))
 
 
 def write(
@@ -67,10 +68,12 @@ def write(
     out: Path,
     earlier: pd.DataFrame | None = None,
     level: str = "source",
+    unread: Sequence[str] = (),
 ) -> dict:
     """Write the files of an audit under ``out``, and return the content of audit.json. ``where``: as in find_sources.
 
-    ``earlier``: sources of the baseline; ``leaks_or_conflicts`` then tells whether any finding is new.
+    ``earlier``: sources of the baseline; ``leaks_or_conflicts`` then tells whether any finding is new. ``unread``:
+    columns of the table of labels that say nothing to the audit.
     """
     found, count, splits = findings(sources, level), counts(sources, APART), pairs(sources)
     between = summary.between(sources) if isinstance(where, dict) else pd.DataFrame()
@@ -79,7 +82,7 @@ def write(
     tested, told_apart = _shortcuts(measured)
     readable = sources[sources.status == "ok"]
     reading = [sentences_data.copies(sources), sentences_audit.classes(found), sentences_audit.suggestion(sources)]
-    reading += [told_apart, *sentences_audit.named(sources)]
+    reading += [told_apart, *sentences_audit.named(sources), sentences_audit.unread(unread)]
     if earlier is not None:
         are = "is" if len(new) == 1 else "are"
         reading.append(f"{many(len(found), 'finding')}, of which {len(new):,} {are} new since the baseline.")

@@ -1,7 +1,7 @@
 """Sentences of `pcos audit`, for any classes and splits. Every number comes from a table."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 import pandas as pd
@@ -148,6 +148,12 @@ def suggestion(sources: pd.DataFrame) -> str:
                 f"`{re.sub('`', '', groups.iloc[0])}`."
             )
     return ""
+
+
+def unread(columns: Sequence[str]) -> str:
+    """Return which columns of a table of labels were not read, or "" where all were."""
+    remedy = "call one `label`, `patient`, `clip` or `split` if it holds that"
+    return f"Of the table these columns were not read: {_some(pd.Series(columns))}; {remedy}." if columns else ""
 
 
 def named(sources: pd.DataFrame) -> list[str]:

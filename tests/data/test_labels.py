@@ -64,6 +64,8 @@ def test_what_a_label_may_say(table, said, label):
         "image\tlabel\na\t1\nb\t0\n\n",
         "image,label\r\na,1\r\nb,0\r\na.png,1\r\n",
         'image,label\n"a","1"\nleft/b.png,0',
+        "Labels of our scans\n\nimage,label\na,1\nb,0\n",
+        "Labels, as of May 2024\nsee the paper\nimage;label;age\na;1;30,5\nb;0;\n",
     ],
 )
 def test_the_ways_to_write_a_table(table, text):
@@ -155,6 +157,18 @@ def test_healthy_is_the_other_way_round_and_only_without_a_label(table):
     assert matched(table(own, "class_label.xlsx")) == {"a.png": 0, "left/b.png": 1}
     assert matched(table("image,Healthy\na,0\n")) == {"a.png": 1}
     assert matched(table("image,healthy,label\na,1,1\n")) == {"a.png": 1}
+
+
+def test_columns_that_are_not_read_are_named(table):
+    text = "image,diagnosis,patient,ward no,,age\na,pco,p1,7,x,30\nb,normal,p2,8,x,31\n"
+    assert labels.match(table(text), FILES).attrs["unread"] == ["ward no", "age"]
+    assert labels.match(table("id,benign,malignant\na,1,0\nb,0,1\n"), FILES, signs=False).attrs["unread"] == []
+
+
+def test_a_title_above_a_workbooks_columns_is_no_column(table):
+    sheet = pd.DataFrame([["Labels", ""], ["image", "label"], ["a", 1], ["b", 0]])
+    sheet.to_excel(path := table("", "labels.xlsx"), index=False, header=False)
+    assert matched(path) == {"a.png": 1, "left/b.png": 0}
 
 
 @pytest.mark.parametrize(

@@ -256,13 +256,14 @@ def test_archives_and_labels_that_contradict_a_folder_are_named(tmp_path):
         save(tmp_path / "set" / kind / f"{seed}.png", seed)
     (tmp_path / "set" / "more.zip").write_bytes(b"PK\3\4")
     rows = [
-        f"{seed},{int(seed != 8 and kind == 'pco')}"
+        f"{seed},{int(seed != 8 and kind == 'pco')},7"
         for seed, kind in zip(range(4, 16, 2), ("pco", "normal") * 3, strict=True)
     ]
-    (tmp_path / "labels.csv").write_text("\n".join(["image,label", *rows]))
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label,ward", *rows]))
     said = audit(tmp_path / "set", "--out", tmp_path / "out", "--labels", tmp_path / "labels.csv").output
     assert "Not looked into, unpack: `more.zip`." in said and "1 archive is set apart" in said
     assert "Table and folder contradict each other for 1 of 6 images: `pco/8.png`; the table's label was used" in said
+    assert "Of the table these columns were not read: `ward`; call one" in said
 
 
 def test_a_disk_that_is_full_on_the_way_leaves_no_file_of_an_audit(tmp_path, monkeypatch):
