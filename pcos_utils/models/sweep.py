@@ -1,5 +1,6 @@
 """Execute all runs of one network (arms, repeats, folds), here or on other processes; finished ones are skipped."""
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 
@@ -8,7 +9,7 @@ import pandas as pd
 from pcos_utils import progress
 from pcos_utils.config import PROTOCOL_OF_ARM, Run, Study, StudyError
 from pcos_utils.data import manifest
-from pcos_utils.files import sha256, write_csv
+from pcos_utils.files import read_record, sha256, write_csv
 from pcos_utils.models import runs, weights
 from pcos_utils.models.devices import engine_for
 from pcos_utils.models.recipes import ARMS
@@ -51,6 +52,8 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     start = weights.identity(model, study.weights, must_fetch=study.preset == "full")
     rows = [Run(*row) for row in plan(study, arms).itertuples(index=False)]
     jobs = [Job(model, study, row, engine, digest, start) for row in rows]
+    if not engine.rank:
+        _say_what_changed(model, jobs)
     total, states = sum(job.recipe.epochs for job in jobs), Counter(done=0, failed=0, left=len(jobs))
     with progress.bar(name=model, total=total, hidden=engine.rank > 0) as bar:
 
@@ -75,6 +78,23 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
         for number, row in enumerate(rows):
             print(f"{model} {row.arm} fold {row.fold}: epoch {found[number]['chosen_epoch']} kept", flush=True)
     return pd.DataFrame(row._asdict() | {key: found[number][key] for key in SHOWN} for number, row in enumerate(rows))
+
+
+def _say_what_changed(model: str, jobs: list[Job]) -> None:
+    """Print which finished runs are trained again, and what differs from the settings that they were made with."""
+    changed: Counter[str] = Counter()
+    for job in jobs:
+        record, settings = read_record(job.folder), json.loads(json.dumps(job.settings, default=str))
+        differ = [name for name in settings if name in record and record[name] != settings[name]]
+        if "threads" in differ and None in (record["threads"], settings["threads"]):  # a worker's device is not ours
+            differ.remove("threads")
+        if differ == ["threads"]:
+            there, here = record["threads"], settings["threads"]
+            changed[f"the number of threads ({there} then, {here} now); OMP_NUM_THREADS={there} keeps them"] += 1
+        elif differ:
+            changed[", ".join(name.removesuffix("_sha256") for name in differ)] += 1
+    for what, count in changed.items():
+        print(f"{model}: {count} of {len(jobs)} runs are finished but trained again, since they differ in {what}")
 
 
 def _raise_failures(study: Study, model: str, ended: list[tuple[Run, dict]]) -> None:

@@ -45,13 +45,28 @@ def test_a_run_folder_holds_what_later_rooms_read(ran):
     assert grouped.test_sources.sum() == (table.used == "yes").sum() == 24
 
 
-def test_finished_runs_are_read_and_changed_ones_trained_again(ran, monkeypatch):
+def test_finished_runs_are_read_and_changed_ones_trained_again(ran, monkeypatch, capsys):
     study, _, runs = ran
     first = study.run_dir("iustnet", next(runs.itertuples())) / "weights.safetensors"
     before = first.stat().st_mtime_ns
     assert sweep.run("iustnet", study).equals(runs) and first.stat().st_mtime_ns == before
+    assert "trained again" not in capsys.readouterr().out
     sweep.run("iustnet", study.model_copy(update={"epochs": 1}))
     assert first.stat().st_mtime_ns != before
+    assert "iustnet: 3 of 3 runs are finished but trained again, since they differ in study" in capsys.readouterr().out
+
+
+def test_another_number_of_threads_is_named_with_the_one_that_keeps_the_runs(ran, monkeypatch, capsys):
+    study, rows = ran[0].model_copy(update={"epochs": 1}), list(ran[0].runs("ours", "grouped"))
+    sweep.run("iustnet", study)
+    capsys.readouterr()
+    threads = run.torch.get_num_threads()
+    monkeypatch.setattr(run.torch, "get_num_threads", lambda: 17)
+    jobs = [run.Job("iustnet", study, row, devices.Engine(), "", "random") for row in rows]
+    jobs = [job._replace(sources_sha256=files.sha256(study.report_dir / "sources.csv")) for job in jobs]
+    sweep._say_what_changed("iustnet", jobs)
+    said = capsys.readouterr().out
+    assert f"({threads} then, 17 now); OMP_NUM_THREADS={threads} keeps them" in said and said.count("\n") == 1
 
 
 def test_a_source_made_to_cross_or_a_missing_plan_stops_before_training(small, place):
