@@ -78,15 +78,20 @@ def sentences(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFram
         value, *edges = (_number(worth.loc[(method, outlined), name], sizes) for name in ("labelled", "low", "high"))
         return value if {*edges} == {value} else f"{value} [{', '.join(edges)}]"
 
+    def each(method: str, outlined: int) -> str:
+        """Return how many labels one of so many outlines is worth, with the interval."""
+        value, low, high = worth.loc[(method, outlined), ["labelled", "low", "high"]] / outlined
+        end = f"more than {max(sizes) / outlined:g}" if np.isinf(high) else number(high)
+        return f"{number(value)} [{number(low)}, {end}]"
+
     few, *_, many = sizes
     text = (
         f"For U-Nets of one size, the AUC taught by outlines minus that taught by labels is {gains}. To match {few:,} "
         f"outlined phantoms, the U-Net needs {labels('unet_labels', few)} labelled ones, and frozen ImageNet features "
         f"need {labels('lite0_imagenet', few)}; to match {many:,} outlined ones, they need "
         f"{labels('lite0_imagenet', many)}. So against these features an outline is worth "
-        f"{number(worth.labelled['lite0_imagenet', few] / few, 1)} labels at {few:,} and "
-        f"{number(worth.labelled['lite0_imagenet', many] / many)} at {many:,}. (Intervals by resampling phantoms and "
-        "seeds, of which three are few.)"
+        f"{each('lite0_imagenet', few)} labels at {few:,} and {each('lite0_imagenet', many)} at {many:,}. "
+        "(Intervals by resampling phantoms and seeds, of which three are few.)"
     )
     imagenet, random = (
         means[(means.method == f"lite0_{start}") & (means["size"] == max(sizes))].set_index("on")

@@ -20,7 +20,7 @@ from pcos_utils.evaluation.intervals import exact
 from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting.readme import write_block
-from pcos_utils.reporting.text import ends, listed
+from pcos_utils.reporting.text import ends, listed, many
 from pcos_utils.serving.model import BOTH, Served
 from studies import OUT, arguments
 
@@ -83,6 +83,7 @@ def _grey(values: np.ndarray) -> np.ndarray:
     return np.repeat(scaled.astype(np.uint8)[..., None], 3, axis=2)
 
 
+ALL = "all strangers"
 STRANGERS = {
     "gradient": gradient,
     "white noise": lambda rng: _grey(rng.normal(size=(HEIGHT, WIDTH))),
@@ -108,7 +109,7 @@ def measure(model: Served, each: int, folder: Path | None = None) -> pd.DataFram
         rng = np.random.default_rng(number)
         rows.append(row_of(model, kind, [make(rng) for _ in range(each)], True))
     total = {name: sum(row[name] for row in rows) for name in ("n", "refused", "both_classes")}
-    rows.append({"kind": "all strangers", "should_be_refused": True, **total})
+    rows.append({"kind": ALL, "should_be_refused": True, **total})
     frames = [simulator.simulate(FIRST_PHANTOM + n, (FIRST_PHANTOM + n) % 2).image for n in range(each)]
     scans = {"new phantoms": [np.repeat(frame[..., None], 3, axis=2) for frame in frames]}
     if folder:
@@ -125,14 +126,20 @@ def measure(model: Served, each: int, folder: Path | None = None) -> pd.DataFram
 
 def block(table: pd.DataFrame) -> str:
     """Return the sentence of studies/README.md."""
-    rows = table[~table.kind.isin(STRANGERS)]  # which are told together
+    rows, strangers = table[~table.kind.isin([*STRANGERS, ALL])], table[table.kind.isin(STRANGERS)]
     said = [
         f"{row.refused:,} of {row.n:,} {row.kind.removeprefix('all ')} {ends(row.low, row.high)}"
         for row in rows.itertuples()
     ]
-    passed = table[table.kind.isin(STRANGERS) & (table.refused < table.n)]
-    which = listed([f"{row.n - row.refused:,} of {row.kind}" for row in passed.itertuples()])
-    return f"The page refuses {listed(said)}. Strangers that it takes for a scan: {which}."
+    whole = strangers[strangers.refused == strangers.n]
+    said += [
+        f"{row.refused:,} of {row.n:,} pictures of {row.kind} {ends(row.low, row.high)}"
+        for row in strangers[strangers.refused < strangers.n].itertuples()
+    ]
+    return (
+        f"Of strangers the page refuses all {whole.n.sum():,} of {many(len(whole), 'kind')} ({listed(whole.kind)}). It "
+        f"refuses {listed(said)}."
+    )
 
 
 def main() -> None:

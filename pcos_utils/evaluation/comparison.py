@@ -121,11 +121,14 @@ def paired(
     return Difference(*map(float, values), interval, float(2 * norm.sf(abs(value) / np.sqrt(after))))
 
 
-def holm(p: np.ndarray) -> np.ndarray:
-    """Return the p of each comparison after Holm's correction (1979) for all of them; an undefined one counts as 1."""
+def holm(p: np.ndarray, planned: int) -> np.ndarray:
+    """Return the p of each comparison after Holm's correction (1979) for all that were planned.
+
+    A comparison that could not be made, or has no p, counts as 1.
+    """
     p = np.nan_to_num(np.asarray(p, float), nan=1.0)
     order, corrected = np.argsort(p), np.empty(len(p))
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * (planned - np.arange(len(p)))), 1)
     return corrected
 
 
@@ -137,23 +140,25 @@ def table(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Return one row per planned pair of methods, all in one family of Holm's: COLUMNS, ``p_holm`` and ``verdict``.
+    """Return one row per planned pair whose methods are there: COLUMNS, ``p_holm``, ``verdict`` and ``planned``.
 
+    All planned pairs are one family of Holm's, ``planned`` of them, whether they could be made or not.
     Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
     """
     rows, tests = [], []
-    for names in planned:
+    for names in (pair for pair in planned if set(pair) <= set(rankings)):
         both, fitted = [rankings[name] for name in names], tuple(trained[name] for name in names)
         compare = partial(paired, *both, fitted, resamples=resamples)
         first, second, difference, p = compare(seed=seed)
         tests.append((difference, compare))
         rows.append((*names, first, second, *difference, p, len(both[0].label)))
     compared = pd.DataFrame(rows, columns=COLUMNS)
-    compared["p_holm"], sides = holm(compared.p.to_numpy()), []
+    compared["p_holm"], sides = holm(compared.p.to_numpy(), len(planned)), []
     for p, (difference, compare) in zip(compared.p_holm, tests, strict=True):
         small = p <= 1 - LEVEL + 1e-12  # elsewhere the other seeds, which take seconds, decide nothing
         sides.append(_side(difference, 0.0, lambda at, of=compare: of(seed=at).difference) if small else 0)
-    return compared.assign(verdict=[{1: "better", -1: "worse", 0: "not shown"}[side] for side in sides])
+    verdict = [{1: "better", -1: "worse", 0: "not shown"}[side] for side in sides]
+    return compared.assign(verdict=verdict, planned=len(planned))
 
 
 def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:

@@ -26,6 +26,7 @@ COPIES = {1: 30, 0: 11}  # of each frame
 CORRELATIONS = (0.5, 0.9)  # of the copies of one frame: flips and turns of an ovary rarely change an answer
 # Of simulated runs: how many are looked at, how often each is right, and how alike copies of one frame are answered.
 RUNS, ACCURACY, CORRELATION, DRAWS = (1, 3, 10, 20), 0.7, 0.8, 4_000
+SHARED = 0.5  # correlation of runs in which frames are hard
 BATCH = 32  # of the published validation, whose score was the mean over batches
 COUNTS = ("tp", "fn", "fp", "tn")
 CAVEAT = (
@@ -96,7 +97,7 @@ def at_true_prevalence() -> pd.DataFrame:
     return results[["model"]].assign(accuracy=accuracy, always_normal=1 - prevalence)
 
 
-def best_of_runs(shared: float = 0.5) -> pd.DataFrame:
+def best_of_runs(shared: float = SHARED) -> pd.DataFrame:
     """Simulate what the best of so many runs shows on the published test set, when all are equally often right.
 
     Columns: runs, mean, and ``reach``: the share of simulations in which the best reaches IustNet's published accuracy.

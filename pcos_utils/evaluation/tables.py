@@ -49,10 +49,9 @@ def evaluate(
     rules = named.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
     answers = pd.concat([calibration.by_source(judged[name]).assign(model=name) for name in studied], ignore_index=True)
     of_repeat = named[named.model.isin(studied)].groupby(["model", "repeat"], sort=False)
-    planned = [pair for pair in loaded.pairs if set(pair) <= set(rankings)]
     results = {
         "metrics": pd.concat(rows, ignore_index=True),
-        "comparisons": comparison.table(rankings, planned, trained, **how),
+        "comparisons": comparison.table(rankings, loaded.pairs, trained, **how),
         "judged": named[named.model.isin([*studied, REFERENCE])][JUDGED],
         "thresholds": rules.reset_index(),
         "answers": answers[ANSWERS],

@@ -107,7 +107,7 @@ def _limits(study: Study, judged: bool) -> list[str]:
     limits = list(texts["any"])
     if judged:
         table = read_table(study, "sources").query("used == 'yes'")
-        limits += [sentences.power(table), sentences.best(read_table(study, "metrics")), texts["judged"]]
+        limits += [sentences_data.power(table), sentences.best(read_table(study, "metrics")), texts["judged"]]
         if splits.source_labels(table).value_counts().min() < FEW:
             limits.append(texts["few"].format(few=FEW))
     limits.append(texts["phantoms" if study.synthetic else "frames"])

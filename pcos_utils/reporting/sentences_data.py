@@ -7,8 +7,8 @@ from pcos_utils.audit import summary
 from pcos_utils.audit.summary import BOTH_LABELS, COPIED_SOURCES, CROSSING, NEW_SOURCES, SOURCES
 from pcos_utils.config import CLASS_NAMES, ROOT, Study
 from pcos_utils.data.datasets import facts
-from pcos_utils.data.splits import FEWEST_SOURCES
-from pcos_utils.evaluation import auc
+from pcos_utils.data.splits import FEWEST_SOURCES, source_labels
+from pcos_utils.evaluation import auc, comparison
 from pcos_utils.evaluation.intervals import resample
 from pcos_utils.reporting.text import ends, interval, many, number, percent
 
@@ -182,3 +182,19 @@ def use(table: pd.DataFrame) -> str:
     left = ", ".join(f"{many(count, 'image')} ({reason})" for reason, count in reasons.items())
     text = f"The study uses {many(len(used), 'image')} of {many(used.source.nunique(), 'source')}; "
     return text + (f"left out: {left}." if left else "nothing is left out.")
+
+
+def power(sources: pd.DataFrame) -> str:
+    """Return which AUCs and differences so many sources can show. ``sources``: any table with source and label."""
+    label = source_labels(sources)
+    sizes = int((label == 1).sum()), int((label == 0).sum())
+    parts = [
+        f"{number(auc)} in {percent(comparison.power(auc, *sizes, trained=False))} of studies where nothing was fitted "
+        f"to labels and in {percent(comparison.power(auc, *sizes))} where a method was trained"
+        for auc in (0.7, 0.8)
+    ]
+    return (
+        f"With {sizes[0]} polycystic and {sizes[1]} normal sources a true AUC is shown to be above chance: "
+        f"{', '.join(parts)}. That an AUC of .90 is above one of .85 is shown in "
+        f"{percent(comparison.power_of_difference(0.90, 0.85, *sizes))}."
+    )

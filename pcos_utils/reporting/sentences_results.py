@@ -5,14 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from pcos_utils.config import CLASS_NAMES, Study
-from pcos_utils.data.splits import source_labels
 from pcos_utils.evaluation import comparison, plan
 from pcos_utils.evaluation.metrics import NOT_SHOWN
 from pcos_utils.evaluation.tables import main_rows
 from pcos_utils.reporting.names import HEADINGS, MODEL_NAMES, TITLES, group_of
-from pcos_utils.reporting.text import cell, ends, interval, listed, many, markdown, number, p_value, percent
+from pcos_utils.reporting.text import cell, ends, interval, listed, many, markdown, number, p_value
 
-# Human counting of follicles in one section reaches an AUC of .87, in the whole ovary .905 (Pea et al. 2024).
+EXPERTS = 0.87  # AUC of counting by eye in one section; in the whole ovary .905 (Pea et al. 2024)
 SUSPICIOUS = 0.95
 FIRST_PLAN = "first_plan.csv"  # results of the analysis that was planned before the metric changed; beside the plan
 
@@ -37,8 +36,9 @@ def method(row: pd.Series) -> str:
     text += "; fewer than ten of a class, so the interval is too narrow" if row.few_sources else ""
     if row.value > SUSPICIOUS:
         text += (
-            f". **Do not believe this yet:** expert readers reach about .90 on single sections, so above "
-            f"{number(SUSPICIOUS)} look first for copies that the audit missed and for traces other than follicles"
+            f". **Do not believe this yet:** experts who count follicles in single sections reach about "
+            f"{number(EXPERTS)}, so above {number(SUSPICIOUS)} look first for copies that the audit missed and for "
+            "traces other than follicles"
         )
     return text + "."
 
@@ -79,7 +79,7 @@ def compared(table: pd.DataFrame) -> str:
     if table.empty:
         return "No comparison was planned between the methods at hand."
     shown = table[table.verdict != "not shown"]
-    text = f"Of {many(len(table), 'planned difference')} of AUC on {many(int(table.sources.max()), 'source')} "
+    text = f"Of {_family(table)} of AUC on {many(int(table.sources.max()), 'source')} "
     if shown.empty:
         return text + "none is shown."
     row = shown.loc[shown.difference.abs().idxmax()]
@@ -87,6 +87,13 @@ def compared(table: pd.DataFrame) -> str:
         f"{text}{len(shown)} {'is' if len(shown) == 1 else 'are'} shown; the largest is {TITLES[row['first']]} minus "
         f"{TITLES[row['second']]}, {number(row.difference)} {ends(row.low, row.high)}."
     )
+
+
+def _family(table: pd.DataFrame) -> str:
+    """Return how many differences were planned, and how many of these could not be made."""
+    planned = int(table.planned.max())
+    lacking = f" ({planned - len(table)} of which could not be made)" if planned > len(table) else ""
+    return many(planned, "planned difference") + lacking
 
 
 def differences(table: pd.DataFrame) -> str:
@@ -101,8 +108,9 @@ def differences(table: pd.DataFrame) -> str:
     rows = zip(names, values, chances, table.verdict, strict=True)
     return (
         f"{markdown(['difference of AUC', 'value', 'p after Holm', 'verdict'], rows)}\n\n*Paired, on "
-        f"{many(int(table.sources.max()), 'source')}. A difference is shown where the corrected p is at most .05 and "
-        f"the interval leaves out 0 under each of {comparison.SEEDS} resampling seeds.*"
+        f"{many(int(table.sources.max()), 'source')}; the p is corrected for {_family(table)}. A difference is shown "
+        f"where the corrected p is at most .05 and the interval leaves out 0 under each of {comparison.SEEDS} "
+        "resampling seeds.*"
     )
 
 
@@ -191,30 +199,14 @@ def calibrated(table: pd.DataFrame, models: list[str]) -> str:
             continue
         slope, large, brier = (interval(rows.loc[name]) for name in ("slope", "in_the_large", "brier"))
         parts.append(
-            f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (ideal: 1, 0 and far "
-            f"below the class share's {number(rows.value['brier_of_share'])})."
+            f"{MODEL_NAMES[model]}: slope {slope} (ideal: 1), in the large {large} (ideal: 0), Brier score {brier} "
+            f"({number(rows.value['brier_of_share'])} for one that always answers the share of polycystic sources)."
         )
     if withheld:
         parts.append(
             f"Not given for {listed(withheld)}: a method that is not shown to beat chance has nothing to calibrate."
         )
     return " ".join(parts)
-
-
-def power(sources: pd.DataFrame) -> str:
-    """Return which AUCs and differences so many sources can show. ``sources``: any table with source and label."""
-    label = source_labels(sources)
-    sizes = int((label == 1).sum()), int((label == 0).sum())
-    parts = [
-        f"{number(auc)} in {percent(comparison.power(auc, *sizes, trained=False))} of studies where nothing was fitted "
-        f"to labels and in {percent(comparison.power(auc, *sizes))} where a method was trained"
-        for auc in (0.7, 0.8)
-    ]
-    return (
-        f"With {sizes[0]} polycystic and {sizes[1]} normal sources a true AUC is shown to be above chance: "
-        f"{', '.join(parts)}. That an AUC of .90 is above one of .85 is shown in "
-        f"{percent(comparison.power_of_difference(0.90, 0.85, *sizes))}."
-    )
 
 
 def first_plan(folder: Path) -> str:

@@ -21,15 +21,15 @@ def started(study: Study, runs: pd.DataFrame) -> str:
 
 
 def epochs(histories: pd.DataFrame, name: str) -> str:
-    """Return which epochs were kept, and in how many runs their selection loss is below a coin's."""
+    """Return which epochs were kept, and their selection losses beside a coin's."""
     chosen = histories[histories.chosen]
-    below = int((chosen.selection_loss < np.log(2)).sum())
     first, last = chosen.epoch.min(), chosen.epoch.max()
-    span = f"{first} to {last}" if first < last else f"{first}"
+    span = f"lies between {first} and {last}" if first < last else f"is {first}"
+    losses = [number(edge, 3) for edge in (chosen.selection_loss.min(), chosen.selection_loss.max())]
     return (
-        f"{name}: of {many(histories.epoch.max(), 'epoch')} number {span} was kept. In {below} of "
-        f"{many(len(chosen), 'run')} the selection loss there is below a coin's .69; the lowest training loss is "
-        f"{number(histories.train_loss.min())}."
+        f"{name}: the epoch kept {span} of {histories.epoch.max()}, in {many(len(chosen), 'run')}. Its selection loss "
+        f"is {' to '.join(dict.fromkeys(losses))} (a coin's: {number(np.log(2), 3)}), which the choice flatters; the "
+        f"lowest training loss is {number(histories.train_loss.min())}."
     )
 
 

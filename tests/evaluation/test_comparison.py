@@ -100,11 +100,26 @@ def test_the_table_of_planned_comparisons_is_one_family():
     made = comparison.table(known, pairs, dict.fromkeys(known, False), resamples=FAST)
     assert made.verdict.tolist() == ["better", "worse", "not shown"]
     assert made.difference[0] == -made.difference[1] and made.low[0] == pytest.approx(-made.high[1], abs=0.01)
+    assert set(made.planned) == {3}
     for p in (made.p, np.round(rng.random(8) ** 3, 2), np.array([0.01, 0.01, 0.2, 0.9])):
-        np.testing.assert_allclose(comparison.holm(p), multipletests(p, method="holm")[1])
-    assert made.p_holm.equals(pd.Series(comparison.holm(made.p)))
-    assert comparison.holm([np.nan, 0.01]).tolist() == [1, 0.02]
+        np.testing.assert_allclose(comparison.holm(p, len(p)), multipletests(p, method="holm")[1])
+    assert made.p_holm.equals(pd.Series(comparison.holm(made.p, 3)))
+    assert comparison.holm([np.nan, 0.01], 2).tolist() == [1, 0.02]
     assert made.reason[2] == "the two methods rank alike" and set(made.sources) == {200}
+
+
+def test_a_planned_comparison_that_cannot_be_made_still_counts_in_the_correction():
+    rng = np.random.default_rng(3)
+    good, plain = two(rng, n=200, gain=1.5)
+    known = {"good": good, "plain": plain}
+    trained = dict.fromkeys(known, False)
+    alone = comparison.table(known, [("good", "plain")], trained, resamples=FAST)
+    made = comparison.table(known, [("good", "plain"), ("absent", "plain")], trained, resamples=FAST)
+    assert len(made) == 1 and made.planned[0] == 2
+    assert made.p_holm[0] == pytest.approx(2 * alone.p[0]) and alone.p_holm[0] == alone.p[0]
+    p = np.array([0.0001, 0.0072, 0.0148])
+    padded = multipletests([*p, 1, 1], method="holm")[1]
+    np.testing.assert_allclose(comparison.holm(p, 5), padded[:3])
 
 
 def test_other_sources_labels_or_folds_are_named():

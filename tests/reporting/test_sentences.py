@@ -31,6 +31,7 @@ def test_planned_differences_are_counted_in_a_sentence_and_listed_in_a_table():
     rows = [("follicles", "iustnet", 0.22, 0.13, 0.3, 0.001, "better")]
     rows += [("iustnet", "local_contrast", -0.05, -0.2, 0.1, 1.0, "not shown")]
     table = pd.DataFrame(rows, columns=["first", "second", "difference", "low", "high", "p_holm", "verdict"])
+    table["planned"] = 2
     assert sentences.compared(table.assign(sources=300)) == (
         "Of 2 planned differences of AUC on 300 sources 1 is shown; the largest is Follicle count minus IustNet, "
         ".22 [.13, .30]."
@@ -40,7 +41,10 @@ def test_planned_differences_are_counted_in_a_sentence_and_listed_in_a_table():
     text = sentences.differences(table.assign(sources=300))
     assert "| Follicle count minus IustNet | .22 [.13, .30] | .001 | better |" in text
     assert "| IustNet minus dark blobs (local contrast) | -.05 [-.20, .10] | 1.000 | not shown |" in text
-    assert "on 300 sources" in text and sentences.differences(table.iloc[:0]) == ""
+    assert "on 300 sources; the p is corrected for 2 planned differences." in text
+    lacking = "Of 5 planned differences (3 of which could not be made) of AUC on 300 sources 1 is shown"
+    assert sentences.compared(table.assign(sources=300, planned=5)).startswith(lacking)
+    assert sentences.differences(table.iloc[:0]) == ""
 
 
 def test_methods_are_listed_by_what_taught_them_and_say_who_beats_chance():
@@ -64,7 +68,7 @@ def test_brightness_is_told_only_where_it_is_shown():
 
 
 def test_power_says_what_n_can_show():
-    text = sentences.power(pd.DataFrame({"source": range(41), "label": [1] * 12 + [0] * 29}))
+    text = sentences_data.power(pd.DataFrame({"source": range(41), "label": [1] * 12 + [0] * 29}))
     assert text.startswith("With 12 polycystic and 29 normal sources")
     shown = [int(part) for part in re.findall(r"in (\d+)\N{NO-BREAK SPACE}%", text)]
     assert shown == [62, 36, 98, 81, 12]  # .70 three times in five, a difference of .05 one time in nine
@@ -93,7 +97,14 @@ def test_epochs_are_counted():
     history = pd.DataFrame({"run": "a", "epoch": [1, 2, 3], "train_loss": [0.7, 0.6, 0.5]})
     history = history.assign(selection_loss=[0.7, 0.68, 0.71], chosen=[False, True, False])
     text = sentences_training.epochs(history, "IustNet")
-    assert "of 3 epochs number 2 was kept. In 1 of 1 run the selection loss there is below" in text and ".50" in text
+    assert text == (
+        "IustNet: the epoch kept is 2 of 3, in 1 run. Its selection loss is .680 (a coin's: .693), which the choice "
+        "flatters; the lowest training loss is .50."
+    )
+    more = pd.concat([history, history.assign(run="b", chosen=[False, False, True])])
+    assert "lies between 2 and 3 of 3, in 2 runs. Its selection loss is .680 to .710" in sentences_training.epochs(
+        more, ""
+    )
 
 
 def test_shared_errors_count_sources():
