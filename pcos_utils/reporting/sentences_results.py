@@ -199,8 +199,9 @@ def calibrated(table: pd.DataFrame, models: list[str]) -> str:
             continue
         slope, large, brier = (interval(rows.loc[name]) for name in ("slope", "in_the_large", "brier"))
         parts.append(
-            f"{MODEL_NAMES[model]}: slope {slope} (ideal: 1), in the large {large} (ideal: 0), Brier score {brier} "
-            f"({number(rows.value['brier_of_share'])} for one that always answers the share of polycystic sources)."
+            f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (ideal: slope 1, in the "
+            f"large 0; always answering the share of polycystic sources has a Brier score of "
+            f"{number(rows.value['brier_of_share'])})."
         )
     if withheld:
         parts.append(
