@@ -96,7 +96,11 @@ def counts(sources: pd.DataFrame, apart: dict[str, str]) -> dict[str, int]:
     """Return what a data set holds, by fact. ``apart``: the statuses of files that are no scans."""
     readable, status = sources[sources.status == "ok"], sources.status.value_counts()
     facts = {
-        "files": sources.path.str.replace(r"#\d+$", "", regex=True).nunique(),
+        "files": len(
+            sources.assign(path=sources.path.str.replace(r"#\d+$", "", regex=True)).drop_duplicates(
+                [*sources.columns.intersection(["dataset"]), "path"]
+            )
+        ),
         "readable images": len(readable),
         **{f"set apart: {name}": int(status[name]) for name in apart if name in status},
         "unreadable files": int(status.drop(["ok", *apart], errors="ignore").sum()),

@@ -28,6 +28,7 @@ NOBODY = tables.EMPTY | {"none", "-"}  # a class may be called None, and "-" bes
 REMEDY = "give it one column 'image' and one column 'label'"
 # A spreadsheet writes 1 as 1.0 where a column has gaps.
 BITS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1}
+BITS |= {word: int(word.lower() == "true") for word in ("True", "TRUE", "true", "False", "FALSE", "false")}
 
 
 def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
@@ -37,8 +38,8 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     ``split`` are read where they are there. Instead of a label there may be one column of 0 and 1 for each class, or
     ``Healthy`` alone, as in PCOSGen's own table. ``label`` is 0 or 1, from 0, 1 or a class word such as ``pco``; with
     ``signs``, as a study needs, every row must have one. Otherwise any word is a class, an empty cell is none, and a
-    table of groups or splits needs no label. ``attrs["unread"]`` names the other columns. Raises StudyError, which
-    names the row and the remedy.
+    table of groups or splits needs no label. ``attrs`` names the column ``split`` and those that are ``unread``. Raises
+    StudyError, which names the row and the remedy.
     """
     names, cells = tables.read(table)
     found = {part: tables.place(table, names, wanted, REMEDY) for part, wanted in COLUMNS.items()}
@@ -54,6 +55,8 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
     image, label = found.pop("image", None), found.pop("label", None)
     for place in [*found.values(), *([] if label is None else [label])]:
         cells[place] = cells[place].mask(cells[place].str.lower().isin(tables.EMPTY if place == label else NOBODY), "")
+    if "group" in found and "split" not in found and _says_splits("", cells[found["group"]]):
+        found["split"] = found.pop("group")  # "group" of a trial
     if "group" in found:
         _need_patients(table, names[found["group"]], cells[found["group"]])
     others = cells.drop(columns=[*found.values(), image], errors="ignore")
@@ -64,6 +67,7 @@ def read(table: Path, *, signs: bool = True) -> pd.DataFrame:
         raise StudyError(f"{table.name} has no column called '{lacks}' (its first row holds: {holds}); {REMEDY}.")
     rows = pd.DataFrame({"row": cells.index, "image": cells[image].to_numpy()})
     unread = set(others) - {label, *one_hot}
+    rows.attrs["split"] = names[found["split"]] if "split" in found else ""
     rows.attrs["unread"] = [name for place, name in enumerate(names) if name and place in unread]
     for row in rows[rows.image == ""].row:
         raise StudyError(f"Row {row} of {table.name} has no image; name its file or delete the row.")

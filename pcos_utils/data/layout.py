@@ -28,6 +28,8 @@ from pcos_utils.data.words import (
 )
 
 MOST_NUMBERS = 50  # folders named by numbers are classes where they count up from 0 or 1 to at most this many
+RUNS = [[word] for word in ("seed", "run", "rep", "repeat", "repetition", "trial", "round", "iter", "iteration")]
+RUNS += [[word] for word in ("experiment", "exp", "part", "partition", "resample", "bootstrap")]  # of one data set
 LEAST_IMAGES = 2  # a class; more folders than half the images are patients or series
 MANY = 10  # classes from which that is asked
 
@@ -57,7 +59,7 @@ def read(folders: list[tuple[str, ...]]) -> pd.DataFrame:
     """
     both = _split_and_class({part for parts in folders for part in parts})
     folders = [tuple(word for part in parts for word in both.get(part, (part,))) for parts in folders]
-    folders = _numbered_folds(answered(folders))
+    folders = answered(_numbered_folds(folders))
     chains = [tuple(filter(_may_be_class, parts)) for parts in folders]
     worded = [tuple(part for part in chain if not part.isdecimal()) for chain in chains]
     numbers = {int(part) for chain in chains for part in chain if part.isdecimal()}
@@ -73,8 +75,10 @@ def read(folders: list[tuple[str, ...]]) -> pd.DataFrame:
 def answered(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Return the folders of images with ``PCOS/yes`` and ``PCOS/no`` as ``PCOS yes`` and ``PCOS no``.
 
-    ``PCOS/1`` and ``PCOS/0`` too, where no other folder is of a normal class: else they may be patients.
+    ``PCOS/1`` and ``PCOS/0`` too, where no other folder is of a normal class: else they may be patients. Splits and
+    containers between the two come first: ``PCOS/train/yes`` is ``train/PCOS yes``.
     """
+    folders = [tuple(sorted(parts, key=_is_class_or_answer)) for parts in folders]
     below, words = {}, dict.fromkeys(YES, "yes") | dict.fromkeys(NO, "no")
     for parts in folders:
         for depth in range(1, len(parts)):
@@ -92,12 +96,21 @@ def answered(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [told(parts) for parts in folders]
 
 
+def _is_class_or_answer(part: str) -> bool:
+    return not split(part) and key(part) not in CONTAINERS
+
+
 def _numbered_folds(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Return the folders with ``seed_1/train``, ``seed_1/val`` and ``seed_2/train`` as parts of numbered folds."""
+    """Return the folders with ``seed_1/train``, ``seed_1/val`` and ``seed_2/train`` as parts of numbered folds.
+
+    Folders that are called otherwise, such as ``grade_1/train`` or ``hospital_1/train``, are classes or places. Those
+    of bare numbers are folds where the classes lie in them.
+    """
     inside = {}
     for parts in set(folders):
         for depth, (part, inner) in enumerate(pairwise(parts), 1):
-            if part[-1:].isdecimal() and split(inner) and not split(part):
+            bare = part.isdecimal() and any(map(_may_be_class, parts[depth:]))
+            if (bare or tokens(part)[:1] in RUNS and part[-1:].isdecimal()) and split(inner) and not split(part):
                 inside.setdefault(parts[:depth], set()).add(split(inner))
     beside = Counter(place[:-1] for place, words in inside.items() if len(words) > 1)
     folds = {place for place in inside if beside[place[:-1]] > 1}
@@ -163,6 +176,9 @@ def _classes(chains: list[tuple[str, ...]]) -> list[str]:
     Without a sign, of a folder and the folders in it, that side counts which holds more images.
     """
     marks = {chain[: i + 1] for chain in set(chains) for i, part in enumerate(chain) if sign(part) is not None}
+    if len(marks) == 1 and len({chain[:2] for chain in chains if len(chain) > 1}) > 1:
+        (only,) = marks  # `PCOS/benign` and `PCOS/malignant`: the data set's name, around its classes
+        marks = set() if all(chain[: len(only)] == only and len(chain) > len(only) for chain in chains) else marks
     outer = {mark[:depth] for mark in marks for depth in range(len(mark))}  # `PCOS` around `PCOS` and `Non-PCOS`
     down_to_class = {}
     for chain in set(chains):

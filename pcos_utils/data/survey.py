@@ -76,6 +76,8 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: C
         remedy = f"unpack {packed[0]}" if packed else "check the folder"
         raise StudyError(f"None of the {len(table)} files under {folder} is a scan that can be read; {remedy}.")
     table = _described(table, labels, scans)
+    if group_by and "group" in table:
+        raise StudyError(f"{labels} names patients or clips, and so does --group-by; leave one of them out.")
     if group_by:
         table["group"] = groups(table.path, group_by)
     elif "group" not in table:
@@ -108,7 +110,16 @@ def _described(table: pd.DataFrame, labels: Path | None, scans: list[str]) -> pd
             table.loc[file.index[against], "reason"] = "its folder says " + both[1][against]
             said = layout.with_labels(said.assign(**{"class": given["class"].fillna("")}), by_folder=False)
         if "split" in given:
-            said["folder_split"] = given.split.fillna("").map(lambda word: words.split(word) or word)
+            told = given.split.fillna("")
+            named = told[told != ""].map(words.split)
+            # "set", "fold" and "subset" are also names of other facts, and one word for all images tells nothing.
+            if not (said.folder_split != "").any() or (named.ne("").all() and named.nunique() > 1):
+                told = told.map(lambda word: words.split(word) or word)
+                against = (told != "") & (said.folder_split != "") & (told != said.folder_split)
+                table.loc[file.index[against], "reason"] = "its folder says " + said.folder_split[against]
+                said["folder_split"] = told.where(told != "", said.folder_split)
+            else:
+                table.attrs["unread"] = [*table.attrs["unread"], given.attrs["split"]]
         if "group" in given:
             table["group"] = given.group.reindex(table.index).fillna("")
     table[said.columns] = said.reindex(table.index)

@@ -17,7 +17,7 @@ REWORKED |= {"processed", "preprocessed", "enhanced", "balanced", "copy", "jpg",
 FILLERS = {"ovary", "ovaries", "ovarian", "syndrome", "class", "case", "cases", "image", "images", "patients"}
 FILLERS |= REWORKED
 SPLITS = dict.fromkeys(("train", "training", "trainval", "trn", "entrainement", "entraînement"), "train")
-SPLITS |= dict.fromkeys(("entrenamiento", "treinamento", "训练", "训练集"), "train")
+SPLITS |= dict.fromkeys(("trainings", "entrenamiento", "treinamento", "训练", "训练集"), "train")
 SPLITS |= dict.fromkeys(("val", "valid", "validation", "validate", "dev", "development", "验证", "验证集"), "val")
 SPLITS |= dict.fromkeys(("test", "testing", "tests", "tst", "holdout", "heldout", "eval", "evaluation"), "test")
 SPLITS |= dict.fromkeys(("unseen", "inference", "infer", "prueba", "测试", "测试集"), "test")
@@ -32,6 +32,7 @@ VARIANTS = REWORKED | {
     "internal",
     "public",
     "private",
+    "auto",
     "x",
 }  # of one split: "train_augmented", "X_train"
 UNLABELLED = {"unlabelled", "unlabeled", "unknown", "unsorted", "unclassified", "nolabel", "misc"}
@@ -44,7 +45,7 @@ CONTAINERS = MASKS | SPLIT_FILLERS | REWORKED | {
 # The last is of a DICOM medium, PA000001/ST000001/SE000001, or of a number or a date behind initials.
 SERIES = re.compile(
     r"(?:pt|pat|patient|case|subject|subj|sub|study|series|ses|visit|exam|scan|video|clip|seq|sequence|id|p)\d+|\d{4,}|"
-    r"(?:patient|subject)[a-z]|[a-z]{1,3}\d{4,}"
+    r"(?:patient|subject)(?!s)[a-z]|[a-z]{1,3}\d{4,}"
 )
 # What tells two classes apart: PCOS+ and PCOS-, <12 and >=12, 1-2 and 12, 1.5 and 15, -1 and 1, ~PCOS and PCOS?.
 MEANT = r"[+<>=~!¬?]|(?<=\d)[-.,](?=\d)|(?:^|(?<=\())-|-(?=\)?$)"
@@ -109,9 +110,11 @@ def split(name: str) -> str:
     words = [word for word in words if word not in VARIANTS]
     if words[:2] in (["hold", "out"], ["held", "out"]):
         words[:2] = ["holdout"]
+    if words[:2] == ["k", "fold"]:
+        del words[0]
     number = f" {int(words.pop())}" if len(words) == 2 and words[1].isdecimal() else ""
     number = f" {words.pop()}" if len(words) == 2 and words[1] in ("a", "b") else number  # trainA, trainB
-    word = re.sub(r"(?:set|data|images|imgs)$", "", words[0]) if len(words) == 1 else ""
+    word = re.sub(r"(?:set|data|daten|images|imgs)$", "", words[0]) if len(words) == 1 else ""
     if word in FOLDS and number:
         return f"fold{number}"
     return SPLITS[word] + number if word in SPLITS else ""

@@ -34,7 +34,7 @@ def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, b
     apart = {word: count.get(f"set apart: {status}", 0) for status, word in WORDS.items()}
     if any(apart.values()):
         named = listed([many(number, word) for word, number in apart.items() if number])
-        parts.append(f"{named} {'is' if sum(apart.values()) == 1 else 'are'} set apart and compared with nothing")
+        parts.append(f"{named} {'is' if sum(apart.values()) == 1 else 'are'} set apart and part of no comparison")
     parts += _splits(images, pairs) + _classes(images)
     for row in between.itertuples():
         shared = "no picture" if not row.shared_sources else many(row.shared_sources, "picture")
@@ -67,7 +67,12 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     if len(copied) > SHOWN:
         parts.append(f"{many(len(copied) - SHOWN, 'more pair')} of splits share pictures")
     if len(pairs) and copied.empty and grouped.empty:
-        parts.append(f"{listed(_quoted(pd.unique(pd.concat([pairs.there, pairs.here]))))} share no picture")
+        names = pd.unique(pd.concat([pairs.there, pairs.here]))
+        folds = {name.rpartition("/")[0] for name in names if "/" in name}
+        if len(folds) > 1:
+            parts.append(f"in none of {len(folds)} folds do its parts share a picture; folds were not compared")
+        else:
+            parts.append(f"{listed(_quoted(names))} share no picture")
     outside, named = images[images.folder_split == ""], pd.unique(images.folder_split[images.folder_split != ""])
     if len(named) == 1 and len(outside):
         parts.append(f"`{named[0]}` is the only split that was recognised, so splits were not compared")
@@ -152,8 +157,8 @@ def suggestion(sources: pd.DataFrame) -> str:
 
 def unread(columns: Sequence[str]) -> str:
     """Return which columns of a table of labels were not read, or "" where all were."""
-    remedy = "call one `label`, `patient`, `clip` or `split` if it holds that"
-    return f"Of the table these columns were not read: {_some(pd.Series(columns))}; {remedy}." if columns else ""
+    read = "one column of each kind is read: classes (`label`), patients or clips (`patient`), splits (`split`)"
+    return f"Of the table these columns were not read: {_some(pd.Series(columns))}; {read}." if columns else ""
 
 
 def named(sources: pd.DataFrame) -> list[str]:
@@ -164,7 +169,7 @@ def named(sources: pd.DataFrame) -> list[str]:
         images = many((sources.status == "ok").sum(), "image")
         told.append(
             f"**Table and folder contradict each other** for {len(against):,} of {images}: {_some(against.path)}; the "
-            "table's label was used."
+            "table was used."
         )
     return told
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 
 from pcos_utils.data import clinic, images
 from pcos_utils.data.images import ImageError
@@ -53,7 +53,7 @@ def answers(
 
 
 def summary(name: str, found: list[Answer]) -> Answer:
-    """Return the answer to a clip: a decision that no frame contradicts, the median value, and the whole range."""
+    """Return the answer to a clip: a decision that no frame contradicts, median value and count, and their ranges."""
     answered = [each for each in found if each.interval]
     said = {each.decision for each in answered} - {DECISIONS[2]}
     decision = said.pop() if len(said) == 1 else DECISIONS[2]
@@ -63,13 +63,14 @@ def summary(name: str, found: list[Answer]) -> Answer:
         reason = f"None of {len(found)} frames can be answered; {found[0].reasons[0]}"
         return Answer(name, decision, refusal=refusal, reasons=[reason], facts=found[0].facts, box=found[0].box)
     counts, values = [each.follicles for each in answered], [each.value for each in answered]
-    reason = f"{len(answered)} of {len(found)} frames answered: {min(counts)} to {max(counts)} follicles, "
+    decided = sum(each.decision != DECISIONS[2] for each in answered)
+    reason = f"{decided} of {len(found)} frames decided: {min(counts)} to {max(counts)} follicles, "
     reason += f"value {min(values):.2f} to {max(values):.2f}."
     first, pixels = answered[0], median(each.follicle_pixels for each in answered)
     wide = [each.follicle_mm for each in answered if each.follicle_mm]
     low, high = min(each.interval[0] for each in answered), max(each.interval[1] for each in answered)
     return Answer(
-        name, decision, round(median(values), 4), [low, high], max(counts), round(pixels), refusal, [reason],
+        name, decision, round(median(values), 4), [low, high], median_low(counts), round(pixels), refusal, [reason],
         first.facts, first.threshold, sum(each.seconds for each in found), box=first.box,
         follicle_mm=round(median(wide), 1) if wide else None,
         size_from=next((each.size_from for each in answered if each.size_from), ""),

@@ -24,7 +24,7 @@ def test_words_of_pcos_have_a_sign(name, label):
     [("Train", "train"), ("TRAINING", "train"), ("training_set", "train"), ("trainval-image", "train"),
      ("valid", "val"), ("Validation", "val"), ("dev", "val"), ("test_images", "test"), ("TestData", "test"),
      ("testing", "test"),
-     ("hold-out", "test"), ("Holdout", "test"), ("test2", "test 2"), ("Fold_03", "fold 3"), ("cv1", "fold 1"),
+     ("hold-out", "test"), ("Holdout", "test"), ("test2", "test 2"), ("Fold_03", "fold 3"), ("cv1", "fold 1"), ("K-Fold 1", "fold 1"),
      ("train_augmented", "train"), ("aug_train", "train"), ("train_v2", "train"), ("train - Copy", "train"),
      ("X_train", "train"), ("external_test", "test"), ("test_dir", "test"), ("split_1", "fold 1"), ("split", ""),
      ("fold", ""), ("benign", ""), ("testis", ""), ("3", ""), ("imagesTr", "train"), ("imagesTs", "test"),
@@ -93,3 +93,47 @@ def test_folders_called_0_and_1_are_labels_only_without_other_words():
     assert layout.read([("0",), ("1",)]).label.tolist() == [0, 1]
     assert layout.read([("normal", "1"), ("pco", "0")]).label.tolist() == [0, 1]
     assert layout.read([("0",), ("1",), ("2",)]).label.isna().all()
+
+
+def read(*paths: str) -> list[tuple[str, str]]:
+    """Return class and split of an image in each folder."""
+    told = layout.read([tuple(path.split("/")) for path in paths])
+    return list(zip(told["class"], told.folder_split, strict=True))
+
+
+@pytest.mark.parametrize("name", ["grade_{}", "BIRADS{}", "class{}", "T{}", "CIN{}", "HER{}", "stage {}", "{}"])
+def test_numbered_classes_around_the_splits_are_no_folds(name):
+    first, second = name.format(1), name.format(2)
+    found = read(f"{first}/train", f"{first}/test", f"{second}/train", f"{second}/test")
+    assert found == [(first, "train"), (first, "test"), (second, "train"), (second, "test")]
+
+
+@pytest.mark.parametrize("place", ["hospital_{}", "center{}", "v{}", "Task{}"])
+def test_numbered_places_share_their_splits_and_numbered_runs_do_not(place):
+    def around(name: str) -> list[str]:
+        """Return the splits of two classes in two numbered folders."""
+        return [split for _, split in read(*(f"{name.format(n)}/{s}/a" for n in (1, 2) for s in ("train", "test")))]
+
+    assert around(place) == ["train", "test"] * 2
+    assert around("seed_{}") == around("{}") == ["fold 1/train", "fold 1/test", "fold 2/train", "fold 2/test"]
+
+
+def test_patients_and_controls_are_classes_and_one_patient_is_none():
+    assert [kind for kind, _ in read("train/patients", "train/controls")] == ["patients", "controls"]
+    assert [kind for kind, _ in read("pco/patientA", "normal/patientB")] == ["pco", "normal"]
+
+
+@pytest.mark.parametrize("between", ["", "train/", "images/", "val/images/"])
+def test_an_answer_below_a_split_is_that_of_the_question_above_it(between):
+    table = layout.read([tuple(f"PCOS/{between}{word}".split("/")) for word in ("yes", "no")])
+    assert table.label.tolist() == [1, 0] and table["class"].nunique() == 2
+
+
+def test_a_signed_folder_around_all_classes_is_the_name_of_the_data_set():
+    table = layout.read([("PCOS", "benign"), ("PCOS", "malignant")])
+    assert table["class"].tolist() == ["benign", "malignant"] and table.label.isna().all()
+    assert [kind for kind, _ in read("PCOS", "PCOS/benign", "PCOS/malignant")] == ["PCOS"] * 3
+
+
+def test_test_folders_of_other_names():
+    assert [split for _, split in read("auto_test/0", "Trainingsdaten/0", "Testdaten/1")] == ["test", "train", "test"]

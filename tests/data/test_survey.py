@@ -188,3 +188,28 @@ def test_a_scan_is_no_mask_and_no_thumbnail_by_its_name_alone(tmp_path):
     )
     found = statuses(tmp_path)
     assert {name for name, status in found.items() if status != "ok"} == {"a_gt.png", "b_mask.png"}
+
+
+@pytest.mark.parametrize(
+    ("column", "cells", "unread"),
+    [("set", ["hospital A"] * 4, ["set"]), ("fold", ["0", "1", "", ""], ["fold"]), ("split", ["train"] * 4, ["split"]),
+     ("split", ["train", "test", "", ""], []), ("group", ["train", "train", "train", "test"], [])],
+)  # fmt: skip
+def test_a_tables_splits_count_beside_folders_of_splits_only_where_they_are_splits(tmp_path, column, cells, unread):
+    put(tmp_path / "f", train__a=noise(1), train__b=noise(2), test__c=noise(3), test__d=noise(4))
+    rows = [f"{name},{cell}" for name, cell in zip("abcd", cells, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join([f"image,{column}", *rows]))
+    found = survey(tmp_path / "f", tmp_path / "t.csv").set_index("path")
+    own = dict(zip(["train/a.png", "train/b.png", "test/c.png", "test/d.png"], cells, strict=True))
+    folders = {path: path.split("/")[0] for path in own}
+    told = folders if unread else {path: cell or folders[path] for path, cell in own.items()}
+    assert found.folder_split.to_dict() == told and found.attrs["unread"] == unread
+    against = {path for path in own if told[path] != folders[path]}
+    assert set(found.index[found.reason.str.startswith("its folder says")]) == against
+
+
+def test_patients_come_from_a_table_or_from_names(tmp_path):
+    put(tmp_path / "f", a=noise(1), b=noise(2))
+    (tmp_path / "t.csv").write_text("image,patient\na,1\nb,2\n")
+    with pytest.raises(StudyError, match="t.csv names patients or clips, and so does --group-by; leave one of them"):
+        survey(tmp_path / "f", tmp_path / "t.csv", group_by="(.)")

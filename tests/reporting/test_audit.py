@@ -251,6 +251,21 @@ def test_images_without_classes_can_be_audited(tmp_path):
     assert found.status.value_counts().to_dict() == {"ok": 2, "litter": 2, "damaged": 1}
 
 
+def test_folds_are_not_said_to_share_no_picture_where_they_were_not_compared():
+    rows = [(f"{fold}{part}", "pco", f"fold {fold}/{part}", part) for fold in (1, 2) for part in ("train", "val")]
+    text = audited(*rows)
+    assert "in none of 2 folds do its parts share a picture; folds were not compared" in text
+    assert "share no picture" not in text
+
+
+def test_files_of_two_folders_are_counted_by_folder():
+    rows = table(("a.png", 0, "", "a"), ("b.tif#1", 0, "", "b"), ("b.tif#2", 0, "", "b")).rename(
+        columns={"label": "class"}
+    )
+    both = pd.concat([rows.assign(dataset="one"), rows.assign(dataset="two")]).assign(**{"class": "normal"})
+    assert counts(both, APART)["files"] == 4 and counts(rows, APART)["files"] == 2
+
+
 def test_archives_and_labels_that_contradict_a_folder_are_named(tmp_path):
     for seed, kind in zip(range(4, 16, 2), ("pco", "normal") * 3, strict=True):
         save(tmp_path / "set" / kind / f"{seed}.png", seed)
@@ -262,8 +277,8 @@ def test_archives_and_labels_that_contradict_a_folder_are_named(tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(["image,label,ward", *rows]))
     said = audit(tmp_path / "set", "--out", tmp_path / "out", "--labels", tmp_path / "labels.csv").output
     assert "Not looked into, unpack: `more.zip`." in said and "1 archive is set apart" in said
-    assert "Table and folder contradict each other for 1 of 6 images: `pco/8.png`; the table's label was used" in said
-    assert "Of the table these columns were not read: `ward`; call one" in said
+    assert "Table and folder contradict each other for 1 of 6 images: `pco/8.png`; the table was used" in said
+    assert "Of the table these columns were not read: `ward`; one column of each kind" in said
 
 
 def test_a_disk_that_is_full_on_the_way_leaves_no_file_of_an_audit(tmp_path, monkeypatch):

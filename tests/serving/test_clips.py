@@ -40,8 +40,8 @@ def test_the_command_answers_each_frame_and_then_the_clip(served, files, pcos):
     assert [row["image"].rpartition("/")[2] for row in rows] == names
     one = Served(served).answer(files / "single.dcm", rows[0]["image"]).record()
     assert rows[0] | {"seconds": 0} == one | {"seconds": 0}
-    assert "2 of 2 frames answered: " in rows[2]["reasons"][0]
-    assert rows[2]["follicles"] == max(row["follicles"] for row in rows[:2])
+    assert "2 of 2 frames decided: " in rows[2]["reasons"][0]
+    assert rows[2]["follicles"] == min(row["follicles"] for row in rows[:2])  # the lower median of two
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_mutated_images_are_answered_or_refused_in_time(served, tmp_path, pcos, 
     assert named == [str(path) for path in sorted(folder.iterdir())]
     assert max(row["seconds"] for row in rows) < 2
     assert {row["decision"] for row in rows} <= set(model.DECISIONS)
-    single = [row for row in rows if "frames answered" not in "".join(row["reasons"])]
+    single = [row for row in rows if "frames decided" not in "".join(row["reasons"])]
     assert all(bool(row["reasons"]) == bool(row["refusal"]) == (row["decision"] == "cannot say") for row in single)
     refused = [row["refusal"] for row in rows if row["value"] is None]
     assert 0.3 < len(refused) / len(rows) < 0.9 and len(set(refused)) > 1  # both ways are well trodden
