@@ -80,7 +80,7 @@ def sentences(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFram
 
     def each(method: str, outlined: int) -> str:
         """Return how many labels one of so many outlines is worth, with the interval."""
-        value, low, high = worth.loc[(method, outlined), ["labelled", "low", "high"]] / outlined
+        value, low, high = (worth.loc[(method, outlined), name] / outlined for name in ("labelled", "low", "high"))
         end = f"more than {max(sizes) / outlined:g}" if np.isinf(high) else number(high)
         return f"{number(value)} [{number(low)}, {end}]"
 

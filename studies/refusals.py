@@ -137,8 +137,8 @@ def block(table: pd.DataFrame) -> str:
         for row in strangers[strangers.refused < strangers.n].itertuples()
     ]
     return (
-        f"Of strangers the page refuses all {whole.n.sum():,} of {many(len(whole), 'kind')} ({listed(whole.kind)}). It "
-        f"refuses {listed(said)}."
+        f"Of strangers the page refuses all {whole.n.sum():,} of {many(len(whole), 'kind')} "
+        f"({listed(list(whole.kind))}). It refuses {listed(said)}."
     )
 
 

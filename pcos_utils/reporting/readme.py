@@ -52,7 +52,7 @@ def findings() -> str:
     count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
     phantoms, tuned = auc.loc[ZERO_SHOT], auc.loc[TUNED]
     baselines = auc[auc.index.map(group_of) == "baselines"]
-    best = "The best of the baselines; " if grey.value == baselines.value.max() else ""
+    best = "Best baseline; " if grey.value == baselines.value.max() else ""
     better = [TITLES[name] for name in networks.index[networks.verdict == comparison.BETTER]]
     beat = f"{listed(better) if better else 'No network'} trained on those sources is shown to be better than chance"
     each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
@@ -77,12 +77,12 @@ def findings() -> str:
         f"{frames:.0f} frames, of which it finds {found:.0f}: {ends(recall.low['frames'], recall.high['frames'])}.",
         f"**{copied['readable images']:,} images are {copied['source pictures']} pictures.** In Kaggle's Dataset A, on "
         f"which [99.8 % accuracy](https://arxiv.org/abs/2602.04944) is claimed, all {copied['source pictures']} are in "
-        "its train and its test folder.",
+        "its train and test folders.",
         f"**A count of follicles has AUC {number(count.value)} {ends(count.low, count.high)} on {count.sources} real "
         f"sources of Dataset B** ({count.polycystic} polycystic); were one label wrong, {number(flips.lowest)} to "
-        f"{number(flips.highest)}. Phantoms taught it. They were changed after its errors on these frames: with the "
-        f"changes {interval(fitted)} more than without{' (not shown)' if fitted.low < 0 else ''}. So it is explored, "
-        "not confirmed. The labels rest on follicles, too.",
+        f"{number(flips.highest)}. Phantoms taught it. They were changed after its errors on these frames (worth "
+        f"{interval(fitted)}{', not shown' if fitted.low < 0 else ''}). So it is explored, not confirmed. The labels "
+        "rest on follicles, too.",
         f"**{beat}** ({each}; {taught}). A true AUC of .70 would be shown in {percent(power)} of studies of this size. "
         f"Taught by 3,000 phantoms instead, IustNet has {interval(phantoms)} ({shown(phantoms)}); fine-tuned on these "
         f"sources, too, {interval(tuned)} ({shown(tuned)}). The first is of one seed; the mean of "
@@ -108,8 +108,8 @@ def caption() -> str:
     better = [TITLES[row.model] for row in methods.itertuples() if row.verdict == comparison.BETTER]
     differences = compared.verdict.ne("not shown").sum()
     return (
-        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods, shown to be better than chance, "
-        f"each by itself: {listed(better)}. Right: {differences} of {compared.planned.max()} planned differences are "
+        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods, shown better than chance: "
+        f"{listed(better)}. Right: {differences} of {compared.planned.max()} planned differences are "
         "shown ([rules](reports/README.md)).*"
     )
 
