@@ -9,9 +9,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pcos_utils.config import ROOT
+from pcos_utils.evaluation.intervals import exact
 from pcos_utils.follicles import locator, locator_network, locator_training
 from pcos_utils.follicles.network import Outlining
 from pcos_utils.phantom import sector
+from pcos_utils.reporting.text import ends
 from pcos_utils.serving.export import to_onnx
 
 
@@ -89,8 +91,11 @@ def test_the_card_says_what_the_file_says_and_the_network_has_the_size_it_states
     card = (ROOT / "pcos_utils" / "weights" / "README.md").read_text(encoding="utf-8")
     with safe_open(locator.KEPT, "pt") as stored:
         facts = stored.metadata()
-    text = "finds {:.0%} of {} ovaries and draws {:.2f} false boxes in a frame without one"
-    told = text.format(float(facts["found"]), facts["ovaries"], float(facts["false_boxes"]))
+    share, ovaries = float(facts["found"]), int(facts["ovaries"])
+    told = (
+        f"finds {share:.0%} of {ovaries} ovaries {ends(*exact(round(share * ovaries), ovaries))} and draws "
+        f"{float(facts['false_boxes']):.2f} false boxes a frame in {facts['frames_without']} frames without one"
+    )
     assert told in card and f"{int(facts['phantoms']):,} phantoms of whole sectors" in card
     size = sum(parameter.numel() for parameter in locator_network.Locator().parameters())
     assert f"{size:,} parameters" in card and f"{size:,} parameters" in locator_network.Locator.__doc__
