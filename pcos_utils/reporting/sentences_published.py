@@ -63,12 +63,13 @@ def prevalence() -> str:
 def selection() -> str:
     """Return what choosing the best run on the test set adds."""
     rows = best_of_runs().set_index("runs")
-    rest = ", ".join(f"{number(mean)} of the time in {count}" for count, mean in rows["mean"].items() if count > 1)
+    means = rows["mean"].drop(1).items()
+    rest = ", ".join(f"{number(mean)} (best of {count})" for count, mean in means)
     return (
-        f"A network that is right {number(rows['mean'][1])} of the time seems right {rest} runs where only the best is "
-        f"shown. At least ten runs were looked at on the published test frames, and the best of ten such runs reaches "
-        f"IustNet's published accuracy in {percent(rows.reach[10])} of simulations. (Assumed: copies of a frame "
-        f"agree at {number(CORRELATION)} and runs at {number(SHARED)}.)"
+        f"Where only the best run is shown, a network that is right {number(rows['mean'][1])} of the time seems to be "
+        f"right {rest} of the time. At least ten runs were looked at on the published test frames, and the best of "
+        f"ten such runs reaches IustNet's published accuracy in {percent(rows.reach[10])} of simulations. (Assumed: "
+        f"copies of a frame agree at {number(CORRELATION)} and runs at {number(SHARED)}.)"
     )
 
 

@@ -55,7 +55,7 @@ def test_the_best_of_many_runs_looks_better_than_any_is():
     assert made.reach.is_monotonic_increasing and made.reach[10] > 0.5
     alone = published.best_of_runs(shared=1.0).set_index("runs")
     assert alone["mean"][10] < made["mean"][10] - 0.04  # runs that agree give less to choose from
-    assert "of 20" in sentences_published.selection()
+    assert "(best of 20)" in sentences_published.selection()
 
 
 def test_the_sentence_gives_each_interval_its_own_value():
