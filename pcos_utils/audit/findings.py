@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pandas as pd
 
+from pcos_utils.audit.sources import SHOWS
 from pcos_utils.audit.summary import compared, distinct
 
 KINDS = {
@@ -33,7 +34,7 @@ def findings(sources: pd.DataFrame, level: str = "source") -> pd.DataFrame:
     groups = [pd.DataFrame(columns=COLUMNS, dtype=object)]
     for there, here, first, second in _splits(images):
         groups.append(_told("group", second[second.group.isin(set(first.group) - {""})], here, there))
-    found = pd.concat([_shared(images, "source"), *groups], ignore_index=True)
+    found = pd.concat([_shared(images, "source"), *groups]).drop_duplicates(COLUMNS[:4], ignore_index=True)
     if level == "source":
         return found
     # What is a copy is not said again.
@@ -47,7 +48,7 @@ def _shared(images: pd.DataFrame, level: str) -> pd.DataFrame:
     parts = []
     for there, here, first, second in _splits(images):
         parts.append(_told("split", second[second[level].isin(first[level])], here, there))
-    labelled = images[images["class"] != ""]
+    labelled = images[(images["class"] != "") & (images.status == "ok")]  # a collage may show several classes
     words = labelled.groupby("dataset")["class"].agg(frozenset)
     # The classes of two data sets are held against each other where both use the same words.
     scope = labelled.dataset if words.nunique() > 1 else pd.Series("", index=labelled.index)
@@ -78,17 +79,19 @@ def unknown(found: pd.DataFrame, sources: pd.DataFrame, baseline: pd.DataFrame) 
 def pairs(sources: pd.DataFrame) -> pd.DataFrame:
     """Return one row per pair of splits of a data set: ``there`` and ``here`` as in ``findings``, and counts.
 
-    ``images`` of the split ``here``; of them ``copied`` (their source is ``there``), ``same_bytes``, ``clip`` (no
-    copies, but probably of one clip with a picture there) and ``group`` (their patient or clip is there by name);
-    ``crossing`` sources; ``new`` sources, which ``there`` lacks.
+    ``images`` of the split ``here``, collages among them; of these ``copied`` (their source is ``there``),
+    ``same_bytes``, ``clip`` (no copies, but probably of one clip with a picture there) and ``group`` (their patient or
+    clip is there by name); ``crossing`` sources; ``new`` sources, which ``there`` lacks.
     """
     rows = []
     for there, here, first, second in _splits(_named(sources)):
         crossing = set(first.source) & set(second.source)
-        copied, same_bytes = second.source.isin(crossing).sum(), second.sha256.isin(first.sha256).sum()
-        group, new = second.group.isin(set(first.group) - {""}).sum(), second.source.nunique() - len(crossing)
-        clip = (second["clip"].isin(first["clip"]) & ~second.source.isin(crossing)).sum()
-        rows.append((there, here, len(second), copied, same_bytes, clip, group, len(crossing), new))
+        copied, same_bytes = second.source.isin(crossing), second.sha256.isin(first.sha256)
+        copied |= second.path.isin(second.path[copied])  # of a collage that shows another picture, too
+        group, clip = second.group.isin(set(first.group) - {""}), second["clip"].isin(first["clip"]) & ~copied
+        told = [second.path[each].nunique() for each in (copied, same_bytes, clip, group)]
+        new = second.source.nunique() - len(crossing)
+        rows.append((there, here, second.path.nunique(), *told, len(crossing), new))
     return pd.DataFrame(rows, columns=PAIRS)
 
 
@@ -127,8 +130,11 @@ def _told(finding: str, images: pd.DataFrame, here: str | pd.Series, there: str 
 
 
 def _named(sources: pd.DataFrame) -> pd.DataFrame:
-    """Return the readable images with every column that is compared, and their ``name``."""
-    images = sources[sources.status == "ok"].reset_index(drop=True)
+    """Return the readable images with every column that is compared, and their ``name``.
+
+    A collage has a row for each source that it shows.
+    """
+    images = pd.concat([sources[sources.status == "ok"], _shown(sources)], ignore_index=True)
     if "class" not in images:  # a table from before classes had names
         images["class"] = images["label"].astype(object).map(str).replace("nan", "") if "label" in images else ""
     if "clip" not in images:  # a table from before clips were told
@@ -136,6 +142,18 @@ def _named(sources: pd.DataFrame) -> pd.DataFrame:
     for column in ("group", "dataset"):
         images[column] = images[column].fillna("") if column in images else ""
     return images.assign(name=images.path.where(images.dataset == "", images.dataset + "/" + images.path))
+
+
+def _shown(sources: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each collage and each source that it shows, as ``find_sources`` writes it."""
+    collages = sources[sources.status == "collage"]
+    known = sources[sources.status == "ok"].drop_duplicates("source").set_index("source")
+    rows = []
+    for row in collages.to_dict("records"):
+        told = f", {row['reason'].removeprefix(SHOWS)}, "
+        shown = [name for name in known.index if f", {name}, " in told]
+        rows += [row | known.loc[name].reindex(["clip"]).to_dict() | {"source": name} for name in shown]
+    return pd.DataFrame(rows, columns=sources.columns)
 
 
 def _splits(images: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.DataFrame]]:

@@ -19,6 +19,8 @@ from pcos_utils.data.images import load
 from pcos_utils.data.shards import kept
 from pcos_utils.progress import bar
 
+SHOWS = "it shows "  # begins the reason of a collage; the sources follow, between commas
+
 
 def find_sources(
     manifest: pd.DataFrame | Sequence[str | Path],
@@ -61,7 +63,7 @@ def find_sources(
     inliers = pd.Series(gathered.inliers[picture], readable.index)
     columns["inliers"] = inliers.where(inliers > 0).astype("Int64")
     columns["evidence"] = np.where(first | (evidence[picture] == "bridge"), evidence[picture], "same pixels")
-    shows = {number: "it shows " + ", ".join(name[families]) for number, families in gathered.collages.items()}
+    shows = {number: SHOWS + ", ".join(name[families]) for number, families in gathered.collages.items()}
     reason = pd.Series(picture, readable.index).map(shows).dropna()
     columns.loc[reason.index] = ["", "", pd.NA, ""]
     table = manifest.join(columns).fillna({"source": "", "clip": "", "evidence": ""})

@@ -32,6 +32,11 @@ def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, b
     if plain := count["images too plain to compare"]:
         parts.append(f"{plain:,} of them {'is' if plain == 1 else 'are'} too plain to compare and may be copies unseen")
     apart = {word: count.get(f"set apart: {status}", 0) for status, word in WORDS.items()}
+    if collages := apart.pop("collage"):
+        no_source = (
+            "shows several pictures and is none of its" if collages == 1 else "show several and are none of their"
+        )
+        parts.append(f"{many(collages, 'collage')} {no_source} own")
     if any(apart.values()):
         named = listed([many(number, word) for word, number in apart.items() if number])
         parts.append(f"{named} {'is' if sum(apart.values()) == 1 else 'are'} set apart and part of no comparison")

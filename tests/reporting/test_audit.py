@@ -258,6 +258,20 @@ def test_folds_are_not_said_to_share_no_picture_where_they_were_not_compared():
     assert "share no picture" not in text
 
 
+def test_a_collage_of_training_pictures_is_a_leak(tmp_path):
+    for number, seed in enumerate((4, 6, 8, 10, 12, 14)):
+        save(tmp_path / "set" / ("train" if number < 4 else "test") / "a" / f"{seed}.png", seed)
+    panels = [np.array(Image.open(tmp_path / "set" / "train" / "a" / f"{seed}.png")) for seed in (4, 6)]
+    Image.fromarray(np.hstack(panels)).save(tmp_path / "set" / "test" / "a" / "figure.png")
+    done = audit(tmp_path / "set", "--out", tmp_path / "out")
+    assert done.exit_code == 3 and "1 collage shows several pictures and is none of its own" in done.output
+    assert "1 of 3 `test` images shows a picture that `train` holds too" in done.output
+    found = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert {(row["finding"], row["path"]) for row in found["findings"]} == {("split", "test/a/figure.png")}
+    again = audit(tmp_path / "set", "--out", tmp_path / "more", "--baseline", tmp_path / "out" / "sources.csv")
+    assert again.exit_code == 0 and "1 finding, of which 0 are new" in again.output
+
+
 def test_files_of_two_folders_are_counted_by_folder():
     rows = table(("a.png", 0, "", "a"), ("b.tif#1", 0, "", "b"), ("b.tif#2", 0, "", "b")).rename(
         columns={"label": "class"}
