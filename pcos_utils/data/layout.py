@@ -176,7 +176,7 @@ def _classes(chains: list[tuple[str, ...]]) -> list[str]:
     Without a sign, of a folder and the folders in it, that side counts which holds more images.
     """
     marks = {chain[: i + 1] for chain in set(chains) for i, part in enumerate(chain) if sign(part) is not None}
-    if len(marks) == 1 and len({chain[:2] for chain in chains if len(chain) > 1}) > 1:
+    if len(marks) == 1 and len(set(chains)) > 1:
         (only,) = marks  # `PCOS/benign` and `PCOS/malignant`: the data set's name, around its classes
         marks = set() if all(chain[: len(only)] == only and len(chain) > len(only) for chain in chains) else marks
     outer = {mark[:depth] for mark in marks for depth in range(len(mark))}  # `PCOS` around `PCOS` and `Non-PCOS`

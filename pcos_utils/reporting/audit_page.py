@@ -135,7 +135,7 @@ def _lists(content: dict) -> str:
         for row in content["shortcuts"]
     ]
     sections = _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], rows))
-    for title, part in (("Unreadable files", "unreadable"), ("Set apart, part of no comparison", "apart")):
+    for title, part in (("Unreadable files", "unreadable"), ("Set apart", "apart")):
         rows = [(row["path"], row["status"], row["reason"]) for row in content[part]]
         sections += _section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows))
     return sections

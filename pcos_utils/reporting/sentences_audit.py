@@ -33,10 +33,8 @@ def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, b
         parts.append(f"{plain:,} of them {'is' if plain == 1 else 'are'} too plain to compare and may be copies unseen")
     apart = {word: count.get(f"set apart: {status}", 0) for status, word in WORDS.items()}
     if collages := apart.pop("collage"):
-        no_source = (
-            "shows several pictures and is none of its" if collages == 1 else "show several and are none of their"
-        )
-        parts.append(f"{many(collages, 'collage')} {no_source} own")
+        which = "which shows several pictures, is" if collages == 1 else "which show several pictures, are"
+        parts.append(f"{many(collages, 'collage')}, {which} not counted as one")
     if any(apart.values()):
         named = listed([many(number, word) for word, number in apart.items() if number])
         parts.append(f"{named} {'is' if sum(apart.values()) == 1 else 'are'} set apart and part of no comparison")

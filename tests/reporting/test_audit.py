@@ -264,7 +264,7 @@ def test_a_collage_of_training_pictures_is_a_leak(tmp_path):
     panels = [np.array(Image.open(tmp_path / "set" / "train" / "a" / f"{seed}.png")) for seed in (4, 6)]
     Image.fromarray(np.hstack(panels)).save(tmp_path / "set" / "test" / "a" / "figure.png")
     done = audit(tmp_path / "set", "--out", tmp_path / "out")
-    assert done.exit_code == 3 and "1 collage shows several pictures and is none of its own" in done.output
+    assert done.exit_code == 3 and "1 collage, which shows several pictures, is not counted as one" in done.output
     assert "1 of 3 `test` images shows a picture that `train` holds too" in done.output
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert {(row["finding"], row["path"]) for row in found["findings"]} == {("split", "test/a/figure.png")}
