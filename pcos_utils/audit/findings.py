@@ -5,7 +5,7 @@ from itertools import combinations
 
 import pandas as pd
 
-from pcos_utils.audit.sources import SHOWS
+from pcos_utils.audit.sources import SHOWS, names
 from pcos_utils.audit.summary import compared, distinct
 
 KINDS = {
@@ -99,11 +99,7 @@ def counts(sources: pd.DataFrame, apart: dict[str, str]) -> dict[str, int]:
     """Return what a data set holds, by fact. ``apart``: the statuses of files that are no scans."""
     readable, status = sources[sources.status == "ok"], sources.status.value_counts()
     facts = {
-        "files": len(
-            sources.assign(path=sources.path.str.replace(r"#\d+$", "", regex=True)).drop_duplicates(
-                [*sources.columns.intersection(["dataset"]), "path"]
-            )
-        ),
+        "files": names(sources).str.replace(r"#\d+$", "", regex=True).nunique(),
         "readable images": len(readable),
         **{f"set apart: {name}": int(status[name]) for name in apart if name in status},
         "unreadable files": int(status.drop(["ok", *apart], errors="ignore").sum()),
@@ -146,13 +142,11 @@ def _named(sources: pd.DataFrame) -> pd.DataFrame:
 
 def _shown(sources: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each collage and each source that it shows, as ``find_sources`` writes it."""
-    collages = sources[sources.status == "collage"]
-    known = sources[sources.status == "ok"].drop_duplicates("source").set_index("source")
-    rows = []
-    for row in collages.to_dict("records"):
+    readable, rows = sources[sources.status == "ok"], []
+    clip_of = dict(zip(readable.source, readable.get("clip", readable.source), strict=True))
+    for row in sources[sources.status == "collage"].to_dict("records"):
         told = f", {row['reason'].removeprefix(SHOWS)}, "
-        shown = [name for name in known.index if f", {name}, " in told]
-        rows += [row | known.loc[name].reindex(["clip"]).to_dict() | {"source": name} for name in shown]
+        rows += [row | {"source": name, "clip": clip_of[name]} for name in clip_of if f", {name}, " in told]
     return pd.DataFrame(rows, columns=sources.columns)
 
 

@@ -16,6 +16,7 @@ from pcos_utils.data.words import (
     CONTAINERS,
     NO,
     REWORKED,
+    RUNS,
     SERIES,
     SPLITS,
     UNLABELLED,
@@ -28,8 +29,6 @@ from pcos_utils.data.words import (
 )
 
 MOST_NUMBERS = 50  # folders named by numbers are classes where they count up from 0 or 1 to at most this many
-RUNS = [[word] for word in ("seed", "run", "rep", "repeat", "repetition", "trial", "round", "iter", "iteration")]
-RUNS += [[word] for word in ("experiment", "exp", "part", "partition", "resample", "bootstrap")]  # of one data set
 LEAST_IMAGES = 2  # a class; more folders than half the images are patients or series
 MANY = 10  # classes from which that is asked
 
@@ -110,7 +109,7 @@ def _numbered_folds(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     for parts in set(folders):
         for depth, (part, inner) in enumerate(pairwise(parts), 1):
             bare = part.isdecimal() and any(map(_may_be_class, parts[depth:]))
-            if (bare or tokens(part)[:1] in RUNS and part[-1:].isdecimal()) and split(inner) and not split(part):
+            if (bare or RUNS & {*tokens(part)[:1]} and part[-1:].isdecimal()) and split(inner) and not split(part):
                 inside.setdefault(parts[:depth], set()).add(split(inner))
     beside = Counter(place[:-1] for place, words in inside.items() if len(words) > 1)
     folds = {place for place in inside if beside[place[:-1]] > 1}
@@ -159,9 +158,8 @@ def _split_and_class(parts: set[str]) -> dict[str, tuple[str, str]]:
 
 
 def _may_be_class(part: str) -> bool:
-    known = split(part) or key(part) in CONTAINERS
     series = SERIES.fullmatch("".join(tokens(part))) and sign(tokens(part)[0]) is None
-    return not known and (part.isdecimal() or not series)
+    return _is_class_or_answer(part) and (part.isdecimal() or not series)
 
 
 def _split(parts: tuple[str, ...]) -> str:

@@ -23,6 +23,9 @@ SPLITS |= dict.fromkeys(("test", "testing", "tests", "tst", "holdout", "heldout"
 SPLITS |= dict.fromkeys(("unseen", "inference", "infer", "prueba", "测试", "测试集"), "test")
 SHORT = {"tr": "train", "ts": "test", "te": "test", "va": "val"}  # beside another word: imagesTr, imagesTs
 FOLDS = {"fold", "cv", "kfold", "split"}
+# Numbered folders of one data set drawn anew, where they hold splits.
+RUNS = {"seed", "run", "rep", "repeat", "repetition", "trial", "round", "iter", "iteration", "experiment", "exp"}
+RUNS |= {"part", "partition", "resample", "bootstrap"}
 SPLIT_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split", "frames", "cohort"}
 VARIANTS = REWORKED | {
     "dir",
