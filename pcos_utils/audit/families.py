@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pcos_utils.audit import sketches
+from pcos_utils.audit.forest import Forest
 from pcos_utils.audit.gathering import Gathering
 from pcos_utils.audit.parallel import ahead, one_thread, share
 from pcos_utils.audit.sketches import Sketch
@@ -63,6 +64,7 @@ def gather(
                 gathering.place(number, picture)
                 yield number
         for numbers in rounds:
+            gathering.learn()
             for part, made in share(gathering, partial(_look, sketch), numbers):
                 gathering.made = made
                 for number in part:
@@ -104,7 +106,7 @@ def _look(sketch: Callable[[int], Sketch], gathering: Gathering, numbers: list[i
 
 def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:
     """Return the first picture of each picture's clip: families of which ``neighbours`` are linked, each a pair."""
-    clips = Gathering(len(family))
+    clips = Forest(len(family))
     for left, right in [*enumerate(family), *neighbours]:
-        clips.union(left, right)
+        clips.join(left, right)
     return np.array([clips.root(number) for number in range(len(family))], int)

@@ -3,6 +3,7 @@
 Only *exemplars* are kept: the first image of a family, and each later image that shows a good part not yet seen.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
@@ -13,6 +14,7 @@ import numpy as np
 
 from pcos_utils.audit import matching, sketches
 from pcos_utils.audit.candidates import Index
+from pcos_utils.audit.forest import Forest
 from pcos_utils.audit.matching import Link
 from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
@@ -25,12 +27,11 @@ STRETCHES = (1.5, 1 / 1.5)  # for a second look-up of a picture that found no re
 FEW_EXEMPLARS = 100  # no more are looked at again in this process alone, since it takes less than seconds
 
 
-class Gathering:
+class Gathering(Forest):
     """So many pictures, numbered from 0, and what is known of their families."""
 
     def __init__(self, count: int):
-        self.parent = list(range(count))
-        self.size = [1] * count
+        super().__init__(count)
         self.inliers = np.zeros(count, int)
         self.plain = np.zeros(count, bool)
         self.unsure = np.zeros(count, bool)
@@ -41,6 +42,9 @@ class Gathering:
         self.refused: list[tuple[int, int, int]] = []  # (picture, exemplar, exemplar) of two families that it matched
         self.neighbours: list[tuple[int, int]] = []  # exemplars that are probably frames of one clip
         self.panels: list[tuple[int, int, Link]] = []  # (picture, what one of its panels shows, link)
+        self.shown: dict[int, dict[int, View]] = {}  # exemplar -> what its panels show, by exemplar, and in which view
+        self.learnt = 0  # panels that are noted there
+        self.firsts: set[int] = set()  # of each family the first exemplar, which is looked up inverted for all
         self.made: dict | None = None  # what other processes have looked up and compared
 
     def place(self, number: int, picture: Sketch | None) -> None:
@@ -48,6 +52,8 @@ class Gathering:
 
         ``picture`` may be None where ``made`` holds what ``look`` made of it.
         """
+        if self.made is None:
+            self.learn()
         picture, links = self.look(number, picture)
         if links is None:
             self.plain[number] = True
@@ -69,25 +75,33 @@ class Gathering:
         None in place of these for a picture that is too plain to be compared.
         """
         if picture is None or len(picture.points) <= sketches.GLANCE_KEYPOINTS:
-            candidates = self.once((number, "glance"), lambda: self.candidates(picture, GLANCES))
+            candidates = self.once((number, "glance"), lambda: self.index.candidates(picture.descriptors, GLANCES))
             links = self.links(number, picture, candidates, GLANCES)
             if links and links[0][1].coverage >= KNOWN:
                 return picture, links
             picture = self.once((number, "detailed"), lambda: sketches.detailed(picture))
         if len(picture.points) < matching.LEAST_INLIERS:
             return picture, None
-        return picture, self.links(number, picture, self.candidates(picture))
+        return picture, self.links(number, picture, self.index.candidates(picture.descriptors, CANDIDATES))
 
     def links(
         self, number: int, picture: Sketch, candidates: Iterable[tuple[int, View, float]], most: int = CANDIDATES
     ) -> list[tuple[int, Link]]:
         """Return (exemplar, link) for each other family, of the candidates, that shows the same tissue."""
-        links, enough = [], 0.0
+        links, enough, tried = [], 0.0, set()
         reached = {self.root(number)}
-        for other, view, votes in candidates:
+        # One that shows others in its panels comes last: it says no more of a picture that is a relative of these, and
+        # where it shows the picture they are likely relatives, so they join the queue.
+        queue = deque(sorted(candidates, key=lambda candidate: candidate[0] in self.shown))
+        while queue:
+            other, view, votes = queue.popleft()
             pair = (min(number, other), max(number, other), view)
-            if votes < enough or self.root(other) in reached or pair in self.unlike:
+            shown = self.shown.get(other, {})
+            if votes < enough or self.root(other) in reached or pair in tried or pair in self.unlike:
                 continue
+            if links and any(self.root(part) in reached for part in shown):
+                continue
+            tried.add(pair)
             relate = partial(_relate, self.exemplars[other], picture, view, most)
             link = self.once((number, other, view, most), relate)
             copy = link and link.copy and link.sure
@@ -97,6 +111,8 @@ class Gathering:
                 enough = max(enough, FAINT * votes)
             elif copy:
                 self.panels.append((*((number, other) if link.whole else (other, number)), link))
+                if not link.whole:
+                    queue += [(part, view.after(seen), votes) for part, seen in shown.items()]
             elif link and most > GLANCES:
                 self.neighbours.append((other, number))
                 self.unsure[[number, other]] |= link.copy
@@ -104,9 +120,14 @@ class Gathering:
                 self.unlike.add(pair)
         return links
 
-    def candidates(self, picture: Sketch, most: int = CANDIDATES) -> list[tuple[int, View, float]]:
-        """Return the candidates for a new picture, seen as it is and in a mirror."""
-        return self.index.candidates(picture.descriptors, most, UPRIGHT)
+    def learn(self) -> None:
+        """Note what the panels of exemplars show, for pictures to come: of each family the first exemplar."""
+        for whole, part, link in self.panels[self.learnt :]:
+            if whole in self.exemplars and part in self.exemplars:
+                parts = self.shown.setdefault(whole, {})
+                if not any(self.root(part) == self.root(known) for known in parts):
+                    parts[part] = link.view
+        self.learnt = len(self.panels)
 
     def once(self, key: tuple, make: Callable):
         """Return what was made for a key, here or in another process."""
@@ -121,7 +142,9 @@ class Gathering:
 
         ``share`` as in ``families.gather``.
         """
+        self.learn()
         numbers, known = list(self.exemplars), {}
+        self.firsts = set({self.root(number): number for number in reversed(numbers)}.values())
         if len(numbers) > FEW_EXEMPLARS:
             for _, made in share(self, Gathering.look_at, numbers):
                 known |= made
@@ -140,26 +163,37 @@ class Gathering:
         for number in numbers:
             descriptors = self.exemplars[number].descriptors
             self.connect(number, "upright", UPRIGHT, lambda descriptors=descriptors: descriptors)
-            if self.root(number) == number:
+            if number in self.firsts:
                 self.connect(number, "inverted", INVERTED, lambda descriptors=descriptors: descriptors)
         alone = [number for number in numbers if self.size[self.root(number)] == 1]
         for number, factor in product(alone, STRETCHES):
             self.connect(number, factor, UPRIGHT, partial(sketches.stretched, self.exemplars[number], factor))
 
     def connect(self, number: int, look: str | float, views: Sequence[View], descriptors: Callable) -> None:
-        """Join an exemplar's family with each that it matches, through ``bridge`` if either exemplar joined another."""
-        candidates = self.once((number, look), lambda: self.index.candidates(descriptors(), CANDIDATES, views))
-        for other, link in self.links(number, self.exemplars[number], candidates):
-            if number in self.joined_by:
-                self.bridge(number, self.joined_by[number], (other, link))
-            elif other in self.joined_by:
-                back = link._replace(matrix=np.linalg.inv(link.matrix))
-                self.bridge(other, self.joined_by[other], (number, back))
-            else:
-                self.union(number, other)
-            if self.root(number) == self.root(other):
-                later = max(number, other)
-                self.inliers[later] = self.inliers[later] or link.inliers
+        """Join an exemplar's family with each that it matches; another exemplar of one that stays apart may join it."""
+        most = CANDIDATES + len(views)  # it is in the index itself, once in each view
+        candidates = self.once((number, look), lambda: self.index.candidates(descriptors(), most, views))
+        candidates = [candidate for candidate in candidates if candidate[0] != number][:CANDIDATES]
+        links = self.links(number, self.exemplars[number], candidates)
+        while links:
+            for other, link in links:
+                self.attach(number, other, link)
+            apart = any(self.root(number) != self.root(other) for other, _ in links)
+            candidates = [candidate for candidate in candidates if candidate[0] not in dict(links)]
+            links = self.links(number, self.exemplars[number], candidates) if apart else []
+
+    def attach(self, number: int, other: int, link: Link) -> None:
+        """Join the families of two exemplars that match, through ``bridge`` if either joined another before."""
+        if number in self.joined_by:
+            self.bridge(number, self.joined_by[number], (other, link))
+        elif other in self.joined_by:
+            back = link._replace(matrix=np.linalg.inv(link.matrix))
+            self.bridge(other, self.joined_by[other], (number, back))
+        else:
+            self.union(number, other)
+        if self.root(number) == self.root(other):
+            later = max(number, other)
+            self.inliers[later] = self.inliers[later] or link.inliers
 
     def bridge(self, number: int, first: tuple[int, Link], second: tuple[int, Link]) -> None:
         """Join the two families that one picture matches, unless that would be chaining.
@@ -196,23 +230,19 @@ class Gathering:
             for whole, part, link in single:
                 self.union(whole, part, link.inliers)
 
-    def root(self, number: int) -> int:
-        """Return the number of the first picture of a picture's family."""
-        while self.parent[number] != number:
-            self.parent[number] = number = self.parent[self.parent[number]]
-        return number
-
     def union(self, left: int, right: int, inliers: int = 0) -> None:
         """Join the families of two pictures, which share so many ``inliers`` where that is not noted yet."""
-        first, last = sorted((self.root(left), self.root(right)))
-        if first != last:
-            self.parent[last] = first
-            self.size[first] += self.size[last]
-            self.inliers[last] = self.inliers[last] or inliers
+        joined = self.join(left, right)
+        if joined is not None:
+            self.inliers[joined] = self.inliers[joined] or inliers
 
 
-def _relate(known: Sketch, picture: Sketch, view: View, most: int) -> Link | None:
-    """Return the link between an exemplar and a picture, which may be a small part of it."""
+def _relate(known: Sketch, picture: Sketch | None, view: View, most: int) -> Link | None:
+    """Return the link between an exemplar and a picture, of which one may be a small part of the other."""
+    if picture is None:  # another process saw no need
+        return None
     if most > GLANCES and picture.enlarged > PART * known.enlarged:
-        known = sketches.detailed(known, sketches.DENSE_KEYPOINTS)
+        known = sketches.dense(known)
+    elif most > GLANCES and known.enlarged > PART * picture.enlarged:
+        picture = sketches.dense(picture)
     return matching.relate(known, picture, view)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, panel, root
+from pcos_utils.audit.sketches import AS_IT_IS, Sketch, View, dense, panel, root
 
 RATIO = 0.9  # largest ratio of the distances to the best and the second-best match
 REPROJECTION = 3.0  # px by which an inlier may miss the map
@@ -215,8 +215,8 @@ def _root(picture: Sketch) -> np.ndarray:
 
 def forget() -> None:
     """Forget what was computed of pictures, which keeps their file in memory."""
-    _root.cache_clear()
-    _detail_of.cache_clear()
+    for kept in (_root, _detail_of, dense):
+        kept.cache_clear()
 
 
 def _matches(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 from joblib import Parallel, delayed, wrap_non_picklable_objects
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from pcos_utils.audit import matching
 from pcos_utils.config import StudyError
@@ -33,10 +33,16 @@ def one_thread() -> Iterator[None]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with threadpool_limits(1):
+        with _libraries().limit(limits=1):
             yield
     finally:
         cv2.setNumThreads(threads)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """Return the libraries that have threads; finding them takes as long as comparing a picture."""
+    return ThreadpoolController()
 
 
 def ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:

@@ -92,7 +92,7 @@ def _recognised(picture: Sketch, known: list[Signature], index: Index) -> tuple[
 
     best = max(search(picture.descriptors, UPRIGHT), search(picture.descriptors, INVERTED))
     if not best[0]:  # a known picture may be a small part of this one, or this one may be stretched
-        dense = sketches.detailed(picture, sketches.DENSE_KEYPOINTS)
+        dense = sketches.dense(picture)
         best = max(search(dense.descriptors, UPRIGHT, dense), best)
         best = max(best, *(search(sketches.stretched(picture, factor), UPRIGHT) for factor in STRETCHES))
     return best

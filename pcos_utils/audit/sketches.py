@@ -1,7 +1,7 @@
 """Sketch pictures: shrink each to a common size and describe its keypoints, from whichever side it is seen."""
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -42,6 +42,10 @@ class View(NamedTuple):
         """Return the order of the 128 numbers of a descriptor in this view of it."""
         order = MIRROR if self.mirrored else ORDER
         return order[INVERT] if self.inverted else order
+
+    def after(self, other: "View") -> "View":
+        """Return the view of one picture in another, where both are seen in a third, in this view and in the other."""
+        return View(self.mirrored != other.mirrored, self.inverted != other.inverted)
 
 
 AS_IT_IS = View()
@@ -104,6 +108,12 @@ def detailed(picture: Sketch, most: int = KEYPOINTS) -> Sketch:
     """Return the sketch of a picture with its ``most`` strongest keypoints."""
     points, descriptors = _detect(picture.grey, most)
     return replace(picture, points=points, descriptors=descriptors)
+
+
+@lru_cache(8)
+def dense(picture: Sketch) -> Sketch:
+    """Return the sketch of a picture of which another may show a small part, with many keypoints."""
+    return detailed(picture, DENSE_KEYPOINTS)
 
 
 def _blank(pixels: np.ndarray) -> Sketch:

@@ -63,7 +63,7 @@ def rgb(image: Image.Image, tags: Mapping[int, object]) -> np.ndarray:
         # Scanners export on black, so a transparent margin read as white would be a bright border.
         black, white = (Image.alpha_composite(Image.new("RGBA", image.size, level), image) for level in PAPERS)
         image = white if np.ptp(black.convert("L")) < SEEN <= np.ptp(white.convert("L")) else black
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def deep(file: BinaryIO, frame: int) -> Image.Image:

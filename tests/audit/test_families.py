@@ -59,6 +59,21 @@ def test_rounds_and_processes_change_no_family(monkeypatch):
     assert all(np.array_equal(*pair) for pair in zip(shared, rounds, strict=True))
 
 
+def test_a_large_folder_finds_what_a_small_one_does(monkeypatch):
+    """In rounds, a crop may join an inverted copy before either has met the original."""
+    pictures, truth = planted.further(12, seed=2)
+    monkeypatch.setattr(families, "SMALL", 2)
+    found = audit_planted.recall(truth, gather(*pictures).family).set_index("kind").recall
+    assert found["inverted"] == found["crop of a quarter"] == 1 and found["crop of a sixteenth"] > 0.9
+
+
+def test_a_small_part_is_found_from_either_side():
+    whole = simulator.simulate(50_000_137, 1).image
+    part, whole = sketches.sketch(whole[60:110, 90:165].copy()), sketches.sketch(whole)
+    links = [gathering._relate(*pair, sketches.AS_IT_IS, 4) for pair in ((whole, part), (part, whole))]
+    assert all(link and link.copy and link.inliers > 15 for link in links)
+
+
 def test_a_killed_process_is_told(monkeypatch):
     monkeypatch.setattr(families, "SMALL", 2)
     monkeypatch.setattr(families, "FIRST", 1)
@@ -156,7 +171,7 @@ def test_a_picture_without_a_relative_is_looked_up_again_stretched(monkeypatch):
     wide = planted.warp(whole, planted.about_centre(whole, 0, 1.35, 0.75), np.random.default_rng(0), "constant")
     search = candidates.Index.candidates
 
-    def only_stretched(self, descriptors, most, views):
+    def only_stretched(self, descriptors, most, views=sketches.UPRIGHT):
         """As if no keypoint of the copy itself had been recognised; stretched looks have at most 120."""
         return search(self, descriptors, most, views) if len(descriptors) <= 120 else []
 
