@@ -40,10 +40,11 @@ def find_sources(
     A file that shows several sources, each in a panel of its own, has no source; its ``status`` is "collage", and its
     ``reason`` names them. A manifest of several data sets has a column ``dataset``; ``folder`` then maps each data set
     to its folder, and a source is named ``dataset/path``. ``shards``, a folder, keeps what is seen of each picture, so
-    that a search that was killed reads no picture again. Raises StudyError where a listed file is no image that can be
-    read.
+    that a search that was killed reads no picture again. Raises StudyError where a listed file cannot be read or shows
+    several sources.
     """
-    if not isinstance(manifest, pd.DataFrame):
+    listed = not isinstance(manifest, pd.DataFrame)
+    if listed:
         manifest, folder = _listed(manifest, shards), Path()
     readable = manifest[manifest.status == "ok"]
     picture, _ = pd.factorize(readable.pixel_sha256)  # images with the same pixels are one picture
@@ -68,6 +69,8 @@ def find_sources(
     columns.loc[reason.index] = ["", "", pd.NA, ""]
     table = manifest.join(columns).fillna({"source": "", "clip": "", "evidence": ""})
     table.loc[reason.index, "status"], table.loc[reason.index, "reason"] = "collage", reason
+    if listed and len(reason):  # no group holds it, and in one of its own it would be a leak
+        raise StudyError(f"{table.path[reason.index[0]]} has no one source: {reason.iloc[0]}; leave it out.")
     return table
 
 

@@ -29,6 +29,7 @@ from pcos_utils.data.words import (
 )
 
 MOST_NUMBERS = 50  # folders named by numbers are classes where they count up from 0 or 1 to at most this many
+LONG = 4  # digits of a number that is a patient's, a slide's or a date: SOB_B_A-14-22549AB
 LEAST_IMAGES = 2  # a class; more folders than half the images are patients or series
 MANY = 10  # classes from which that is asked
 
@@ -158,7 +159,9 @@ def _split_and_class(parts: set[str]) -> dict[str, tuple[str, str]]:
 
 
 def _may_be_class(part: str) -> bool:
-    series = SERIES.fullmatch("".join(tokens(part))) and sign(tokens(part)[0]) is None
+    words = tokens(part)
+    numbered = any(word.isdecimal() and len(word) >= LONG for word in words)
+    series = (numbered or SERIES.fullmatch("".join(words))) and sign(words[0]) is None
     return _is_class_or_answer(part) and (part.isdecimal() or not series)
 
 

@@ -45,10 +45,11 @@ CONTAINERS = MASKS | SPLIT_FILLERS | REWORKED | {
     "files", "scans", "dicom", "us", "ultrasound", "bmode", "left", "right", "sagittal", "transverse", "longitudinal",
     "thumbs", "thumbnails",
 }  # fmt: skip
-# The last is of a DICOM medium, PA000001/ST000001/SE000001, or of a number or a date behind initials.
+# The last two are of initials and a number, as on a DICOM medium (PA000001/ST000001/SE000001), and of a magnification
+# (40X).
 SERIES = re.compile(
     r"(?:pt|pat|patient|case|subject|subj|sub|study|series|ses|visit|exam|scan|video|clip|seq|sequence|id|p)\d+|\d{4,}|"
-    r"(?:patient|subject)(?!s)[a-z]|[a-z]{1,3}\d{4,}"
+    r"(?:patient|subject)(?!s)[a-z]|[a-z]{1,3}\d{4,}|\d+x"
 )
 # What tells two classes apart: PCOS+ and PCOS-, <12 and >=12, 1-2 and 12, 1.5 and 15, -1 and 1, ~PCOS and PCOS?.
 MEANT = r"[+<>=~!¬?]|(?<=\d)[-.,](?=\d)|(?:^|(?<=\())-|-(?=\)?$)"

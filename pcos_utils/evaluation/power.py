@@ -120,10 +120,15 @@ def table(
     paired = sources(lambda p, n: power_of_difference(high, low, p, n, correlation), prevalence, power)
     fixed = sources(lambda p, n: of_excess(high, low, p, n), prevalence, power)
     enough = positives_for_share(recall, above, power)
-    gain = f"AUC {low:.2f} to {high:.2f}"
+    gain = f"AUC {_given(low)} to {_given(high)}"
     rows = [(gain, f"paired, correlation {correlation:g}", *paired, half_width(high, paired[1], paired[0] - paired[1]))]
-    rows += [(gain, f"one method, {low:.2f} fixed", *fixed, half_width(high, fixed[1], fixed[0] - fixed[1]))]
+    rows += [(gain, f"one method, {_given(low)} fixed", *fixed, half_width(high, fixed[1], fixed[0] - fixed[1]))]
     whole = int(np.ceil(enough / prevalence - 1e-9))
-    share = f"recall {recall:.2f}, lower limit above {above:.2f}"
+    share = f"recall {_given(recall)}, lower limit above {_given(above)}"
     rows += [(share, "exact interval", whole, enough, half_width_of_share(recall, enough))]
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _given(share: float) -> str:
+    """Return a share as it was given, with two decimals at least."""
+    return max(f"{share:.2f}", f"{share:g}", key=len)

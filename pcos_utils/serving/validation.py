@@ -95,4 +95,6 @@ def power(
     for row in table(low, high, **sizes).itertuples():
         needed = f"{row.sources:,} sources, {row.polycystic:,} polycystic"
         typer.echo(f"{row.question + ', ' + row.design:<58} {needed:<36} half-width ± {row.half_width:.3f}")
-    typer.echo(f"({prevalence:.0%} polycystic, {power:.0%} power, two-sided 5 %; a source is one original picture)")
+    typer.echo(
+        f"({100 * prevalence:g} % polycystic, {100 * power:g} % power, two-sided 5 %; a source is one original picture)"
+    )

@@ -7,6 +7,7 @@ from PIL import Image, ImageEnhance
 
 from pcos_utils.audit import summary
 from pcos_utils.audit.sources import find_sources
+from pcos_utils.config import StudyError
 from pcos_utils.data import manifest
 from pcos_utils.data.survey import survey
 from pcos_utils.phantom import simulator
@@ -103,3 +104,5 @@ def test_a_collage_is_set_apart_and_says_what_it_shows(tmp_path):
     montage = table.set_index("path").loc["pco/montage.png"]
     assert table.source[table.status == "ok"].nunique() == 2 and (montage.status, montage.source) == ("collage", "")
     assert montage.reason == "it shows pco/00.png, pco/10.png"
+    with pytest.raises(StudyError, match="montage.png has no one source: it shows .*; leave it out"):
+        find_sources(sorted((tmp_path / "pco").iterdir()))  # whose sources are groups of GroupKFold

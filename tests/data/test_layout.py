@@ -64,6 +64,7 @@ def test_words_of_splits(name, split):
         ("PCOS+ PCOS- FIGO_1-2 FIGO_12 <12 >=12", ["PCOS+", "PCOS-", "FIGO_1-2", "FIGO_12", "<12", ">=12"]),
         ("a/PA000001/ST000000/SE000000 b/PA000002/ST000000/SE000001", ["a", "b"]),
         ("a/MRN-1000 b/AK_2021-01-12 a/Patient_A", ["a", "b", "a"]),
+        ("b/SOB/tubular/SOB_B_TA-14-22549AB/40X b/SOB/adenosis/SOB_B_A-14-3411F/200X", ["tubular", "adenosis"]),
         ("", [""]),
     ],
 )  # fmt: skip

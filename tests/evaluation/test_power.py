@@ -21,6 +21,7 @@ def test_the_figures_for_thirty_per_cent_and_eighty_per_cent_power(low, high, pa
     rows = power.table(low, high)
     assert rows.sources.tolist() == [paired, fixed, 377] and rows.polycystic.iloc[2] == 113
     assert power.table(low, high, correlation=0).sources[0] > paired  # alike methods differ more surely
+    assert power.table(0.853, high).question[0] == f"AUC 0.853 to {high:.2f}"  # as it was given
 
 
 def test_the_least_number_is_the_least():
