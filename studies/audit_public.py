@@ -28,7 +28,7 @@ def main() -> None:
     for folder in parser.parse_args().folders:
         sources = find_sources(survey(folder), folder)
         with tempfile.TemporaryDirectory() as place:
-            content = audit.write(sources, {folder.name: folder}, Path(place))
+            content = audit.write(sources, folder, Path(place))
         files = "\n".join(sorted(sources.sha256.fillna(""))).encode()
         audits[folder.name] = {"provenance": f"SHA-256 of the sorted digests: {hashlib.sha256(files).hexdigest()}"}
         audits[folder.name] |= {name: content[name] for name in PARTS}
