@@ -14,7 +14,7 @@ from pcos_utils.data.survey import survey
 from pcos_utils.files import write_json
 from pcos_utils.reporting import audit
 
-PARTS = ("verdict", "summary", "effective_size", "unreadable", "shortcuts", "reading")
+PARTS = ("verdict", "summary", "splits", "effective_size", "unreadable", "shortcuts", "reading")
 
 
 def main() -> None:

@@ -48,6 +48,8 @@ def findings() -> str:
     recall = published[(published.metric == "recall") & (published.model == "densenet121d")].set_index("way")
     audited = json.loads((ROOT / "studies" / "audit_public.json").read_text(encoding="utf-8"))
     copied = audited["dataset-a"]["summary"]
+    both = audited["dataset-a"]["splits"][0]["crossing"]  # of train and test
+    all_or_some = "all" if both == copied["source pictures"] else "of these"
     auc = main_rows(pd.read_csv(folders["real"] / "tables" / "metrics.csv")).set_index("model")
     count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
     phantoms, tuned = auc.loc[ZERO_SHOT], auc.loc[TUNED]
@@ -76,7 +78,7 @@ def findings() -> str:
         f"which seems known to within {ends(recall.low['naive'], recall.high['naive'])}. But they are copies of "
         f"{frames:.0f} frames, of which it finds {found:.0f}: {ends(recall.low['frames'], recall.high['frames'])}.",
         f"**{copied['readable images']:,} images are {copied['source pictures']} pictures.** In Kaggle's Dataset A, on "
-        f"which [99.8 % accuracy](https://arxiv.org/abs/2602.04944) is claimed, all {copied['source pictures']} are in "
+        f"which [99.8 % accuracy](https://arxiv.org/abs/2602.04944) is claimed, {all_or_some} {both} are in "
         "its train and test folders.",
         f"**A count of follicles has AUC {number(count.value)} {ends(count.low, count.high)} on {count.sources} real "
         f"sources of Dataset B** ({count.polycystic} polycystic); were one label wrong, {number(flips.lowest)} to "
