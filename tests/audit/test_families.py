@@ -112,6 +112,21 @@ def test_a_collage_shows_its_pictures_and_joins_none_of_them(first):
         assert gathered.collages == {place: [number + first for number in shown]} and gathered.refused == []
 
 
+def test_a_picture_in_a_panel_meets_what_the_panel_showed_before():
+    known, *others = (simulator.simulate(seed, 1).image for seed in (11, 12, 13))
+    collages = [np.hstack([known, other]) for other in others]
+    found = gathering.Gathering(4)
+    found.exemplars = dict(enumerate(map(sketches.sketch, [*collages, known])))
+    candidates = [(number, sketches.AS_IT_IS, 9.0) for number in (0, 1)]
+    copy = sketches.glance(known[6:, 9:].copy())
+    # Two that show each other, as copies of one picture with seams may, do not keep a third for ever.
+    found.shown = {0: {1: sketches.AS_IT_IS}, 1: {0: sketches.AS_IT_IS}}
+    assert found.links(3, copy, candidates, gathering.GLANCES) == [] and len(found.panels) == 2
+    found.shown = {0: {2: sketches.AS_IT_IS}}
+    ((other, link),) = found.links(3, copy, candidates[:1], gathering.GLANCES)
+    assert other == 2 and link.coverage > gathering.KNOWN
+
+
 def test_a_collage_of_one_known_picture_is_a_copy_of_it():
     known, other, third = (simulator.simulate(seed, 1).image for seed in (5, 7, 9))
     gathered = gather(third, known, np.hstack([known, other]))
