@@ -173,13 +173,11 @@ def run(folder: Path, port: int | None = None) -> None:
     """
     host = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
     if port:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                reason = error.strerror.lower()
-                raise StudyError(f"Port {port} cannot be used ({reason}); name another one with --port.") from None
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            reason = os.strerror(error.errno).lower()
+            raise StudyError(f"Port {port} cannot be used ({reason}); name another one with --port.") from None
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     desk = Desk(Served(folder, threads=1))  # one thread, because AT_ONCE frames run in parallel
