@@ -214,9 +214,8 @@ def check_tables(
     from pcos_utils.evaluation import compare_reports
 
     differences, cells = compare_reports.compare(committed, again)
-    for sentence in compare_reports.sentences(differences):
-        typer.echo(sentence)
-    typer.echo(compare_reports.verdict(differences, cells))
+    verdict = compare_reports.verdict(differences, cells)
+    typer.echo("\n".join([*compare_reports.sentences(differences), verdict]))
     if len(differences):
         raise typer.Exit(1)
 

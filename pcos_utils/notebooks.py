@@ -19,7 +19,6 @@ from pcos_utils.files import (
     alone_in,
     appearing,
     fingerprint,
-    in_a_sentence,
     need_writable,
     remove_left_over,
     sha256,
@@ -153,42 +152,36 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
         raise StudyError(
             f"{notebook.name} has no parameter {', '.join(unknown)}; it knows: {', '.join(sorted(known))}."
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
     failed = target.with_suffix(".failed.ipynb")
-    temporary = target.with_name(f".{target.stem}.{os.getpid()}{target.suffix}")
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    try:
-        with tempfile.TemporaryDirectory() as settings:  # neither start-up files nor settings of the user's own IPython
-            os.environ["IPYTHONDIR"] = settings
+    # Neither start-up files nor settings of the user's own IPython are read.
+    with appearing(target) as temporary, tempfile.TemporaryDirectory() as settings:
+        os.environ["IPYTHONDIR"] = settings
+        try:
             papermill.execute_notebook(
                 str(notebook), str(temporary), parameters, kernel_name="python3", cwd=str(ROOT / "notebooks"),
                 progress_bar=False, extra_arguments=["--log-level=ERROR"],
                 execution_timeout=CELL_TIMEOUT, start_timeout=START_TIMEOUT,
             )  # fmt: skip
-    except DeadKernelError:
-        os.replace(temporary, failed)
-        raise StudyError(
-            f"The process of {notebook.name} was killed, perhaps because memory ran out; end what else fills the "
-            "memory and give the same command again: what is finished is read, what is unfinished goes on."
-        ) from None
-    except PapermillExecutionError as error:
-        if error.ename != TooFewSources.__name__:
+        except DeadKernelError:
             os.replace(temporary, failed)
-            reason = f"{error.ename}: {error.evalue.splitlines()[0] if error.evalue else ''}"
-            text = f"{notebook.name} stopped with {reason}; see the red banner in {failed}."
-            raise StudyError(error.evalue if error.ename == StudyError.__name__ else text) from None
-        _end_early(temporary, error.evalue)
-    except (KeyboardInterrupt, OSError):
-        temporary.unlink(missing_ok=True)
-        with in_a_sentence(target):
-            raise
-    failed.unlink(missing_ok=True)
-    from pcos_utils.reporting.html import as_html  # imported late: it takes a second
+            raise StudyError(
+                f"The process of {notebook.name} was killed, perhaps because memory ran out; end what else fills the "
+                "memory and give the same command again: what is finished is read, what is unfinished goes on."
+            ) from None
+        except PapermillExecutionError as error:
+            if error.ename != TooFewSources.__name__:
+                os.replace(temporary, failed)
+                reason = f"{error.ename}: {error.evalue.splitlines()[0] if error.evalue else ''}"
+                text = f"{notebook.name} stopped with {reason}; see the red banner in {failed}."
+                raise StudyError(error.evalue if error.ename == StudyError.__name__ else text) from None
+            _end_early(temporary, error.evalue)
+        failed.unlink(missing_ok=True)
+        from pcos_utils.reporting.html import as_html  # imported late: it takes a second
 
-    node = nbformat.read(temporary, as_version=4)
-    write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
-    node.metadata["pcos"] = {"inputs": inputs}
-    with appearing(target) as temporary:  # the name is the same, so that the first one is replaced
+        node = nbformat.read(temporary, as_version=4)
+        write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
+        node.metadata["pcos"] = {"inputs": inputs}
         nbformat.write(node, temporary)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import images
+from pcos_utils.data import clinic, images
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving import boxes, clips, maps, page
 from pcos_utils.serving.answer import Answer
@@ -73,7 +73,8 @@ class Desk:
         """Yield the answer to an upload, or those to its frames where it has several."""
         name = named(upload)
         content = self.uploads.files.get((upload.get("path") or "").rpartition("/")[2], b"")
-        of_clinic = clips.is_clip(content, name) and "SPACE_ID" not in os.environ  # there anybody may send
+        of_clinic = content[128:132] == b"DICM" or clinic.kind(Path(name)) == "clip"
+        of_clinic &= "SPACE_ID" not in os.environ  # there anybody may send
         if not of_clinic and images.count(io.BytesIO(content)) == 1:
             yield self.answer(upload)
             return
@@ -173,13 +174,11 @@ def run(folder: Path, port: int | None = None) -> None:
     """
     host = "0.0.0.0" if "SPACE_ID" in os.environ else "127.0.0.1"
     if port:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                reason = error.strerror.lower()
-                raise StudyError(f"Port {port} cannot be used ({reason}); name another one with --port.") from None
+        try:
+            socket.create_server((host, port)).close()
+        except OSError as error:
+            reason = os.strerror(error.errno).lower()
+            raise StudyError(f"Port {port} cannot be used ({reason}); name another one with --port.") from None
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s")
     log.setLevel(logging.INFO)
     desk = Desk(Served(folder, threads=1))  # one thread, because AT_ONCE frames run in parallel

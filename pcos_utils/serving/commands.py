@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from pcos_utils.config import JUDGED, Study, StudyError, study
-from pcos_utils.files import files_below, need_writable
+from pcos_utils.files import need_writable
 from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
 from pcos_utils.progress import bar
 
@@ -93,7 +93,7 @@ def predict(
     Of a DICOM file, a volume or a clip every fifth frame is answered, of other files every frame, and a row of its own
     shows the range. Exit code 2: nothing could be read.
     """
-    from pcos_utils.data.manifest import litter
+    from pcos_utils.data.shards import listed
     from pcos_utils.serving import clips
     from pcos_utils.serving.answer import FIELDS, UNREAD, Answer
     from pcos_utils.serving.boxes import UNUSABLE, parse, read
@@ -116,11 +116,7 @@ def predict(
         if unread == total:
             raise typer.Exit(2)
         return
-    files = []
-    for path in images:
-        below = sorted(files_below(path)) if path.is_dir() else []
-        below = [each for each in below if not litter(each.relative_to(path).as_posix())]
-        files += below if path.is_dir() else [path]
+    files = [each for path in images for each in (sorted(listed([path])) if path.is_dir() else [path])]
     if not files:
         raise StudyError("There is no image to answer; name files, or a folder that holds some.")
     if box is not None and (boxes or len(files) > 1):

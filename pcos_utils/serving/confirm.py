@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
 from pcos_utils.audit import signatures
 from pcos_utils.audit.sources import find_sources, places
@@ -66,7 +67,7 @@ def confirm(
     answers["label"] = answers.source.map(labels_of).map(min).astype(int)
     told = _served(place / freeze.MODEL, folder, answers.image) if scores is None else scores.loc[answers.image]
     answers = answers.assign(score=told.score.to_numpy(float), refusal=told.refusal.to_numpy())
-    threshold = _logit(plan["threshold"]) if scores is None else plan["threshold"]
+    threshold = logit(plan["threshold"]) if scores is None else plan["threshold"]
     each = by_source(answers, threshold)
     if not each.score.notna().any():
         raise StudyError(f"The method refused every image of {folder}; there is nothing to measure.")
@@ -131,11 +132,7 @@ def _served(model: Path, folder: Path, images: pd.Series) -> pd.DataFrame:
     served = Served(model)
     answers = [served.answer(folder / name, name, of_study=True) for name in bar(images, "answer")]
     exact = np.array([np.nan if answer.exact is None else answer.exact for answer in answers])
-    return pd.DataFrame({"score": _logit(exact), "refusal": [answer.refusal for answer in answers]})
-
-
-def _logit(probability: float | np.ndarray) -> float | np.ndarray:
-    return np.log(probability) - np.log1p(-probability)
+    return pd.DataFrame({"score": logit(exact), "refusal": [answer.refusal for answer in answers]})
 
 
 def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFrame:

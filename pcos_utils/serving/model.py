@@ -30,9 +30,11 @@ class Served:
             self.card = json.loads((self.folder / "model.json").read_text(encoding="utf-8"))
             self.side, self.counts = int(self.card["side"]), self.card["kind"] == "count"
             self.usual = {False: self.card["suitability"], True: self.card["boxed"]}  # by whether it is a box
+            # Calibration, threshold, interval and limits, by whether they are the study's, else of real frames if any.
+            self.rules = {False: self.card.get("real", self.card), True: self.card}
             self.facts = {}  # told with each answer, by whether the study's rule decides
-            for own in (False, True):
-                rule, facts = self.rule(own), {name: self.card[name] for name in ("model", "data", "run")}
+            for own, rule in self.rules.items():
+                facts = {name: self.card[name] for name in ("model", "data", "run")}
                 self.facts[own] = facts | {"use": CAVEAT} | on(rule.get("data", self.card["data"]), rule["sources"])
                 decide(rule["calibration"]["slope"] + rule["interval"]["low"][0], rule)  # a damaged rule fails here
         except (OSError, ValueError, KeyError, TypeError):
@@ -42,7 +44,7 @@ class Served:
             if (path := self.folder / name).is_file() and hashlib.sha256(path.read_bytes()).hexdigest() != digest:
                 raise StudyError(f"{path} is not the file that model.json names; make both with pcos export.")
         # By whether the study's rule decides: the decisions of a count, told in follicles.
-        self.told = {own: in_follicles(self.rule(own)) if self.counts else "" for own in (False, True)}
+        self.told = {own: in_follicles(rule) if self.counts else "" for own, rule in self.rules.items()}
         self.network = None if self.counts else _session(self.folder / "model.onnx", threads)
         self.outliner = _session(self.folder / "follicles.onnx", threads)
         self.finder = _session(self.folder / "locator.onnx", threads)
@@ -57,13 +59,8 @@ class Served:
 
     def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
         """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
-        grey = brightest(pixels)
-        found = locator.locate(grey, lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
+        found = locator.locate(brightest(pixels), lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
         return [each.box for each in found][:MOST]
-
-    def rule(self, of_study: bool) -> dict:
-        """Return calibration, threshold, interval and limits: the study's, or those of real frames if there are any."""
-        return self.card if of_study or "real" not in self.card else self.card["real"]
 
     def calibrated(
         self, pixels: np.ndarray, count: int, rule: dict, doubt: tuple[float, float] = (0.0, 0.0)
@@ -179,7 +176,7 @@ class Served:
         numbered = boxes.inside(numbered, box, part) if drawn else numbered
         count = int(numbered.max())
         each = boxes.follicle_pixels(numbered, boxes.of(pixels, part)[..., 0].size)
-        rule = self.rule(of_study)
+        rule = self.rules[of_study]
         doubt = boxes.doubt(each, min(boxes.of(pixels, box).shape[:2]))
         value, interval, reach = self.calibrated(cut, count, rule, doubt)
         decision, reasons = decide(value, rule)

@@ -3,8 +3,6 @@
 A screen is flat where nothing was scanned, and speckle is nowhere flat. So the scan is the largest part that is not.
 """
 
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 
@@ -123,18 +121,11 @@ def unmarked(pixels: np.ndarray) -> np.ndarray:
     return cv2.inpaint(pixels, cv2.dilate(off.astype(np.uint8), np.ones((3, 3), np.uint8)), 3, cv2.INPAINT_TELEA)
 
 
-class Scale(NamedTuple):
-    """The width and the height of a frame's pixel in mm, and where they are known from."""
+def scale(pixels: np.ndarray) -> tuple[float, float, str] | None:
+    """Return width and height of a pixel in mm, and what they are known from: the depth scale of a frame (H, W, 3).
 
-    width: float
-    height: float
-    source: str
-
-
-def scale(pixels: np.ndarray) -> Scale | None:
-    """Return the scale of a frame, uint8 (H, W, 3), read from its depth scale; None where that cannot be read for sure.
-
-    A depth scale tells how high a pixel is. Frames are often stretched, so its width is that which makes the fan round.
+    None where that cannot be read for sure. A depth scale tells how high a pixel is. Frames are often stretched, so its
+    width is that which makes the fan round.
     """
     shrunk = max(1.0, len(pixels) / HIGH)
     grey = cv2.resize(brightest(pixels), None, fx=1 / shrunk, fy=1 / shrunk, interpolation=cv2.INTER_AREA)
@@ -156,7 +147,7 @@ def scale(pixels: np.ndarray) -> Scale | None:
     probe = any(least <= radius * each <= most for least, most in PROBES)
     if not probe or not DEPTHS[0] <= each * len(grey) <= DEPTHS[1]:
         return None
-    return Scale(each * shape / shrunk, each / shrunk, f"the depth scale, with marks taken as {distance} mm apart")
+    return each * shape / shrunk, each / shrunk, f"the depth scale, with marks taken as {distance} mm apart"
 
 
 def _marks(grey: np.ndarray, scan: np.ndarray) -> tuple[float, int] | None:

@@ -52,8 +52,7 @@ def freeze(
         freeze.need_new(out)
         facts = {"method": {"kind": "predictions"}, "threshold": threshold, "expected_auc": None}
         found = find_sources(survey(developed), developed)
-        left = found[~found.status.isin(["ok", "litter"])]
-        for row in left.itertuples():
+        for row in found[~found.status.isin(["ok", "litter"])].itertuples():
             typer.echo(f"not among them: {row.path} ({row.reason})")
         plan = freeze.freeze(out, found, developed, facts)
     else:
