@@ -142,10 +142,9 @@ def error_map(answers: pd.DataFrame, *, axes: np.ndarray) -> np.ndarray:
         ax.pcolormesh(wide.to_numpy(float)[::-1], cmap="Greys", vmin=0, vmax=1.3, edgecolors="0.85", lw=0.3)
         names = [f"{MODEL_NAMES[name]} ({count:.3g})" for name, count in wide.sum(axis=1).items()]
         ax.set_yticks(np.arange(len(names)) + 0.5, names[::-1])
-        ax.set_xlabel(f"{wide.shape[1]} {CLASS_NAMES[label]} sources, the most often wrong first")
+        ax.set(xlabel=f"{wide.shape[1]} {CLASS_NAMES[label]} sources, the most often wrong first", xticks=[])
         ax.set_title(f"{words} (dark)", fontsize="medium")
         ax.grid(visible=False)
-        ax.set_xticks([])
     return axes
 
 
