@@ -62,11 +62,8 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
         are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
         parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
     for row in near.head(SHOWN).itertuples():
-        are = "is no copy but is" if row.clip == 1 else "are no copies but are"
-        clip = "a clip that" if row.clip == 1 else "clips that"
-        parts.append(
-            f"{row.clip:,} of {many(row.images, f'`{row.here}` image')} {are} probably of {clip} `{row.there}` has"
-        )
+        are = "is no copy but is probably of a clip" if row.clip == 1 else "are no copies but are probably of clips"
+        parts.append(f"{row.clip:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has")
     if len(copied) > SHOWN:
         parts.append(f"{many(len(copied) - SHOWN, 'more pair')} of splits share pictures")
     if len(pairs) and copied.empty and grouped.empty:
