@@ -200,8 +200,7 @@ def _board(groups: dict[str, pd.DataFrame], folder: Path) -> plt.Figure:
             top, left = place // ACROSS * (TILE[1] + 2), place % ACROSS * (TILE[0] + 2)
             board[top : top + TILE[1], left : left + TILE[0]] = _tile(images.load(folder / row.path))
             if pd.notna(row.follicles):
-                text = f"{row.follicles:.0f}"
-                ax.text(left + 2, top + 2, text, color=OUTLINE, fontsize=8, va="top", weight="bold")
+                ax.text(left + 2, top + 2, f"{row.follicles:.0f}", color=OUTLINE, fontsize=8, va="top", weight="bold")
         ax.imshow(board, cmap="gray", vmin=0, vmax=255)
         ax.set_title(f"{len(rows)} {name}", fontsize="medium", loc="left")
         ax.axis("off")
