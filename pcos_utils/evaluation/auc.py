@@ -64,8 +64,6 @@ def pairs(judged: pd.DataFrame) -> Pairs:
         where = np.ix_(at, at)
         above[where] += (score[:, None] > score) + (score[:, None] == score) / 2
         met[where] += 1
-    for table in (above, met):
-        np.fill_diagonal(table, 0)
     return Pairs(label.index.to_numpy(), label.to_numpy(int), above, met)
 
 

@@ -74,7 +74,7 @@ def keyed(name: str, table: pd.DataFrame) -> pd.DataFrame:
     if not keys:
         return table.set_index(pd.Index([f"number {number}" for number in range(1, len(table) + 1)]))
     words = [f"{key}=" + table[key].astype(object).where(table[key].notna(), "").astype(str) for key in keys]
-    names = words[0].str.cat(words[1:], sep=" ") if len(words) > 1 else words[0]
+    names = words[0].str.cat(words[1:], sep=" ")
     again = names.groupby(names).cumcount()
     return table.set_index(names + np.where(again > 0, " #" + (again + 1).astype(str), ""))
 

@@ -14,11 +14,10 @@ from pcos_utils.files import read_record, sha256, write_json
 from pcos_utils.follicles import counting, kept
 from pcos_utils.models.recipes import ARMS, RECIPES, recipe
 
-PRIMARY = "auc"
 RULES = {
     "unit": "the source picture; a network decides on it alone, by the mean logit of its images, and what is reported "
     "is the mean over the networks of all repeats and inner parts",
-    "primary_metric": PRIMARY,
+    "primary_metric": "auc",
     "auc": "over pairs of a polycystic and a normal source that one network tested; of a score that nothing was "
     "fitted to, over all pairs",
     "secondary_metrics": ["recall, specificity, precision and accuracy at the threshold below"],

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.stats import beta, binom, norm
+from scipy.stats import binom, norm
 
 from pcos_utils.config import StudyError
 from pcos_utils.evaluation.auc import newcombe
@@ -29,13 +29,8 @@ def of_excess(auc: float, null: float, positives: int, negatives: int) -> float:
 
 def of_share(truth: float, above: float, n: np.ndarray) -> np.ndarray:
     """Return the chance that the exact 95 % interval of a share of ``n`` sources, (k,), lies above a limit."""
-    # The least number of hits whose lower limit is above: the limit rises with the hits, so halves are tried.
-    fewer, least = np.zeros(len(n), int), n + 1
-    while (least - fewer > 1).any():
-        middle = np.clip((fewer + least) // 2, 1, n)
-        above_it = beta.ppf(ONE_SIDED, middle, n - middle + 1) > above
-        fewer, least = np.where(above_it, fewer, middle), np.where(above_it, middle, least)
-    return binom.sf(least - 1, n, truth)
+    # The lower limit lies above where so many hits, or more, would have a chance below .025 at the limit.
+    return binom.sf(binom.isf(ONE_SIDED, n, above), n, truth)
 
 
 def sources(power_of: Callable[[int, int], float], prevalence: float, power: float) -> tuple[int, int]:

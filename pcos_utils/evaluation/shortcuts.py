@@ -79,8 +79,8 @@ def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int 
                     score[held], fold[held] = logits(model, values, y, fit, held), number
                 bootstrap = bca(partial(_auc, y, score, fold, at), label, weights, WIDEN)
                 interval = with_newcombe(bootstrap, np.ones(of_class[::-1]), WIDEN)
-            ends = interval.value, interval.low, interval.high, interval.reason
-            rows.append((name, split, *ends, len(label), len(y), bool(of_class.min() < FEW)))
+            sizes = len(label), len(y), bool(of_class.min() < FEW)
+            rows.append((name, split, *interval[:3], interval.reason, *sizes))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

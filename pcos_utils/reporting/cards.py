@@ -11,7 +11,7 @@ from pcos_utils.evaluation.predictions import read_table
 from pcos_utils.evaluation.tables import GROUPED
 from pcos_utils.models.recipes import recipe
 from pcos_utils.reporting import sentences_data, sentences_results
-from pcos_utils.reporting.names import MODEL_NAMES
+from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import interval, many, markdown
 
 TEXTS = Path(__file__).parent / "texts"
@@ -47,7 +47,7 @@ def model_card(study: Study, model: str, metrics: pd.DataFrame, counted: pd.Data
     texts["Caveats and recommendations"] = (
         f"{data.known_problems} The intervals leave out how much another training set or another seed would change."
     )
-    return _entries(MODEL_NAMES[model], HEADINGS, texts)
+    return _entries(TITLES[model], HEADINGS, texts)
 
 
 def data_sheets(study: Study) -> str:

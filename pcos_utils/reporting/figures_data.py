@@ -42,8 +42,7 @@ def size_overview(sources: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
         palette=CLASS_COLOURS, ax=ax,
     )  # fmt: skip
     ax.set(xlabel="width, pixels", ylabel="height, pixels", title="Image sizes")
-    ax.set_xlim(0, sizes.width.max() * 1.15)
-    ax.set_ylim(0, sizes.height.max() * 1.15)
+    ax.set(xlim=(0, sizes.width.max() * 1.15), ylim=(0, sizes.height.max() * 1.15))
     ax.legend(fontsize="small", frameon=True, loc="lower right")
     return ax
 
@@ -56,8 +55,7 @@ def copies_overview(counted: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
         if (label == name).any():
             ax.bar(rank[label == name], counted.images[label == name], width=1, lw=0, color=colour, label=name)
     ax.set(xlabel="source picture, by rank", ylabel="images", title="Copies of each source picture")
-    ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.yaxis.get_major_locator().set_params(integer=True)
+    ax.locator_params(integer=True)
     ax.set_ylim(0, counted.images.max() * 1.3)
     ax.legend(frameon=True, loc="upper right", ncols=3, fontsize="small")
     return ax
@@ -115,7 +113,6 @@ def leakage_bars(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
             color="black" if row.split == "hash" else "white", fontsize=10, zorder=4,
         )  # fmt: skip
     ax.set_xticks(range(len(table)), [SPLIT_WORDS[split] for split in table.split])
-    ax.set(xlim=(-0.55, 2.65), ylim=(0, 1.22), ylabel="balanced accuracy, out of fold")
-    ax.set_yticks(np.arange(0, 1.01, 0.25))
+    ax.set(xlim=(-0.55, 2.65), ylim=(0, 1.22), ylabel="balanced accuracy, out of fold", yticks=np.arange(0, 1.01, 0.25))
     ax.grid(axis="x", visible=False)
     return ax

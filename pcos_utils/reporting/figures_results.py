@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from pcos_utils.config import CLASS_NAMES
 from pcos_utils.evaluation import auc, intervals
 from pcos_utils.evaluation.tables import main_rows
-from pcos_utils.reporting.names import HEADINGS, MODEL_COLOURS, MODEL_NAMES, TITLES, colour_of, group_of
+from pcos_utils.reporting.names import HEADINGS, TITLES, colour_of, group_of
 from pcos_utils.reporting.text import ends, number, p_value
 
 VERDICTS = {"better": "#0072B2", "worse": "#D55E00", "not shown": "0.45"}
@@ -140,12 +140,11 @@ def error_map(answers: pd.DataFrame, *, axes: np.ndarray) -> np.ndarray:
         wide = rows.pivot(index="model", columns="source", values="wrong").loc[rows.model.unique()]
         wide = wide[wide.sum().sort_values(ascending=False, kind="stable").index]
         ax.pcolormesh(wide.to_numpy(float)[::-1], cmap="Greys", vmin=0, vmax=1.3, edgecolors="0.85", lw=0.3)
-        names = [f"{MODEL_NAMES[name]} ({count:.3g})" for name, count in wide.sum(axis=1).items()]
+        names = [f"{TITLES[name]} ({count:.3g})" for name, count in wide.sum(axis=1).items()]
         ax.set_yticks(np.arange(len(names)) + 0.5, names[::-1])
-        ax.set_xlabel(f"{wide.shape[1]} {CLASS_NAMES[label]} sources, the most often wrong first")
+        ax.set(xlabel=f"{wide.shape[1]} {CLASS_NAMES[label]} sources, the most often wrong first", xticks=[])
         ax.set_title(f"{words} (dark)", fontsize="medium")
         ax.grid(visible=False)
-        ax.set_xticks([])
     return axes
 
 
@@ -206,7 +205,7 @@ def published(table: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
     rows = table[table.metric == metric]
     models = rows.model.unique()
     for place, model in enumerate(models):
-        colour, ways = MODEL_COLOURS[model], rows[rows.model == model].set_index("way")
+        colour, ways = colour_of(model), rows[rows.model == model].set_index("way")
         fair = "frames" if "frames" in ways.index else ways.index[-1]
         for way, lift, width in (("naive", -0.17, 7), (fair, 0.17, 2.5)):
             row = ways.loc[way]
@@ -218,7 +217,7 @@ def published(table: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
             )
     ax.axvline(0.5, color="0.25", ls=":", lw=1.3)
     ax.text(0.5, 0.02, " a coin", transform=ax.get_xaxis_transform(), va="bottom", fontsize="small", color="0.25")
-    ax.set_yticks(range(len(models)), [MODEL_NAMES[model] for model in models])
+    ax.set_yticks(range(len(models)), [TITLES[model] for model in models])
     ax.set(xlim=(0, 1), ylim=(len(models) - 0.5, -0.6), xlabel=f"published {metric}")
     ax.set_title("95 % interval when every copy counts (thick),\nand of the frames, or of what images are worth (thin)")
     ax.grid(axis="y", visible=False)

@@ -3,14 +3,11 @@
 from pcos_utils.config import COUNT, FEATURES, LITE0, MODELS, TUNED, ZERO_SHOT
 from pcos_utils.evaluation.baselines import BASELINES
 
-MODEL_NAMES = {
+TITLES = {name: baseline.title for name, baseline in BASELINES.items()} | {
     "densenet201": "DenseNet201",
     "densenet121d": "DenseNet121d",
     "iustnet": "IustNet",
     COUNT: "Follicle count",
-}
-TITLES = MODEL_NAMES | {name: baseline.title for name, baseline in BASELINES.items()}
-TITLES |= {
     LITE0: "EfficientNet-Lite0 (ImageNet)",
     f"{LITE0}_random": "EfficientNet-Lite0 (random)",
     "densenet201_frozen": "DenseNet201 features (as started)",

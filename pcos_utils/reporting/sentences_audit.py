@@ -62,11 +62,8 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
         are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
         parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
     for row in near.head(SHOWN).itertuples():
-        are = "is no copy but is" if row.clip == 1 else "are no copies but are"
-        clip = "a clip that" if row.clip == 1 else "clips that"
-        parts.append(
-            f"{row.clip:,} of {many(row.images, f'`{row.here}` image')} {are} probably of {clip} `{row.there}` has"
-        )
+        are = "is no copy but is probably of a clip" if row.clip == 1 else "are no copies but are probably of clips"
+        parts.append(f"{row.clip:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has")
     if len(copied) > SHOWN:
         parts.append(f"{many(len(copied) - SHOWN, 'more pair')} of splits share pictures")
     if len(pairs) and copied.empty and grouped.empty:
@@ -125,8 +122,7 @@ def _quoted(names: Iterable[str]) -> list[str]:
 def _folders(images: pd.DataFrame) -> str:
     """Return where images lie, the folders with most of them first."""
     names = images.path.map(lambda path: PurePosixPath(path).parent.as_posix()).value_counts().index
-    words = [f"`{name}`" if name != "." else "the folder itself" for name in names[:SHOWN]]
-    return listed(words + [f"{len(names) - SHOWN:,} more"] * (len(names) > SHOWN))
+    return _some([f"`{name}`" if name != "." else "the folder itself" for name in names])
 
 
 def classes(found: pd.DataFrame) -> str:
@@ -161,22 +157,22 @@ def suggestion(sources: pd.DataFrame) -> str:
 def unread(columns: Sequence[str]) -> str:
     """Return which columns of a table of labels were not read, or "" where all were."""
     read = "one column of each kind is read: classes (`label`), patients or clips (`patient`), splits (`split`)"
-    return f"Of the table these columns were not read: {_some(pd.Series(columns))}; {read}." if columns else ""
+    return f"Of the table these columns were not read: {_some(_quoted(columns))}; {read}." if columns else ""
 
 
 def named(sources: pd.DataFrame) -> list[str]:
     """Return what is to be told of single files: archives, and images whose table and folder contradict each other."""
     packed, against = sources[sources.status == "archive"], sources[(sources.status == "ok") & (sources.reason != "")]
-    told = [f"Not looked into, unpack: {_some(packed.path)}."] if len(packed) else []
+    told = [f"Not looked into, unpack: {_some(_quoted(packed.path))}."] if len(packed) else []
     if len(against):
         images = many((sources.status == "ok").sum(), "image")
         told.append(
-            f"**Table and folder contradict each other** for {len(against):,} of {images}: {_some(against.path)}; the "
-            "table was used."
+            f"**Table and folder contradict each other** for {len(against):,} of {images}: "
+            f"{_some(_quoted(against.path))}; the table was used."
         )
     return told
 
 
-def _some(paths: pd.Series) -> str:
-    """Return the first paths, and how many more there are."""
-    return listed(_quoted(paths[:SHOWN]) + [f"{len(paths) - SHOWN:,} more"] * (len(paths) > SHOWN))
+def _some(words: list[str]) -> str:
+    """Return the first words, and how many more there are."""
+    return listed(words[:SHOWN] + [f"{len(words) - SHOWN:,} more"] * (len(words) > SHOWN))

@@ -13,7 +13,7 @@ from pcos_utils.evaluation.published import (
     best_of_runs,
     recall_ranking,
 )
-from pcos_utils.reporting.names import MODEL_NAMES
+from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import ends, listed, many, number, p_value, percent
 
 
@@ -29,7 +29,7 @@ def width(table: pd.DataFrame) -> str:
     naive = recall.loc[(model, "naive")]
     least, frames = recall.loc[(model, f"n_eff {CORRELATIONS[0]}")], recall.loc[(model, "frames")]
     return (
-        f"The published recall of {MODEL_NAMES[model]}, {number(naive.value)}, seems to be known to within "
+        f"The published recall of {TITLES[model]}, {number(naive.value)}, seems to be known to within "
         f"{ends(naive.low, naive.high)} when its {naive.n:.0f} images count as so many pictures; at a "
         f"correlation of {number(CORRELATIONS[0])} among copies the interval is {ends(least.low, least.high)}. Of the "
         f"{frames.n:.0f} original frames it gets {frames.value * frames.n:.0f} right: {number(frames.value)} "
@@ -50,7 +50,7 @@ def ranking() -> str:
 def prevalence() -> str:
     """Return accuracies at the true share of polycystic frames, beside that of always answering "normal"."""
     table = at_true_prevalence()
-    accuracy = table.set_index("model").accuracy.rename(MODEL_NAMES)
+    accuracy = table.set_index("model").accuracy.rename(TITLES)
     each = ", ".join(f"{name} {number(value, 3)}" for name, value in accuracy.items())
     below = listed(list(accuracy.index[accuracy < table.always_normal.iloc[0]]))
     return (
@@ -118,4 +118,4 @@ def rerun(table: pd.DataFrame) -> pd.DataFrame:
         {"run": "again", "level": "not run"}, [name for name in table.model.unique() if name not in ended]
     )
     shown = shown.astype(object).set_index(table.model.rename(None))
-    return pd.concat([shown, left]).rename(MODEL_NAMES).fillna("–")
+    return pd.concat([shown, left]).rename(TITLES).fillna("–")

@@ -8,7 +8,7 @@ from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.evaluation import comparison, plan
 from pcos_utils.evaluation.metrics import NOT_SHOWN
 from pcos_utils.evaluation.tables import main_rows
-from pcos_utils.reporting.names import HEADINGS, MODEL_NAMES, TITLES, group_of
+from pcos_utils.reporting.names import HEADINGS, TITLES, group_of
 from pcos_utils.reporting.text import cell, ends, interval, listed, many, markdown, number, p_value
 
 EXPERTS = 0.87  # AUC of counting by eye in one section; in the whole ovary .905 (Pea et al. 2024)
@@ -154,11 +154,11 @@ def counted(table: pd.DataFrame) -> str:
 def ranking(table: pd.DataFrame, models: list[str]) -> str:
     """Return which methods rank sources better than chance, and the best AUC."""
     rows = main_rows(table).set_index("model").loc[models]
-    better = [MODEL_NAMES[model] for model, row in rows.iterrows() if row.verdict == comparison.BETTER]
+    better = [TITLES[model] for model, row in rows.iterrows() if row.verdict == comparison.BETTER]
     best = rows.value.idxmax()
     return (
         f"Of the {len(rows)} drawn, shown to rank better than chance: {listed(better)}. Highest AUC: "
-        f"{MODEL_NAMES[best]}, {interval(rows.loc[best])}."
+        f"{TITLES[best]}, {interval(rows.loc[best])}."
     )
 
 
@@ -195,11 +195,11 @@ def calibrated(table: pd.DataFrame, models: list[str]) -> str:
     for model in models:
         rows = table[(table.model == model) & (table.protocol == "grouped")].set_index("metric")
         if rows.reason["brier"] == NOT_SHOWN:
-            withheld.append(MODEL_NAMES[model])
+            withheld.append(TITLES[model])
             continue
         slope, large, brier = (interval(rows.loc[name]) for name in ("slope", "in_the_large", "brier"))
         parts.append(
-            f"{MODEL_NAMES[model]}: slope {slope}, in the large {large}, Brier score {brier} (ideal: slope 1, in the "
+            f"{TITLES[model]}: slope {slope}, in the large {large}, Brier score {brier} (ideal: slope 1, in the "
             f"large 0; always answering the share of polycystic sources has a Brier score of "
             f"{number(rows.value['brier_of_share'])})."
         )

@@ -95,7 +95,7 @@ def taught(truth: pd.DataFrame, folder: Path) -> tuple[plt.Figure, str]:
     ``truth``: rows of truth.csv, whose images and masks lie in ``folder``.
     """
     frames = [images.load(folder / name)[..., 0] for name in truth["image"]]
-    masks = [_mask(folder / name) for name in truth["mask"]]
+    masks = [cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in truth["mask"]]
     titles = [f"{CLASS_NAMES[row.label]}: {row.FNPS} of {row.FNPO}" for row in truth.itertuples()]
     means = truth.groupby("label").FNPS.mean()
     reading = (
@@ -139,7 +139,8 @@ def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
     titles = [f"{CLASS_NAMES[label]}: {mask.max()} found" for label, mask in zip(drawn.label, masks, strict=True)]
     truth, reading = None, f"{many(len(drawn), 'frame')} drawn at random, with the follicles that were found."
     if study.synthetic:
-        whole = [_mask(study.data_dir / "masks" / Path(path).name) for path in drawn.path]
+        files = [study.data_dir / "masks" / Path(path).name for path in drawn.path]
+        whole = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files]
         truth = [images.shrink(mask, cv2.INTER_NEAREST) for mask in whole]
         excess = [int(mask.max()) - int(true.max()) for true, mask in zip(whole, masks, strict=True)]
         reading += (
@@ -147,10 +148,6 @@ def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
             f"average, from {min(excess)} to {max(excess)}."
         )
     return outlines(frames, masks, titles, truth=truth), reading
-
-
-def _mask(path: Path) -> np.ndarray:
-    return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
 
 
 def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) -> tuple[plt.Figure, str]:
@@ -203,8 +200,7 @@ def _board(groups: dict[str, pd.DataFrame], folder: Path) -> plt.Figure:
             top, left = place // ACROSS * (TILE[1] + 2), place % ACROSS * (TILE[0] + 2)
             board[top : top + TILE[1], left : left + TILE[0]] = _tile(images.load(folder / row.path))
             if pd.notna(row.follicles):
-                text = f"{row.follicles:.0f}"
-                ax.text(left + 2, top + 2, text, color=OUTLINE, fontsize=8, va="top", weight="bold")
+                ax.text(left + 2, top + 2, f"{row.follicles:.0f}", color=OUTLINE, fontsize=8, va="top", weight="bold")
         ax.imshow(board, cmap="gray", vmin=0, vmax=255)
         ax.set_title(f"{len(rows)} {name}", fontsize="medium", loc="left")
         ax.axis("off")

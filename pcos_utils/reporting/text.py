@@ -36,9 +36,8 @@ def cell(row: pd.Series) -> str:
     """Return a value with its interval in one unbroken piece for a table; a dash where there is none."""
     if pd.isna(row["value"]):
         return "–"
-    return f"{number(row['value'])} {'–' if pd.isna(row['low']) else ends(row['low'], row['high'])}".replace(
-        " ", "\xa0"
-    )
+    text = f"{number(row['value'])} {'–' if pd.isna(row['low']) else ends(row['low'], row['high'])}"
+    return text.replace(" ", "\xa0")
 
 
 def many(count: int, thing: str, plural: str = "") -> str:
