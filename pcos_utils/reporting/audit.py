@@ -4,6 +4,7 @@ The page shows the images. It stays where the user had it written.
 """
 
 import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version
@@ -39,12 +40,17 @@ def run(
     level: str = "source",
     shards: Path | None = None,
 ) -> dict:
-    """Audit one folder, or several against each other, write the files under ``out``, and return what audit.json says.
+    """Audit one folder, or several against each other, and return what ``write`` does.
 
-    ``baseline``: an earlier sources.csv, whose findings are known; ``leaks_or_conflicts`` then tells whether any is
-    new. ``labels`` and ``group_by`` as in ``survey``; ``level`` as in ``findings``; ``shards`` as in ``find_sources``.
+    ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``;
+    ``level`` as in ``findings``; ``shards`` as in ``find_sources``.
     """
-    earlier = _earlier(baseline) if baseline else None
+    try:
+        earlier = manifest.read(baseline) if baseline else None
+    except ValueError:  # what pandas raises on an empty file, on no text and on rows of different lengths
+        earlier = pd.DataFrame()
+    if earlier is not None and not set(earlier.columns) >= NEEDED:
+        raise StudyError(f"{baseline} is no sources.csv of an audit; name the one that the earlier audit wrote.")
     if len(folders) == 1:
         where, table = folders[0], survey(folders[0], labels, group_by, shards and partial(kept, shards))
     else:
@@ -53,7 +59,22 @@ def run(
             table = survey(folder, labels, group_by, shards and partial(kept, shards / name))
             tables.append(table.assign(dataset=name))
         table = pd.concat(tables, ignore_index=True)
-    sources = find_sources(table, where, shards)
+    return write(find_sources(table, where, shards), where, out, earlier, level, table.attrs.get("unread", ()))
+
+
+def write(
+    sources: pd.DataFrame,
+    where: Path | dict[str, Path],
+    out: Path,
+    earlier: pd.DataFrame | None = None,
+    level: str = "source",
+    unread: Sequence[str] = (),
+) -> dict:
+    """Write the files of an audit under ``out``, and return the content of audit.json. ``where``: as in find_sources.
+
+    ``earlier``: sources of the baseline; ``leaks_or_conflicts`` then tells whether any finding is new. ``unread``:
+    columns of the table of labels that say nothing to the audit.
+    """
     found, count, splits = findings(sources, level), counts(sources, APART), pairs(sources)
     between = summary.between(sources) if isinstance(where, dict) else pd.DataFrame()
     new = found if earlier is None else unknown(found, sources, earlier)
@@ -61,7 +82,7 @@ def run(
     tested, told_apart = _shortcuts(measured)
     readable = sources[sources.status == "ok"]
     reading = [sentences_data.copies(sources), sentences_audit.classes(found), sentences_audit.suggestion(sources)]
-    reading += [told_apart, *sentences_audit.named(sources), sentences_audit.unread(table.attrs.get("unread", ()))]
+    reading += [told_apart, *sentences_audit.named(sources), sentences_audit.unread(unread)]
     if earlier is not None:
         are = "is" if len(new) == 1 else "are"
         reading.append(f"{many(len(found), 'finding')}, of which {len(new):,} {are} new since the baseline.")
@@ -95,16 +116,6 @@ def run(
         for name, text in texts.items():
             all_or_none.enter_context(appearing(out / name)).write_text(text, encoding="utf-8")
     return content
-
-
-def _earlier(baseline: Path) -> pd.DataFrame:
-    try:
-        earlier = manifest.read(baseline)
-    except ValueError:  # what pandas raises on an empty file, on no text and on rows of different lengths
-        earlier = pd.DataFrame()
-    if not set(earlier.columns) >= NEEDED:
-        raise StudyError(f"{baseline} is no sources.csv of an audit; name the one that the earlier audit wrote.")
-    return earlier
 
 
 def _shortcuts(measured: pd.DataFrame) -> tuple[pd.DataFrame, str]:
