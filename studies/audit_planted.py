@@ -31,10 +31,8 @@ from sklearn.metrics import adjusted_rand_score
 from pcos_utils.audit import families
 from pcos_utils.data.images import load
 from pcos_utils.evaluation.leakage import look_alikes
-from pcos_utils.files import write_csv
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
-from studies import arguments, machine, planted
+from studies import arguments, machine, planted, publish
 
 HERE = Path(__file__).parent
 SIZES = 50, 300, 740  # sources of the audit alone; each has 21 images, and a single beside it
@@ -183,8 +181,7 @@ def main() -> None:
             with ProcessPoolExecutor(1) as process:  # a new one, because the peak of memory is that of a process
                 rows.append(process.submit(alone, size).result())
                 print(rows[-1], flush=True)
-        write_csv(HERE / "audit_planted_alone.csv", pd.DataFrame(rows))
-        write_block("alone", sentence(pd.read_csv(HERE / "audit_planted_alone.csv")))
+        publish("alone", sentence, {HERE / "audit_planted_alone.csv": pd.DataFrame(rows)})
         return
     sources = given.sources
     rows, recalls = [], []
@@ -209,10 +206,7 @@ def main() -> None:
     wide.insert(0, "copies", recalls.groupby("kind").copies.first())
     wide = wide.sort_values(["pcos audit", "cleanvision"]).reset_index()
     print(compared.to_string(index=False), wide.to_string(index=False), sep="\n")
-    write_csv(HERE / "audit_planted.csv", compared)
-    write_csv(HERE / "audit_planted_recall.csv", wide)
-    tables = (pd.read_csv(HERE / f"audit_planted{part}.csv") for part in ("", "_recall"))
-    write_block("benchmark", block(*tables))
+    publish("benchmark", block, {HERE / "audit_planted.csv": compared, HERE / "audit_planted_recall.csv": wide})
 
 
 if __name__ == "__main__":

@@ -79,13 +79,8 @@ def of_runs(place: Path, count: int) -> dict[str, float]:
     for number in (1, 2):
         with workers(number) as client:
             found[f"run_{number}"] = swept(f"on {number}")
-            found["task"] = seconds(partial(on_each_number, client, abs, 300)) / 300
+            found["task"] = seconds(lambda to=client: to.gather(to.map(abs, range(300), pure=False))) / 300
     return {name: value / (count if name != "task" else 1) for name, value in found.items()}
-
-
-def on_each_number(client, work: Callable, count: int) -> None:
-    """Call a function with each of so many numbers, one task each."""
-    client.gather(client.map(work, range(count), pure=False))
 
 
 def audit(paths: list[Path], out: Path) -> None:

@@ -27,7 +27,7 @@ from pcos_utils.models import architectures, devices, frozen, training
 from pcos_utils.models.recipes import RECIPES
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting.text import markdown
-from studies import OUT, arguments, machine, plain_training
+from studies import OUT, arguments, machine, plain_training, publish
 from studies.plain_training import SIDE
 
 PUBLISHED = {"train": 608, "validation": 252}  # images
@@ -191,13 +191,12 @@ def main() -> None:
                     print(json.dumps(rows[-1]), flush=True)
     table = summary(pd.DataFrame(rows))
     name = name_of(table)
-    write_csv(settings.out / f"{name}.csv", table)
     write_csv(settings.out / f"{name}_rounds.csv", pd.DataFrame(rows))
     print(table.T.to_string(), block(table), sep="\n")
     if settings.out == OUT:
-        from pcos_utils.reporting.readme import write_block  # here, so that no child carries matplotlib
-
-        write_block(name, block(pd.read_csv(OUT / f"{name}.csv")))
+        publish(name, block, {OUT / f"{name}.csv": table})
+    else:
+        write_csv(settings.out / f"{name}.csv", table)
 
 
 if __name__ == "__main__":
