@@ -73,7 +73,7 @@ def train_unet(phantoms: dict, size: int, seed: int, outlines: bool) -> nn.Modul
     loss = {"loss": unet.segmentation_loss} if outlines else {}
     train = training.Images(pixels, truth, torch.ones(size))
     recipe = FOLLICLES.model_copy(update={"epochs": epochs("unet", size)})
-    training.fit(network, pretrain.prepare, train, nobody(train), recipe, seed=seed, engine=devices.fastest(),
+    training.fit(network, pretrain.prepare, train, None, recipe, seed=seed, engine=devices.fastest(),
                  change=change, **loss)  # fmt: skip
     return network.eval()
 
@@ -87,7 +87,7 @@ def train_network(model: str, phantoms: dict, size: int, seed: int) -> nn.Module
     changed = {"epochs": epochs(model, size), "side": SIDES[model], "select_epoch": False}
     recipe = RECIPES[model, "ours"].model_copy(update=changed)
     prepare = partial(architectures.prepare, model)
-    training.fit(network, prepare, train, nobody(train), recipe, seed=seed, engine=devices.fastest())
+    training.fit(network, prepare, train, None, recipe, seed=seed, engine=devices.fastest())
     return network
 
 
@@ -114,11 +114,6 @@ def logistic(features: np.ndarray, labels: np.ndarray, seed: int):
 def epochs(name: str, size: int) -> int:
     """Return for how many epochs a set is shown."""
     return round(EPOCHS[name] * max(1, AS_OFTEN / size))
-
-
-def nobody(train: training.Images) -> training.Images:
-    """Return an empty selection set: the last epoch is kept."""
-    return training.Images(*(part[:0] for part in train))
 
 
 def cell(method: str, size: int, seed: int, phantoms: dict, held: dict, real: dict) -> Scores:

@@ -89,11 +89,6 @@ def audit(paths: list[Path], out: Path) -> None:
     find_sources(paths, shards=out)
 
 
-def answer(paths: list[Path], model: Path, out: Path) -> None:
-    """Answer files; a second worker with the same arguments shares the work."""
-    archive.answer(paths, model, out)
-
-
 def peak() -> float:
     """Return the most memory that this process had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -106,7 +101,7 @@ def of_frames(place: Path, count: int) -> dict[str, float]:
     found = {}
     for number in (1, 2):
         with workers(number) as client:
-            whole = {"audit": (audit, paths), "answer": (answer, paths[: count // 4], model)}
+            whole = {"audit": (audit, paths), "answer": (archive.answer, paths[: count // 4], model)}
             for name, (work, files, *more) in whole.items():
                 on_each(client, work, files[:5], *more, place / f"try of {name} {number}")  # it imports what it needs
                 task = partial(on_each, client, work, files, *more, place / f"{name} {number}")

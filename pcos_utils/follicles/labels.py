@@ -40,11 +40,10 @@ def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = w
     changed = {"epochs": EPOCHS, "side": weights.PHANTOM_SIDE, "select_epoch": False}
     recipe = RECIPES["iustnet", "ours"].model_copy(update=changed)
     train = phantoms(per_class, pretrain.PHANTOM_SEED)
-    nobody = training.Images(*(part[:0] for part in train))
-    training.fit(network, prepare, train, nobody, recipe, seed=seed, engine=devices.fastest(), on_epoch=on_epoch)
+    training.fit(network, prepare, train, None, recipe, seed=seed, engine=devices.fastest(), on_epoch=on_epoch)
     network, held = network.half().float(), phantoms(HELD_OUT, pretrain.HELD_OUT_SEED)
     logits = training.predict(network, prepare, held.pixels)
     facts = {"phantoms_per_class": per_class, "phantom_version": simulator.VERSION, "seed": seed,
              "auc": round(float(roc_auc_score(held.labels, logits)), 4), "held_out_phantoms": len(logits)}  # fmt: skip
-    weights.save(network.half(), target, {"model": "iustnet"} | {name: str(value) for name, value in facts.items()})
+    weights.save(network.half(), target, {"model": "iustnet"} | facts)
     return facts

@@ -100,6 +100,6 @@ def kept_maps(frame: np.ndarray) -> np.ndarray:
 
 @cache
 def _kept():
-    from pcos_utils.follicles import locator_network
+    from pcos_utils.follicles import network
 
-    return locator_network.load(KEPT)
+    return network.load(KEPT, network.Locator)
