@@ -41,7 +41,7 @@ def publish(name: str, block: Callable[..., str], tables: dict[Path, pd.DataFram
 
 def frames(study: Study) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the used rows of a study's sources.csv, and their images as the counting network reads them, uint8."""
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
+    used = manifest.used(study)
     return used, np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
 
 

@@ -17,6 +17,7 @@ import resource
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -120,8 +121,9 @@ def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
     )
 
 
-def write(folder: Path, pictures: list[np.ndarray], truth: pd.DataFrame) -> tuple[list[Path], pd.DataFrame]:
-    """Write the pictures as PNG files, and return their paths and the truth."""
+def write(folder: Path, make: Callable, sources: int) -> tuple[list[Path], pd.DataFrame]:
+    """Write what ``make`` gives of so many sources as PNG files, and return their paths and the truth."""
+    pictures, truth = make(sources)
     folder.mkdir()
     paths = [folder / f"{number:06d}.png" for number in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
@@ -133,7 +135,7 @@ def alone(sources: int) -> dict:
     """Return what the audit finds among PNG files of so many sources, their copies and singles, its time and memory."""
     with tempfile.TemporaryDirectory() as folder:
         with ProcessPoolExecutor(1) as other:  # whose memory does not count
-            paths, truth = other.submit(_written, Path(folder, "usual"), sources).result()
+            paths, truth = other.submit(write, Path(folder, "usual"), planted.make, sources).result()
         start = time.perf_counter()
         with machine.peak_memory(os.getpid()) as peak:
             found = families.gather(lambda number: load(paths[number]), len(paths))
@@ -143,10 +145,6 @@ def alone(sources: int) -> dict:
     ovary = truth.source.str.replace("twin", "source")
     row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": seconds}
     return row | {"peak_mb": peak()}
-
-
-def _written(folder: Path, sources: int) -> tuple[list[Path], pd.DataFrame]:
-    return write(folder, *planted.make(sources))
 
 
 def sentence(table: pd.DataFrame) -> str:
@@ -186,10 +184,7 @@ def main() -> None:
     sources = given.sources
     rows, recalls = [], []
     with tempfile.TemporaryDirectory() as folder:
-        sets = [
-            write(Path(folder, kind), *made(sources))
-            for kind, made in (("usual", planted.make), ("hard", planted.further))
-        ]
+        sets = [write(Path(folder, make.__name__), make, sources) for make in (planted.make, planted.further)]
         for name, method in METHODS.items():
             (paths, truth), (hard_paths, hard_truth) = sets
             start, before = time.perf_counter(), _cpu()

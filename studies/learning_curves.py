@@ -29,9 +29,9 @@ from pcos_utils.evaluation.intervals import resample
 from pcos_utils.files import cached, code, write_csv
 from pcos_utils.follicles import network as unet
 from pcos_utils.follicles import pretrain, training_set
-from pcos_utils.follicles.labels import resized
+from pcos_utils.follicles.labels import resized, taught
 from pcos_utils.models import architectures, devices, frozen, training, weights
-from pcos_utils.models.recipes import FOLLICLES, RECIPES
+from pcos_utils.models.recipes import FOLLICLES
 from studies import OUT, arguments, curves_report, frames, source_pairs
 
 # The modules whose code decides a cell.
@@ -80,15 +80,9 @@ def train_unet(phantoms: dict, size: int, seed: int, outlines: bool) -> nn.Modul
 
 def train_network(model: str, phantoms: dict, size: int, seed: int) -> nn.Module:
     """Return IustNet or DenseNet121d after its training by labels, from random weights."""
-    torch.manual_seed(seed)
-    network = architectures.build(model, SIDES[model])
     labels = torch.tensor(phantoms["label"][:size].astype(np.float32))
     train = training.Images(resized(phantoms["images"][:size], SIDES[model]), labels, torch.ones(size))
-    changed = {"epochs": epochs(model, size), "side": SIDES[model], "select_epoch": False}
-    recipe = RECIPES[model, "ours"].model_copy(update=changed)
-    prepare = partial(architectures.prepare, model)
-    training.fit(network, prepare, train, None, recipe, seed=seed, engine=devices.fastest())
-    return network
+    return taught(model, train, SIDES[model], epochs(model, size), seed)
 
 
 def lite0_features(start: str, seed: int, sets: list[torch.Tensor]) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from pcos_utils.data import images
 from pcos_utils.evaluation.intervals import exact, korn_graubard, share
 from pcos_utils.follicles import kept, locator
 from pcos_utils.follicles import network as unet
-from pcos_utils.follicles.locator import OVERLAP, matched, overlap
+from pcos_utils.follicles.locator import matched, paired
 from pcos_utils.reporting.text import ends, listed, number, percent
 from pcos_utils.serving import boxes as windows
 from studies import OUT, arguments, publish
@@ -42,15 +42,11 @@ class Frame(NamedTuple):
 
 def agreed(one: pd.DataFrame, two: pd.DataFrame) -> list[dict]:
     """Return the ovaries that both drew, paired from the largest overlap down: box, one and two (the counts)."""
-    pairs = [
-        (overlap(tuple(a[CORNERS]), tuple(b[CORNERS])), i, j) for i, a in one.iterrows() for j, b in two.iterrows()
-    ]
-    ovaries, used = [], set()
-    for over, i, j in sorted(pairs, reverse=True):
-        if over >= OVERLAP and not {i, j} & used:
-            used |= {i, j}
-            box = tuple(round((one[side][i] + two[side][j]) / 2) for side in CORNERS)
-            ovaries.append({"box": box, "one": one.loc[i, "follicles"], "two": two.loc[j, "follicles"]})
+    pairs = paired(*(boxes[CORNERS].to_numpy().tolist() for boxes in (one, two)))
+    ovaries = []
+    for a, b in ((one.iloc[i], two.iloc[j]) for i, j in pairs.items()):
+        box = tuple(round((a[side] + b[side]) / 2) for side in CORNERS)
+        ovaries.append({"box": box, "one": a.follicles, "two": b.follicles})
     return ovaries
 
 

@@ -179,7 +179,7 @@ def block(table: pd.DataFrame, defined: pd.DataFrame) -> str:
 def main() -> None:
     """Write the tables and the README's block."""
     per_class, study = arguments(__doc__, sources=150).sources // 2, config.study()
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").drop_duplicates("source")
+    used = manifest.used(study).drop_duplicates("source")
     used = used.groupby("label").sample(per_class, random_state=study.seed).reset_index(drop=True)
     pictures = [images.load(study.image_dir / path) for path in used.path]
     table = pd.concat(
