@@ -1,6 +1,8 @@
 """Side studies: each script answers one question and writes its tables."""
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,6 +10,7 @@ import pandas as pd
 from pcos_utils.config import ROOT, Study
 from pcos_utils.data import images, manifest
 from pcos_utils.evaluation import auc
+from pcos_utils.files import write_csv
 
 OUT = ROOT / "reports" / "studies"
 
@@ -27,9 +30,18 @@ def arguments(text: str, *places: str, **options) -> argparse.Namespace:
     return parser.parse_args()
 
 
+def publish(name: str, block: Callable[..., str], tables: dict[Path, pd.DataFrame]) -> None:
+    """Write each table to its file, and put what ``block`` says of the written tables between the marks of a name."""
+    from pcos_utils.reporting.readme import write_block  # here, so that no measured process carries matplotlib
+
+    for path, table in tables.items():
+        write_csv(path, table)
+    write_block(name, block(*map(pd.read_csv, tables)))
+
+
 def frames(study: Study) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the used rows of a study's sources.csv, and their images as the counting network reads them, uint8."""
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
+    used = manifest.used(study)
     return used, np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
 
 

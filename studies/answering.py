@@ -26,18 +26,16 @@ from PIL import Image
 
 from pcos_utils import config
 from pcos_utils.data import images
-from pcos_utils.files import write_csv, write_json
+from pcos_utils.files import write_json
 from pcos_utils.follicles import network as follicle_network
-from pcos_utils.follicles.locator_network import Locator
 from pcos_utils.models import architectures
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting.names import TITLES
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
 from pcos_utils.serving import export
 from pcos_utils.serving.model import Served
 from pcos_utils.serving.served_network import Answering
-from studies import OUT, arguments, plain_training
+from studies import OUT, arguments, plain_training, publish
 
 SIDE = architectures.PUBLISHED_SIDE
 THREADS = 2
@@ -56,7 +54,7 @@ def served(name: str, folder: Path) -> None:
     folder.mkdir()
     export.to_onnx(Answering(name, untaught(name)), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
     export.to_onnx(follicle_network.Outlining(follicle_network.UNet()), (128, 192), folder / "follicles.onnx", "grey")
-    export.to_onnx(follicle_network.Outlining(Locator()), (192, 192), folder / "locator.onnx", "grey")
+    export.to_onnx(follicle_network.Outlining(follicle_network.Locator()), (192, 192), folder / "locator.onnx", "grey")
     usual = {"quantiles": np.zeros((33, 23)).tolist(), "precision": np.eye(23).tolist()}
     card = {
         "kind": "network", "model": name, "data": "phantom", "run": "", "side": SIDE, "threshold": 0.5,
@@ -137,8 +135,7 @@ def main() -> None:
     os.environ["OMP_WAIT_POLICY"] = ""
     table = measure(rounds)
     if rounds >= 100:
-        write_csv(OUT / "answering.csv", table)
-        write_block("answering", block(pd.read_csv(OUT / "answering.csv")))
+        publish("answering", block, {OUT / "answering.csv": table})
     print(table.round(3).to_string())
 
 

@@ -13,14 +13,11 @@ import numpy as np
 import pandas as pd
 
 from pcos_utils.audit import families
-from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
-from studies import arguments
+from studies import arguments, publish
 from studies.planted import layout
 
-TABLE = Path(__file__).with_suffix(".csv")
 FIRST = 80_000_000  # seed of an ovary that nothing was tuned on is FIRST + 60 or higher
 STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # mm
 
@@ -75,8 +72,7 @@ def main() -> None:
         folders[f"{name}, in one screen"] = [[layout(picture) for picture in each] for each in folders[name]]
     rows = [{"second frame": name} | joined(list(zip(*each, strict=True))) for name, each in folders.items()]
     print(pd.DataFrame(rows).to_string(index=False))
-    write_csv(TABLE, pd.DataFrame(rows))
-    write_block("clips", block(pd.read_csv(TABLE)))
+    publish("clips", block, {Path(__file__).with_suffix(".csv"): pd.DataFrame(rows)})
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import resource
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -31,10 +32,8 @@ from sklearn.metrics import adjusted_rand_score
 from pcos_utils.audit import families
 from pcos_utils.data.images import load
 from pcos_utils.evaluation.leakage import look_alikes
-from pcos_utils.files import write_csv
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
-from studies import arguments, machine, planted
+from studies import arguments, machine, planted, publish
 
 HERE = Path(__file__).parent
 SIZES = 50, 300, 740  # sources of the audit alone; each has 21 images, and a single beside it
@@ -122,8 +121,9 @@ def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
     )
 
 
-def write(folder: Path, pictures: list[np.ndarray], truth: pd.DataFrame) -> tuple[list[Path], pd.DataFrame]:
-    """Write the pictures as PNG files, and return their paths and the truth."""
+def write(folder: Path, make: Callable, sources: int) -> tuple[list[Path], pd.DataFrame]:
+    """Write what ``make`` gives of so many sources as PNG files, and return their paths and the truth."""
+    pictures, truth = make(sources)
     folder.mkdir()
     paths = [folder / f"{number:06d}.png" for number in range(len(pictures))]
     for path, picture in zip(paths, pictures, strict=True):
@@ -135,7 +135,7 @@ def alone(sources: int) -> dict:
     """Return what the audit finds among PNG files of so many sources, their copies and singles, its time and memory."""
     with tempfile.TemporaryDirectory() as folder:
         with ProcessPoolExecutor(1) as other:  # whose memory does not count
-            paths, truth = other.submit(_written, Path(folder, "usual"), sources).result()
+            paths, truth = other.submit(write, Path(folder, "usual"), planted.make, sources).result()
         start = time.perf_counter()
         with machine.peak_memory(os.getpid()) as peak:
             found = families.gather(lambda number: load(paths[number]), len(paths))
@@ -145,10 +145,6 @@ def alone(sources: int) -> dict:
     ovary = truth.source.str.replace("twin", "source")
     row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": seconds}
     return row | {"peak_mb": peak()}
-
-
-def _written(folder: Path, sources: int) -> tuple[list[Path], pd.DataFrame]:
-    return write(folder, *planted.make(sources))
 
 
 def sentence(table: pd.DataFrame) -> str:
@@ -183,16 +179,12 @@ def main() -> None:
             with ProcessPoolExecutor(1) as process:  # a new one, because the peak of memory is that of a process
                 rows.append(process.submit(alone, size).result())
                 print(rows[-1], flush=True)
-        write_csv(HERE / "audit_planted_alone.csv", pd.DataFrame(rows))
-        write_block("alone", sentence(pd.read_csv(HERE / "audit_planted_alone.csv")))
+        publish("alone", sentence, {HERE / "audit_planted_alone.csv": pd.DataFrame(rows)})
         return
     sources = given.sources
     rows, recalls = [], []
     with tempfile.TemporaryDirectory() as folder:
-        sets = [
-            write(Path(folder, kind), *made(sources))
-            for kind, made in (("usual", planted.make), ("hard", planted.further))
-        ]
+        sets = [write(Path(folder, make.__name__), make, sources) for make in (planted.make, planted.further)]
         for name, method in METHODS.items():
             (paths, truth), (hard_paths, hard_truth) = sets
             start, before = time.perf_counter(), _cpu()
@@ -209,10 +201,7 @@ def main() -> None:
     wide.insert(0, "copies", recalls.groupby("kind").copies.first())
     wide = wide.sort_values(["pcos audit", "cleanvision"]).reset_index()
     print(compared.to_string(index=False), wide.to_string(index=False), sep="\n")
-    write_csv(HERE / "audit_planted.csv", compared)
-    write_csv(HERE / "audit_planted_recall.csv", wide)
-    tables = (pd.read_csv(HERE / f"audit_planted{part}.csv") for part in ("", "_recall"))
-    write_block("benchmark", block(*tables))
+    publish("benchmark", block, {HERE / "audit_planted.csv": compared, HERE / "audit_planted_recall.csv": wide})
 
 
 if __name__ == "__main__":

@@ -116,10 +116,9 @@ def block(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame) -
     n = means.groupby("on").sources.first()
     gains = differences[differences["size"] == max(sizes)]
     gained = {
-        on: ", ".join(f"{NAMES[row.method]} {number(row.value)} [{number(row.low)}, {number(row.high)}]"
-                      for row in of.itertuples())
+        on: ", ".join(f"{NAMES[row.method]} {interval(row)}" for _, row in of.iterrows())
         for on, of in gains.groupby("on", sort=False)
-    }  # fmt: skip
+    }
     parts.append(
         f"*Means over {means.seeds.iloc[0]} seeds, {n['phantoms']:,} phantoms and {n['real']} sources; the intervals "
         "hold the variance over sources and that between seeds.* Outlines minus the others at "

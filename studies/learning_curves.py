@@ -29,9 +29,9 @@ from pcos_utils.evaluation.intervals import resample
 from pcos_utils.files import cached, code, write_csv
 from pcos_utils.follicles import network as unet
 from pcos_utils.follicles import pretrain, training_set
-from pcos_utils.follicles.labels import resized
+from pcos_utils.follicles.labels import resized, taught
 from pcos_utils.models import architectures, devices, frozen, training, weights
-from pcos_utils.models.recipes import FOLLICLES, RECIPES
+from pcos_utils.models.recipes import FOLLICLES
 from studies import OUT, arguments, curves_report, frames, source_pairs
 
 # The modules whose code decides a cell.
@@ -73,22 +73,16 @@ def train_unet(phantoms: dict, size: int, seed: int, outlines: bool) -> nn.Modul
     loss = {"loss": unet.segmentation_loss} if outlines else {}
     train = training.Images(pixels, truth, torch.ones(size))
     recipe = FOLLICLES.model_copy(update={"epochs": epochs("unet", size)})
-    training.fit(network, pretrain.prepare, train, nobody(train), recipe, seed=seed, engine=devices.fastest(),
+    training.fit(network, pretrain.prepare, train, None, recipe, seed=seed, engine=devices.fastest(),
                  change=change, **loss)  # fmt: skip
     return network.eval()
 
 
 def train_network(model: str, phantoms: dict, size: int, seed: int) -> nn.Module:
     """Return IustNet or DenseNet121d after its training by labels, from random weights."""
-    torch.manual_seed(seed)
-    network = architectures.build(model, SIDES[model])
     labels = torch.tensor(phantoms["label"][:size].astype(np.float32))
     train = training.Images(resized(phantoms["images"][:size], SIDES[model]), labels, torch.ones(size))
-    changed = {"epochs": epochs(model, size), "side": SIDES[model], "select_epoch": False}
-    recipe = RECIPES[model, "ours"].model_copy(update=changed)
-    prepare = partial(architectures.prepare, model)
-    training.fit(network, prepare, train, nobody(train), recipe, seed=seed, engine=devices.fastest())
-    return network
+    return taught(model, train, SIDES[model], epochs(model, size), seed)
 
 
 def lite0_features(start: str, seed: int, sets: list[torch.Tensor]) -> list[np.ndarray]:
@@ -114,11 +108,6 @@ def logistic(features: np.ndarray, labels: np.ndarray, seed: int):
 def epochs(name: str, size: int) -> int:
     """Return for how many epochs a set is shown."""
     return round(EPOCHS[name] * max(1, AS_OFTEN / size))
-
-
-def nobody(train: training.Images) -> training.Images:
-    """Return an empty selection set: the last epoch is kept."""
-    return training.Images(*(part[:0] for part in train))
 
 
 def cell(method: str, size: int, seed: int, phantoms: dict, held: dict, real: dict) -> Scores:

@@ -16,14 +16,12 @@ from scipy.stats import spearmanr
 
 from pcos_utils.data import images
 from pcos_utils.evaluation.intervals import exact, korn_graubard, share
-from pcos_utils.files import write_csv
 from pcos_utils.follicles import kept, locator
 from pcos_utils.follicles import network as unet
-from pcos_utils.follicles.locator import OVERLAP, matched, overlap
-from pcos_utils.reporting.readme import write_block
+from pcos_utils.follicles.locator import matched, paired
 from pcos_utils.reporting.text import ends, listed, number, percent
 from pcos_utils.serving import boxes as windows
-from studies import OUT, arguments
+from studies import OUT, arguments, publish
 
 LOOKS = 2
 QUESTIONS = ("ovaries found", "false boxes in a frame without an ovary", "sources without an ovary that get a box",
@@ -44,15 +42,11 @@ class Frame(NamedTuple):
 
 def agreed(one: pd.DataFrame, two: pd.DataFrame) -> list[dict]:
     """Return the ovaries that both drew, paired from the largest overlap down: box, one and two (the counts)."""
-    pairs = [
-        (overlap(tuple(a[CORNERS]), tuple(b[CORNERS])), i, j) for i, a in one.iterrows() for j, b in two.iterrows()
-    ]
-    ovaries, used = [], set()
-    for over, i, j in sorted(pairs, reverse=True):
-        if over >= OVERLAP and not {i, j} & used:
-            used |= {i, j}
-            box = tuple(round((one[side][i] + two[side][j]) / 2) for side in CORNERS)
-            ovaries.append({"box": box, "one": one.loc[i, "follicles"], "two": two.loc[j, "follicles"]})
+    pairs = paired(*(boxes[CORNERS].to_numpy().tolist() for boxes in (one, two)))
+    ovaries = []
+    for a, b in ((one.iloc[i], two.iloc[j]) for i, j in pairs.items()):
+        box = tuple(round((a[side] + b[side]) / 2) for side in CORNERS)
+        ovaries.append({"box": box, "one": a.follicles, "two": b.follicles})
     return ovaries
 
 
@@ -154,8 +148,7 @@ def main() -> None:
     frames = read(Path(arguments(__doc__, "folder").folder))
     table = pd.DataFrame(finding(frames) + counting(frames)).assign(frames=len(frames), looks=LOOKS)
     print(table.round(3).to_string())
-    write_csv(OUT / "locate_frames.csv", table.round(4))
-    write_block("locate-frames", block(pd.read_csv(OUT / "locate_frames.csv")))
+    publish("locate-frames", block, {OUT / "locate_frames.csv": table.round(4)})
 
 
 if __name__ == "__main__":

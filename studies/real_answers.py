@@ -16,11 +16,10 @@ from pcos_utils.evaluation.intervals import exact
 from pcos_utils.files import write_csv
 from pcos_utils.follicles import kept
 from pcos_utils.follicles import network as unet
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import ends, number, percent
 from pcos_utils.serving import tabulate
 from pcos_utils.serving.model import DECISIONS, decide, in_follicles
-from studies import OUT, arguments, frames
+from studies import OUT, arguments, frames, publish
 
 CLASSES = {"normal": 0, "polycystic": 1}
 
@@ -81,8 +80,7 @@ def main() -> None:
     by_source.insert(0, "source", [f"real {number + 1}" for number in range(len(by_source))])
     write_csv(tabulate.REAL, by_source.round(4))
     table = tabulate.real_frames()
-    write_csv(OUT / "real_answers.csv", summary(table, left_out(table)).round(4))
-    write_block("real-answers", block(pd.read_csv(OUT / "real_answers.csv")))
+    publish("real-answers", block, {OUT / "real_answers.csv": summary(table, left_out(table)).round(4)})
 
 
 if __name__ == "__main__":

@@ -17,12 +17,10 @@ import pandas as pd
 
 from pcos_utils.data import images, manifest
 from pcos_utils.evaluation.intervals import exact
-from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import ends, listed, many
 from pcos_utils.serving.model import BOTH, Served
-from studies import OUT, arguments
+from studies import OUT, arguments, publish
 
 EACH, FIRST_PHANTOM = 200, 3_200_000_000  # seeds far from those that trained, tested or set a limit
 HEIGHT, WIDTH = 200, 300
@@ -147,8 +145,7 @@ def main() -> None:
     options = arguments(__doc__, "model", folder="")
     model, folder = Served(options.model), Path(options.folder) if options.folder else None
     table = measure(model, EACH, folder).assign(model=model.card["model"], data=model.card["data"])
-    write_csv(OUT / "refusals.csv", table.round(4))
-    write_block("refusals", block(pd.read_csv(OUT / "refusals.csv")))
+    publish("refusals", block, {OUT / "refusals.csv": table.round(4)})
     print(table.round(3).to_string(index=False))
 
 

@@ -5,6 +5,7 @@
 Reads the demo's judged.csv; needs nothing else. ``pcos power`` prints the same for other numbers.
 """
 
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -13,10 +14,9 @@ import pandas as pd
 from pcos_utils.config import ROOT
 from pcos_utils.evaluation import auc, power
 from pcos_utils.evaluation.comparison import binormal
-from pcos_utils.files import code, sha256, write_csv, write_json
-from pcos_utils.reporting.readme import write_block
+from pcos_utils.files import code, sha256, write_json
 from pcos_utils.reporting.text import markdown, number, percent
-from studies import OUT, arguments
+from studies import OUT, arguments, publish
 
 GAINS, RECALLS = [(0.80, 0.90), (0.85, 0.90), (0.90, 0.95)], [(0.80, 0.70), (0.90, 0.80), (0.95, 0.90)]
 PREVALENCE, POWER, CORRELATIONS = 0.3, 0.8, (0.0, 0.5)
@@ -71,9 +71,8 @@ def main() -> None:
         "judged": JUDGED.relative_to(ROOT).as_posix(), "judged_sha256": sha256(JUDGED),
         "code_sha256": code("evaluation/power.py", "evaluation/comparison.py", "evaluation/auc.py"),
     }  # fmt: skip
-    write_csv(OUT / "sample_size.csv", table)
     write_json(OUT / "sample_size.json", facts)
-    write_block("sample-size", block(pd.read_csv(OUT / "sample_size.csv"), facts))
+    publish("sample-size", partial(block, facts=facts), {OUT / "sample_size.csv": table})
 
 
 if __name__ == "__main__":

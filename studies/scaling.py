@@ -79,24 +79,14 @@ def of_runs(place: Path, count: int) -> dict[str, float]:
     for number in (1, 2):
         with workers(number) as client:
             found[f"run_{number}"] = swept(f"on {number}")
-            found["task"] = seconds(partial(on_each_number, client, abs, 300)) / 300
+            found["task"] = seconds(lambda to=client: to.gather(to.map(abs, range(300), pure=False))) / 300
     return {name: value / (count if name != "task" else 1) for name, value in found.items()}
-
-
-def on_each_number(client, work: Callable, count: int) -> None:
-    """Call a function with each of so many numbers, one task each."""
-    client.gather(client.map(work, range(count), pure=False))
 
 
 def audit(paths: list[Path], out: Path) -> None:
     """Audit files; a second worker with the same arguments shares the parts."""
     families.WORKERS = 1  # threads that sketch, on a core that is the worker's only one
     find_sources(paths, shards=out)
-
-
-def answer(paths: list[Path], model: Path, out: Path) -> None:
-    """Answer files; a second worker with the same arguments shares the work."""
-    archive.answer(paths, model, out)
 
 
 def peak() -> float:
@@ -111,7 +101,7 @@ def of_frames(place: Path, count: int) -> dict[str, float]:
     found = {}
     for number in (1, 2):
         with workers(number) as client:
-            whole = {"audit": (audit, paths), "answer": (answer, paths[: count // 4], model)}
+            whole = {"audit": (audit, paths), "answer": (archive.answer, paths[: count // 4], model)}
             for name, (work, files, *more) in whole.items():
                 on_each(client, work, files[:5], *more, place / f"try of {name} {number}")  # it imports what it needs
                 task = partial(on_each, client, work, files, *more, place / f"{name} {number}")

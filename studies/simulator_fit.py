@@ -12,15 +12,13 @@ import pandas as pd
 
 from pcos_utils import config
 from pcos_utils.config import COUNT
-from pcos_utils.files import write_csv
 from pcos_utils.follicles import network as unet
 from pcos_utils.follicles import pretrain, training_set
 from pcos_utils.models import devices
 from pcos_utils.models.recipes import FOLLICLES
 from pcos_utils.phantom.effects import Effects
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import interval, markdown
-from studies import OUT, arguments, frames, source_pairs
+from studies import OUT, arguments, frames, publish, source_pairs
 from studies.learning_curves import with_seeds
 
 ARMS = {"every effect": Effects(), "without shapes and faint": Effects(shapes=False, faint=False)}
@@ -76,8 +74,7 @@ def main() -> None:
         facts = {"on": on, "seeds": len(SEEDS), "sources": len(every[0].label)}
         rows += [{"arm": arm} | facts | with_seeds(ranked[arm, on], None) for arm in ARMS]
         rows.append({"arm": DIFFERENCE} | facts | with_seeds(every, without))
-    write_csv(OUT / "simulator_fit.csv", pd.DataFrame(rows).round(4))
-    write_block("simulator", block(pd.read_csv(OUT / "simulator_fit.csv")))
+    publish("simulator", block, {OUT / "simulator_fit.csv": pd.DataFrame(rows).round(4)})
 
 
 if __name__ == "__main__":

@@ -20,13 +20,11 @@ from pcos_utils.data import images, manifest
 from pcos_utils.evaluation import auc, comparison, image_measures, predictions
 from pcos_utils.evaluation.baselines import REFERENCE
 from pcos_utils.evaluation.intervals import resample
-from pcos_utils.files import write_csv
 from pcos_utils.follicles import kept
 from pcos_utils.follicles import network as follicle_network
-from pcos_utils.reporting import readme
 from pcos_utils.reporting.names import TITLES
 from pcos_utils.reporting.text import interval, listed, many
-from studies import OUT, arguments
+from studies import OUT, arguments, publish
 
 FEWEST = {12: "Rotterdam 2003", 20: "international guidelines 2018 and 2023", 25: "AE-PCOS 2014"}  # follicles
 LARGE_OVARY = 10.0  # mL, in each of these guidelines
@@ -181,7 +179,7 @@ def block(table: pd.DataFrame, defined: pd.DataFrame) -> str:
 def main() -> None:
     """Write the tables and the README's block."""
     per_class, study = arguments(__doc__, sources=150).sources // 2, config.study()
-    used = manifest.read(study.report_dir / "sources.csv").query("used == 'yes'").drop_duplicates("source")
+    used = manifest.used(study).drop_duplicates("source")
     used = used.groupby("label").sample(per_class, random_state=study.seed).reset_index(drop=True)
     pictures = [images.load(study.image_dir / path) for path in used.path]
     table = pd.concat(
@@ -189,9 +187,7 @@ def main() -> None:
         for name, count in counters(study).items()
     )
     tables = {"curves": table, "definitions": definitions(study)}
-    for name, content in tables.items():
-        write_csv(OUT / f"stress_{name}.csv", content.round(6))
-    readme.write_block("stress", block(*(pd.read_csv(OUT / f"stress_{name}.csv") for name in tables)))
+    publish("stress", block, {OUT / f"stress_{name}.csv": content.round(6) for name, content in tables.items()})
 
 
 if __name__ == "__main__":

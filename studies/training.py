@@ -27,7 +27,7 @@ from pcos_utils.models import architectures, devices, frozen, training
 from pcos_utils.models.recipes import RECIPES
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting.text import markdown
-from studies import OUT, arguments, machine, plain_training
+from studies import OUT, arguments, machine, plain_training, publish
 from studies.plain_training import SIDE
 
 PUBLISHED = {"train": 608, "validation": 252}  # images
@@ -60,7 +60,7 @@ def images(place: Path) -> dict[str, training.Images]:
         pixels = stack(rows.reset_index(drop=True), place / "frames", SIDE, place / "cache" / part)
         labels = torch.tensor(rows.label.to_numpy(np.float32))
         parts[part] = training.Images(torch.from_numpy(pixels), labels, torch.ones(len(labels)))
-    return parts | {"none": training.Images(parts["warm"].pixels[:0], torch.zeros(0), torch.zeros(0))}
+    return parts
 
 
 def ours(name: str, place: Path, precision: str) -> dict:
@@ -68,7 +68,7 @@ def ours(name: str, place: Path, precision: str) -> dict:
     parts, engine = images(place), devices.Engine(precision=precision)
     model, prepare = architectures.build(name, SIDE), partial(architectures.prepare, name)
     recipe = RECIPES[name, "published"].model_copy(update={"epochs": 1})
-    fit = partial(training.fit, model, prepare, selection=parts["none"], recipe=recipe, seed=0, engine=engine)
+    fit = partial(training.fit, model, prepare, selection=None, recipe=recipe, seed=0, engine=engine)
     predict = partial(training.predict, model, prepare, parts["validation"].pixels, engine=engine, batch=32)
     fit(parts["warm"])
     return {
@@ -86,7 +86,7 @@ def frozen_features(name: str, place: Path, precision: str) -> dict:
     recipe = RECIPES[name, "ours"].model_copy(update={"epochs": 15})
     one_epoch = recipe.model_copy(update={"epochs": 1, "batch": 32})  # the batch size of the plain loop
     fit = partial(training.fit, model.classifier, seed=0, engine=engine)
-    anew = partial(fit, frozen.computing(model, prepare, engine), selection=parts["none"], recipe=one_epoch)
+    anew = partial(fit, frozen.computing(model, prepare, engine), selection=None, recipe=one_epoch)
     features = {}
 
     def extract() -> None:
@@ -191,13 +191,12 @@ def main() -> None:
                     print(json.dumps(rows[-1]), flush=True)
     table = summary(pd.DataFrame(rows))
     name = name_of(table)
-    write_csv(settings.out / f"{name}.csv", table)
     write_csv(settings.out / f"{name}_rounds.csv", pd.DataFrame(rows))
     print(table.T.to_string(), block(table), sep="\n")
     if settings.out == OUT:
-        from pcos_utils.reporting.readme import write_block  # here, so that no child carries matplotlib
-
-        write_block(name, block(pd.read_csv(OUT / f"{name}.csv")))
+        publish(name, block, {OUT / f"{name}.csv": table})
+    else:
+        write_csv(settings.out / f"{name}.csv", table)
 
 
 if __name__ == "__main__":

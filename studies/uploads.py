@@ -23,11 +23,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from pcos_utils.files import write_csv
 from pcos_utils.phantom import simulator
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.serving.model import Served
-from studies import OUT, arguments, machine
+from studies import OUT, arguments, machine, publish
 
 CLIENTS, EACH, HOSTILE = 20, 25, 10  # one upload in HOSTILE is hostile
 WARM = 100  # uploads before memory is first read; libraries are loaded and pools filled by then
@@ -166,8 +164,7 @@ def main() -> None:
     }  # fmt: skip
     print(*left, *wrong, pd.Series(result), sep="\n")
     earlier = pd.read_csv(OUT / "uploads.csv").query("page != @result['page']")  # the row of a packed Space
-    write_csv(OUT / "uploads.csv", pd.concat([earlier, pd.DataFrame([result])]).round(3))
-    write_block("uploads", block(pd.read_csv(OUT / "uploads.csv")))
+    publish("uploads", block, {OUT / "uploads.csv": pd.concat([earlier, pd.DataFrame([result])]).round(3)})
 
 
 if __name__ == "__main__":

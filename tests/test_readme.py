@@ -11,7 +11,6 @@ from pcos_utils.config import ROOT
 from pcos_utils.reporting import readme
 from pcos_utils.reporting.sentences_results import FIRST_PLAN
 from studies import (
-    ablations,
     answering,
     audit_clips,
     audit_planted,
@@ -89,7 +88,6 @@ def test_every_file_that_it_links_exists():
         ("benchmark", audit_planted, ["studies/audit_planted", "studies/audit_planted_recall"]),
         ("clips", audit_clips, ["studies/audit_clips"]),
         ("training", training, ["training"]),
-        ("ablations", ablations, ["ablations"]),
         ("simulator", simulator_fit, ["simulator_fit"]),
         ("learning-curves", curves_report, [f"learning_curves{part}" for part in ("", "_differences", "_worth")]),
         ("stress", stress, ["stress_curves", "stress_definitions"]),

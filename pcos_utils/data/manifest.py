@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pcos_utils.config import CLASS_NAMES, StudyError
+from pcos_utils.config import CLASS_NAMES, Study, StudyError
 from pcos_utils.data import labels as label_table
 from pcos_utils.data import layout, words
 from pcos_utils.data.images import ImageError, decode, opened
@@ -76,6 +76,11 @@ def read(path: Path) -> pd.DataFrame:
     columns = pd.read_csv(path, nrows=0).columns
     numbers = {name: [""] for name in columns if name not in TEXT}
     return pd.read_csv(path, keep_default_na=False, na_values=numbers, dtype=dict.fromkeys(TEXT & set(columns), str))
+
+
+def used(study: Study) -> pd.DataFrame:
+    """Return the used rows of a study's sources.csv, numbered from 0."""
+    return read(study.report_dir / "sources.csv").query("used == 'yes'").reset_index(drop=True)
 
 
 def need_unchanged(table: pd.DataFrame, folder: Path) -> None:

@@ -21,7 +21,6 @@ from pcos_utils.files import appearing, code, files_below
 from pcos_utils.progress import bar
 
 SIZE = 200  # items of a shard; so many are in memory, and so many at most are made again after a kill
-LISTS = (".parquet", ".txt")
 MADE_FROM = b"made_from"
 CODE = (*images.CODE, "data/manifest.py", "data/survey.py", "data/words.py")  # decides what a file is found to be
 

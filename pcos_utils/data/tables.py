@@ -63,10 +63,7 @@ def _cells(table: Path) -> pd.DataFrame:
             as_text = dict(header=None, dtype=str, keep_default_na=False, na_filter=False)
             cells = pd.read_excel(table, engine="openpyxl", **as_text).fillna("")
             for merged in openpyxl.load_workbook(table).worksheets[0].merged_cells.ranges:  # written in the first alone
-                rows, columns = (
-                    slice(least - 1, most)
-                    for least, most in ((merged.min_row, merged.max_row), (merged.min_col, merged.max_col))
-                )
+                rows, columns = slice(merged.min_row - 1, merged.max_row), slice(merged.min_col - 1, merged.max_col)
                 cells.iloc[rows, columns] = cells.iat[merged.min_row - 1, merged.min_col - 1]
             return cells
         with open(table, encoding="utf-8-sig", newline="") as stream:

@@ -15,9 +15,7 @@ def run(study: Study) -> pd.DataFrame:
     The table is read if the same networks have counted the same images before. Raises StudyError if an image has
     changed or weights cannot be used.
     """
-    sources = study.report_dir / "sources.csv"
-    table = manifest.read(sources)
-    used = table[table.used == "yes"].reset_index(drop=True)
+    used = manifest.used(study)
     manifest.need_unchanged(used.rename(columns={"path": "file"}), study.image_dir)
     files, folder = kept.networks(study), study.runs_dir / COUNT
     modules = (*images.CODE, *(f"follicles/{name}.py" for name in ("counting", "counts", "network")))
@@ -40,7 +38,8 @@ def run(study: Study) -> pd.DataFrame:
             counted = network.measure_all(network.load(path), grey)
             parts.append(used[["path", "source", "label"]].assign(network=path.parent.name).join(counted))
         write_csv(folder / "counts.csv", pd.concat(parts, ignore_index=True))
-        return {"study": study.settings} | {"taught": kept.taught(files), "sources_sha256": sha256(sources)}
+        drawn = sha256(study.report_dir / "sources.csv")
+        return {"study": study.settings, "taught": kept.taught(files), "sources_sha256": drawn}
 
     cached(folder, settings, make)
     return pd.read_csv(folder / "counts.csv")

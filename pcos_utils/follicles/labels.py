@@ -30,21 +30,27 @@ def resized(grey: np.ndarray, side: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([images.resize(np.repeat(each[..., None], 3, axis=2), side) for each in grey]))
 
 
+def taught(
+    model: str, train: training.Images, side: int, epochs: int, seed: int, on_epoch=lambda row: None
+) -> torch.nn.Module:
+    """Return a network after its training by labels, from random weights; the last epoch is kept."""
+    torch.manual_seed(seed)
+    network, prepare = architectures.build(model, side), partial(architectures.prepare, model)
+    recipe = RECIPES[model, "ours"].model_copy(update={"epochs": epochs, "side": side, "select_epoch": False})
+    training.fit(network, prepare, train, None, recipe, seed=seed, engine=devices.fastest(), on_epoch=on_epoch)
+    return network
+
+
 def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = weights.PHANTOM_IUSTNET) -> dict:
     """Train IustNet on phantoms alone, save its weights in float16 as ``target``, and return what they are.
 
-    The last epoch is kept. The AUC is that on phantoms that it never saw, by the weights as saved.
+    The AUC is that on phantoms that it never saw, by the weights as saved.
     """
-    torch.manual_seed(seed)
-    network, prepare = architectures.build("iustnet", weights.PHANTOM_SIDE), partial(architectures.prepare, "iustnet")
-    changed = {"epochs": EPOCHS, "side": weights.PHANTOM_SIDE, "select_epoch": False}
-    recipe = RECIPES["iustnet", "ours"].model_copy(update=changed)
     train = phantoms(per_class, pretrain.PHANTOM_SEED)
-    nobody = training.Images(*(part[:0] for part in train))
-    training.fit(network, prepare, train, nobody, recipe, seed=seed, engine=devices.fastest(), on_epoch=on_epoch)
-    network, held = network.half().float(), phantoms(HELD_OUT, pretrain.HELD_OUT_SEED)
-    logits = training.predict(network, prepare, held.pixels)
+    network = taught("iustnet", train, weights.PHANTOM_SIDE, EPOCHS, seed, on_epoch).half().float()
+    held = phantoms(HELD_OUT, pretrain.HELD_OUT_SEED)
+    logits = training.predict(network, partial(architectures.prepare, "iustnet"), held.pixels)
     facts = {"phantoms_per_class": per_class, "phantom_version": simulator.VERSION, "seed": seed,
              "auc": round(float(roc_auc_score(held.labels, logits)), 4), "held_out_phantoms": len(logits)}  # fmt: skip
-    weights.save(network.half(), target, {"model": "iustnet"} | {name: str(value) for name, value in facts.items()})
+    weights.save(network.half(), target, {"model": "iustnet"} | facts)
     return facts

@@ -74,13 +74,17 @@ def outlined(mask: np.ndarray) -> list[Box]:
 
 def matched(found: list[Found], there: list[Box]) -> int:
     """Return how many of the boxes that are ``there`` have a found box of their own, overlapping by OVERLAP."""
-    pairs = [(overlap(each.box, box), i, j) for i, each in enumerate(found) for j, box in enumerate(there)]
-    left, hits = (set(range(len(found))), set(range(len(there)))), 0
-    for over, i, j in sorted(pairs, reverse=True):
-        if over >= OVERLAP and i in left[0] and j in left[1]:
-            left[0].remove(i), left[1].remove(j)
-            hits += 1
-    return hits
+    return len(paired([each.box for each in found], there))
+
+
+def paired(ones: list[Box], others: list[Box]) -> dict[int, int]:
+    """Return the places of boxes that overlap by OVERLAP, from the largest overlap down, each in one pair at most."""
+    overlaps = [(overlap(one, other), i, j) for i, one in enumerate(ones) for j, other in enumerate(others)]
+    pairs = {}
+    for over, i, j in sorted(overlaps, reverse=True):
+        if over >= OVERLAP and i not in pairs and j not in pairs.values():
+            pairs[i] = j
+    return pairs
 
 
 def overlap(one: Box, other: Box) -> float:
@@ -100,6 +104,6 @@ def kept_maps(frame: np.ndarray) -> np.ndarray:
 
 @cache
 def _kept():
-    from pcos_utils.follicles import locator_network
+    from pcos_utils.follicles import network
 
-    return locator_network.load(KEPT)
+    return network.load(KEPT, network.Locator)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from pcos_utils.config import home
 from pcos_utils.files import appearing, code
-from pcos_utils.follicles import locator, locator_network, network, pretrain, training_set
+from pcos_utils.follicles import locator, network, pretrain, training_set
 from pcos_utils.models import devices, training, weights
 from pcos_utils.models.recipes import Recipe
 from pcos_utils.phantom import sector
@@ -26,15 +26,14 @@ RECIPE = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batc
 ZOOM, SHIFT = 0.3, 0.2  # largest change of each side, as a logarithm, and of the place, as a share of the frame
 
 
-def phantoms(count: int, first: int, folder: Path | None = None, processes: int | None = None) -> training.Images:
+def phantoms(count: int, first: int) -> training.Images:
     """Return ``count`` sectors, uint8 (n, 1, SIDE, SIDE), and their maps, uint8 (n, 3, SIDE, SIDE), in order of MAPS.
 
     They are kept in files of SHARD sectors, so an interrupted call can go on.
     """
-    folder = folder or home() / "runs" / "locator" / "shards"
-    starts = range(first, first + count, SHARD)
-    jobs = [(folder / f"{start}.npz", start) for start in starts]
-    training_set.make(jobs, _settings, make_shard, processes)
+    folder = home() / "runs" / "locator" / "shards"
+    jobs = [(folder / f"{start}.npz", start) for start in range(first, first + count, SHARD)]
+    training_set.make(jobs, _settings, make_shard)
     maps = torch.from_numpy(np.concatenate([np.load(path)["maps"] for path, _ in jobs])[:count])
     return training.Images(maps[:, :1], maps[:, 1:], torch.ones(len(maps)))
 
@@ -75,16 +74,14 @@ def teach(per_class: int, seed: int, on_epoch=lambda row: None, target: Path = l
     count = 2 * per_class
     held, train = phantoms(HELD_OUT, HELD_OUT_SEED), phantoms(count, FIRST_SEED + seed * 1_000_000)
     torch.manual_seed(seed)
-    learner, nobody = locator_network.Locator(), training.Images(*(part[:0] for part in train))
+    learner = network.Locator()
     training.fit(
-        learner, pretrain.prepare, train, nobody, RECIPE, seed=seed, engine=devices.fastest(), change=change,
+        learner, pretrain.prepare, train, None, RECIPE, seed=seed, engine=devices.fastest(), change=change,
         loss=network.segmentation_loss, on_epoch=on_epoch,
     )  # fmt: skip
     learner = learner.half().float()
     facts = {"phantoms": count, "sector_version": sector.VERSION, "seed": seed, **judge(learner, held)}
-    weights.save(
-        learner.half(), target, {"model": "ovary_locator"} | {name: str(value) for name, value in facts.items()}
-    )
+    weights.save(learner.half(), target, {"model": "ovary_locator"} | facts)
     return facts
 
 

@@ -133,5 +133,5 @@ def keep(folder: Path, target: Path = kept.KEPT) -> Path:
     record = read_record(folder)
     names = ("phantoms_per_class", "phantom_version", "seed", "dice_follicle", "count_spearman", "count_mae")
     network = follicle_network.load(folder / "weights.safetensors").half()
-    weights.save(network, target, {"model": "follicle_unet"} | {name: str(record[name]) for name in names})
+    weights.save(network, target, {"model": "follicle_unet"} | {name: record[name] for name in names})
     return target

@@ -38,7 +38,7 @@ def fit(
     model: nn.Module,
     prepare: Prepare,
     train: Images,
-    selection: Images,
+    selection: Images | None,
     recipe: Recipe,
     *,
     seed: int,
@@ -164,8 +164,8 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     return x.clamp(0, 255).permute(0, 2, 3, 1)
 
 
-def _judge(model, prepare: Prepare, selection: Images, engine: Engine, loss: Loss) -> tuple[float, float]:
-    if not len(selection.labels):
+def _judge(model, prepare: Prepare, selection: Images | None, engine: Engine, loss: Loss) -> tuple[float, float]:
+    if selection is None or not len(selection.labels):
         return np.nan, np.nan
     logits, labels = predict(model, prepare, selection.pixels, engine=engine), selection.labels.cpu().float()
     return loss(logits, labels).item(), ((logits > 0) == (labels > 0.5)).float().mean().item()

@@ -60,7 +60,7 @@ def zero_shot(study: Study) -> pd.DataFrame:
 
     def make() -> dict:
         """Predict, and write the logits."""
-        network, used = architectures.build("iustnet", weights.PHANTOM_SIDE), _used(study)
+        network, used = architectures.build("iustnet", weights.PHANTOM_SIDE), manifest.used(study)
         weights.load(network, weights.PHANTOM_IUSTNET)
         prepare = partial(architectures.prepare, "iustnet")
         logit = training.predict(network, prepare, _pixels(study, weights.PHANTOM_SIDE)).numpy()
@@ -71,15 +71,8 @@ def zero_shot(study: Study) -> pd.DataFrame:
     return pd.read_csv(folder / "logits.csv")
 
 
-def _used(study: Study) -> pd.DataFrame:
-    table = manifest.read(study.report_dir / "sources.csv")
-    return table[table.used == "yes"].reset_index(drop=True)
-
-
 def _pixels(study: Study, side: int) -> torch.Tensor:
-    rows = _used(study).assign(copy=0)
-    rows["file"] = rows.path
-    manifest.need_unchanged(rows, study.image_dir)
+    rows = manifest.used(study).assign(file=lambda rows: rows.path, copy=0)
     return torch.from_numpy(stack(rows, study.image_dir, side, study.cache_dir))
 
 

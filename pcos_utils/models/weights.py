@@ -27,8 +27,9 @@ UNREACHABLE = "random (ImageNet weights unreachable)"
 PATIENCE = 10  # seconds to wait for an answer of the server
 
 
-def save(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Save the model's state and text metadata as a safetensors file, in one step. Equal content gives equal bytes."""
+def save(model: nn.Module, path: Path, metadata: dict) -> None:
+    """Save the model's state and metadata, as text, as a safetensors file, in one step. Equal content: equal bytes."""
+    metadata = {name: str(value) for name, value in metadata.items()}
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     content = serialised(state, metadata)
     # The library writes metadata in random order, so it is sorted here. The header is JSON after its own length.

@@ -14,7 +14,7 @@ from torch import nn
 from pcos_utils.config import CAVEAT, COUNT, Study, StudyError
 from pcos_utils.data.images import HEIGHT, WIDTH
 from pcos_utils.files import appearing, need_writable, sha256, write_json, write_text
-from pcos_utils.follicles import crops, kept, locator, locator_network, training_set
+from pcos_utils.follicles import crops, kept, locator, training_set
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.follicles.pretrain import HELD_OUT_SEED
 from pcos_utils.phantom import simulator
@@ -84,7 +84,7 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     }  # fmt: skip
     (folder / "model.json").unlink(missing_ok=True)  # written last: a folder without it is unfinished
     apart = {"follicles.onnx": to_onnx(outlining, (HEIGHT, WIDTH), folder / "follicles.onnx", "grey")}
-    finding = follicle_network.Outlining(locator_network.load(locator.KEPT))
+    finding = follicle_network.Outlining(follicle_network.load(locator.KEPT, follicle_network.Locator))
     apart["locator.onnx"] = to_onnx(finding, (locator.SIDE,) * 2, folder / "locator.onnx", "grey")
     if not is_count:
         apart["model.onnx"] = to_onnx(network, (side, side, 3), folder / "model.onnx", "pixels")

@@ -53,9 +53,8 @@ def fit_served(model: str, study: Study) -> tuple[nn.Module | None, pd.DataFrame
     pixels = torch.from_numpy(stack(rows, study.image_dir, settings.side, study.cache_dir))
     torch.manual_seed(study.seed)
     task = lesson(model, study, settings, rows, pixels, engine)
-    selection = training.Images(task.pixels[:0], torch.zeros(0), torch.zeros(0))
     training.fit(
-        task.learner, task.prepare, images_of(rows, task.pixels, "train"), selection, settings, stop=epochs,
+        task.learner, task.prepare, images_of(rows, task.pixels, "train"), None, settings, stop=epochs,
         seed=study.seed, engine=engine, change=task.change,
     )  # fmt: skip
     return Answering(model, task.network.float().cpu().eval()), predictions, facts

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from pcos_utils.config import ROOT
 from pcos_utils.evaluation.intervals import exact
-from pcos_utils.follicles import locator, locator_network, locator_training
+from pcos_utils.follicles import locator, locator_training, network
 from pcos_utils.follicles.network import Outlining
 from pcos_utils.phantom import sector
 from pcos_utils.reporting.text import ends
@@ -97,10 +97,10 @@ def test_the_card_says_what_the_file_says_and_the_network_has_the_size_it_states
         f"{float(facts['false_boxes']):.2f} false boxes a frame in {facts['frames_without']} frames without one"
     )
     assert told in card and f"{int(facts['phantoms']):,} phantoms of whole sectors" in card
-    size = sum(parameter.numel() for parameter in locator_network.Locator().parameters())
-    assert f"{size:,} parameters" in card and f"{size:,} parameters" in locator_network.Locator.__doc__
+    size = sum(parameter.numel() for parameter in network.Locator().parameters())
+    assert f"{size:,} parameters" in card and f"{size:,} parameters" in network.Locator.__doc__
 
 
 def test_an_exported_locator_draws_the_same_maps(tmp_path):
-    outlining = Outlining(locator_network.load(locator.KEPT))
+    outlining = Outlining(network.load(locator.KEPT, network.Locator))
     assert to_onnx(outlining, (locator.SIDE, locator.SIDE), tmp_path / "locator.onnx", "grey") <= 1e-4

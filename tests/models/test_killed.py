@@ -1,15 +1,20 @@
 """Real kills, a full disk and a folder that cannot be written: the run ends right, or stops in one sentence."""
 
 import json
+import multiprocessing
 import os
-import re
-import subprocess
+import random
+import shutil
+import signal
 import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 import torch
 
-from pcos_utils.config import ROOT, StudyError
+from pcos_utils.config import StudyError
 from pcos_utils.files import sha256
 from pcos_utils.models import architectures, checkpoints, run, sweep, weights
 
@@ -42,18 +47,74 @@ def interrupt(study, monkeypatch, after: int):
     assert (folder_of(study) / "checkpoint.pt").exists() and not (folder_of(study) / "run.json").exists()
 
 
+def trained(study, home, stage) -> None:
+    """Finish all grouped runs; ``stage``: of the first write of a checkpoint, at which this process is killed."""
+    os.environ |= {"PCOS_HOME": str(home), "PCOS_PLAIN": "1"}
+    torch.set_num_threads(1)
+    rename, write = os.replace, Path.write_bytes
+
+    def die(here, path):
+        if here == stage and "checkpoint" in Path(path).name:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def slow_rename(source, target):
+        die("before", target)
+        rename(source, target)
+        die("after", target)
+
+    def slow_write(path, data):
+        write(path, data[: len(data) // 2])
+        die("half", path)
+        return write(path, data)
+
+    os.replace, Path.write_bytes = slow_rename, slow_write
+    with open(home / "log.txt", "a") as stream, redirect_stdout(stream):
+        sweep.run("iustnet", study, arms=("ours",))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills need a POSIX system")
 @pytest.mark.slow
-def test_killed_at_random_and_while_it_writes(place):
-    command = [sys.executable, "-m", "studies.kill_training", "--place", str(place), "--model", "iustnet"]
-    command += ["--side", "32", "--phantoms", "12", "--epochs", "6", "--kills", "8", "--seed", "1"]
-    done = subprocess.run(
-        command, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "kills: 8 {'random': 4, 'half': 2, 'before': 1, 'after': 1}" in done.stdout
+def test_killed_at_random_and_while_it_writes(small, home):
+    study, _, there = small
+    study = study.model_copy(update={"epochs": 6})
+    (home / "data").symlink_to(there / "data")
+    shutil.copytree(there / "reports", home / "reports")
+    system, rng, folder = multiprocessing.get_context("forkserver"), random.Random(1), study.runs_dir / "iustnet"
+    system.set_forkserver_preload([__name__])  # so that each process starts at once, with its imports
+
+    def start(stage=None):
+        process = system.Process(target=trained, args=(study, home, stage))
+        process.start()
+        return process
+
+    def end(*processes) -> dict:
+        """The names of all files, and the contents of each run, after all processes have ended well."""
+        assert [process.join() or process.exitcode for process in processes] == [0] * len(processes)
+        names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+        found = {str(path.parent.relative_to(folder)): contents(path.parent) for path in folder.rglob("run.json")}
+        shutil.rmtree(study.runs_dir)
+        return {"files": names, "runs": found}
+
+    end(start())  # so that the next one is not slowed by what starts
+    began = time.perf_counter()
+    expected = end(start())
+    seconds = time.perf_counter() - began
+    assert len(expected["runs"]) == 2
+    for stage in (None, "half", None, "before", None, "after", None, "half"):
+        for _ in range(5):
+            process = start(stage)
+            if not stage:
+                time.sleep(rng.uniform(0, 0.8 * seconds))  # late enough that some hit the second run
+                process.kill()
+            process.join()
+            if process.exitcode == -signal.SIGKILL:
+                break
+            assert end(process) == expected  # it ended before it could be killed
+        assert process.exitcode == -signal.SIGKILL
+    assert end(start()) == expected
+    assert "goes on after epoch" in (home / "log.txt").read_text()
     # Whether the second process came in time to wait is the system's affair; that it waits, tests/test_files.py shows.
-    assert "whole sweep(s): the same" in done.stdout and re.search(r"two at once \(. waited\): the same", done.stdout)
+    assert end(start(), start()) == expected
 
 
 def test_an_interrupted_run_goes_on_and_leaves_the_four_files(small, place, monkeypatch, capsys):
