@@ -75,7 +75,7 @@ def test_a_source_made_to_cross_or_a_missing_plan_stops_before_training(small, p
     crossed["source"] = [crossed.source[0]] * 2 + list(crossed.source[2:])
     crossed["r0"] = [0, 1] + list(crossed.r0[2:])
     write_csv(study.report_dir / "sources.csv", crossed)
-    with pytest.raises(config.StudyError, match="both sides"):
+    with pytest.raises(config.StudyError, match=r"1 source\(s\) have images on both sides of a split"):
         sweep.run("iustnet", study)
     study.plan_path.unlink()
     with pytest.raises(config.StudyError, match="plan.json.*without a plan"):
