@@ -174,11 +174,3 @@ def test_any_flipped_bit_is_noticed_or_harmless(interrupted, tmp_path):
         noticed += state is None
         assert state is None or all(torch.equal(state["parts"]["model"][name], whole[name]) for name in whole)
     assert noticed > 50
-
-
-def test_a_checkpoint_of_other_settings_is_ignored_and_removed(interrupted, tmp_path):
-    path = tmp_path / "c.pt"
-    path.write_bytes(interrupted[0])
-    said = []
-    keep = checkpoints.Checkpoint(path, "other", say=said.append)
-    assert keep._read() is None and not path.exists() and said == []

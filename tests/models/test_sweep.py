@@ -23,13 +23,9 @@ def ran(small):
         yield study, table, sweep.run("iustnet", study)
 
 
-def test_the_plan_is_the_published_split_and_every_fold(small):
-    plan = sweep.plan(small[0])
-    assert plan.protocol.tolist() == ["published", "grouped", "grouped"]
-
-
-def test_a_run_folder_holds_what_later_rooms_read(ran):
+def test_the_runs_are_the_published_split_and_every_fold_and_leave_what_later_rooms_read(ran):
     study, table, runs = ran
+    assert runs.protocol.tolist() == sweep.plan(study).protocol.tolist() == ["published", "grouped", "grouped"]
     for one in runs.itertuples():
         folder = study.run_dir("iustnet", one)
         record = json.loads((folder / "run.json").read_text())
