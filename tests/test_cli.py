@@ -95,11 +95,6 @@ def test_a_folder_that_cannot_be_studied_stops_its_notebook(home, files, words):
     assert not list((home / "reports").rglob("sources.csv"))
 
 
-def name_of(folder) -> str:
-    """Return the name of the demo study of a folder."""
-    return config.study(data=str(folder)).name
-
-
 @pytest.fixture
 def scans(home):
     """Make a folder of two pictures without class folders, and a table of labels; return the options that name them."""
@@ -134,7 +129,8 @@ def test_a_folder_of_two_pictures_is_described_and_nothing_is_trained(home):
         done = pcos("run", source, str(target), "--data", str(home / "scans"), home=home)
         assert done.returncode == 0, done.stderr
         assert ("The study ends here, as it should" in target.read_text()) == (notebook > "03")
-    page = (home / "reports" / name_of(home / "scans") / "report.html").read_text()
+    name = config.study(data=str(home / "scans")).name
+    page = (home / "reports" / name / "report.html").read_text()
     assert "2 readable images show 2 pictures" in page and "a test set needs 6 of each class" in page
     assert not list((home / "runs").rglob("run.json"))
 

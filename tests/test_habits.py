@@ -53,10 +53,14 @@ def environment(**changes) -> dict:
     return own | {"PATH": path, "CONDA_DEFAULT_ENV": "pcos"} | changes
 
 
+def finished(place: Path, *command: str, **changes) -> subprocess.CompletedProcess:
+    """Return a finished command in a folder."""
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, env=environment(**changes))
+
+
 def make(place: Path, *words: str, **changes) -> subprocess.CompletedProcess:
     """Return make's finished command in a checkout."""
-    command = ["make", "--no-print-directory", *words]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, env=environment(**changes))
+    return finished(place, "make", "--no-print-directory", *words, **changes)
 
 
 def printed(place: Path, run: str = "phantom-demo", name: str = "01_download") -> str:
@@ -83,9 +87,8 @@ def test_a_copy_runs_its_own_code_with_this_python(checkout, tmp_path):
 
 
 def test_code_of_another_checkout_says_so(checkout):
-    command = [sys.executable, "-c", "from pcos_utils import config; config.study()"]
-    done = subprocess.run(command, cwd=checkout / "notebooks", capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
+    code = "from pcos_utils import config; config.study()"
+    done = finished(checkout / "notebooks", sys.executable, "-c", code, PYTHONPATH=str(ROOT))
     assert done.returncode == 1 and "run 'make setup' there first" in done.stderr
 
 
@@ -188,9 +191,7 @@ def test_clean_keeps_what_no_run_made(checkout, outer):
 def test_the_commit_is_of_this_folder_alone(checkout):
     subprocess.run(["git", "init", "-q", checkout.parent], check=True)
     code = "from pcos_utils.reporting import store; print(store.stamp().data.split('commit ')[1].strip('.*'))"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=checkout, capture_output=True, text=True,
-                          env=os.environ | {"PYTHONPATH": str(checkout), "GIT_DIR": str(ROOT / ".git")})  # fmt: skip
+    done = finished(checkout, sys.executable, "-c", code, PYTHONPATH=str(checkout), GIT_DIR=str(ROOT / ".git"))
     assert done.stdout == "unknown\n", done.stderr
 
 
@@ -232,8 +233,8 @@ def test_a_full_disk_is_one_sentence_and_what_a_killed_run_left_is_removed(check
     left_over.parent.mkdir(parents=True)
     left_over.write_text("half")
     command = 'ulimit -f 1; exec "$0" -m pcos_utils.cli reproduce'  # no file above half a kilobyte or a whole one
-    done = subprocess.run(["bash", "-c", command, sys.executable], cwd=checkout, capture_output=True, text=True,
-                          env=environment(PYTHONPATH=str(checkout), PYTHONDONTWRITEBYTECODE="1"))  # fmt: skip
+    quiet = dict(PYTHONPATH=str(checkout), PYTHONDONTWRITEBYTECODE="1")
+    done = finished(checkout, "bash", "-c", command, sys.executable, **quiet)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "01_download.ipynb: file too large" in done.stderr
     assert list(left_over.parent.iterdir()) == []
 
@@ -272,9 +273,7 @@ def test_a_user_without_a_name_or_a_home(checkout):
 
 
 def test_a_variable_that_make_does_not_know_is_named(checkout):
-    for word in ("DAT=folder", "data=folder"):
-        done = make(checkout, "reproduce", word)
-        assert (
-            done.returncode == 2 and f"{word.partition('=')[0]} is no setting; give some of: PRESET DATA" in done.stderr
-        )
+    for name in ("DAT", "data"):
+        done = make(checkout, "reproduce", f"{name}=folder")
+        assert done.returncode == 2 and f"{name} is no setting; give some of: PRESET DATA" in done.stderr
     assert make(checkout, "-n", "reproduce", "DATA=my folder", "SEED=1").returncode == 0

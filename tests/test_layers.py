@@ -9,19 +9,9 @@ import pytest
 from pcos_utils.config import ROOT
 
 PACKAGE = ROOT / "pcos_utils"
-FLOORS = {
-    "config": 0,
-    "options": 0,
-    "progress": 0,
-    "clean": 0,
-    "files": 1,
-    "phantom": 2,
-    "data": 2,
-    "audit": 3,
-    "models": 3,
-    "follicles": 4,
-}
-FLOORS |= {"follicles": 4, "published": 4, "evaluation": 5, "reporting": 6, "serving": 7, "notebooks": 8, "cli": 9}
+GROUND = ["config options progress clean", "files", "phantom data", "audit models", "follicles published"]
+ABOVE = ["evaluation", "reporting", "serving", "notebooks", "cli"]
+FLOORS = {room: floor for floor, rooms in enumerate([*GROUND, *ABOVE]) for room in rooms.split()}
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 

@@ -17,7 +17,7 @@ import pytest
 import requests
 from PIL import Image
 
-from pcos_utils import cli, config
+from pcos_utils import config
 from pcos_utils.config import StudyError
 from pcos_utils.data import datasets, download
 
@@ -296,19 +296,12 @@ def test_a_zenodo_record_is_listed_verified_and_unpacked(server, data, monkeypat
     assert (data / "pcosgen-test/Set/PCOSGen-test/images/image1.jpg").read_bytes() == picture(1)
 
 
-def test_the_command_fetches_lists_and_fails_with_one_sentence(mirror, data, monkeypatch, capsys):
-    def pcos(*words) -> tuple[int, str, str]:
-        """Return exit code and both outputs of ``pcos download``."""
-        monkeypatch.setattr(sys, "argv", ["pcos", "download", *words])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return ended.value.code or 0, *capsys.readouterr()
-
-    code, sentence, complaint = pcos("dataset-b", "--to", str(data / "there"))
+def test_the_command_fetches_lists_and_fails_with_one_sentence(mirror, data, pcos):
+    code, sentence, complaint = pcos("download", "dataset-b", "--to", data / "there")
     assert code == 0 and "6 files" in sentence and complaint == "" and held(data / "there" / "dataset-b") == FILES
-    assert pcos("--list")[:2] == (0, datasets.listing() + "\n")
+    assert pcos("download", "--list")[:2] == (0, datasets.listing() + "\n")
     for words in ([], ["phantom"], ["nonsense"], ["weights-iustnet"]):
-        code, _, complaint = pcos(*words)
+        code, _, complaint = pcos("download", *words)
         assert code == 2 and complaint.count("\n") == 1
         assert ("404" in complaint and "iustnet.pth" in complaint) or "use one of: dataset-a" in complaint
 

@@ -55,12 +55,6 @@ def test_folders_with_their_own_split_keep_it_and_the_crossings_are_counted():
         splits.draw(sources, STUDY)
 
 
-def test_a_source_of_two_labels_has_the_label_of_at_least_half_of_its_images():
-    rows = [("a", 1), ("a", 0), ("a", 0), ("b", 1), ("b", 0), ("c", 0)]
-    labels = splits.source_labels(pd.DataFrame(rows, columns=["source", "label"]))
-    assert labels.to_dict() == {"a": 0, "b": 1, "c": 0}
-
-
 def test_no_patient_is_in_two_folds():
     visits = table(images=1, sources_per_class=20).assign(group=[f"pt{i // 2}" for i in range(40)])
 

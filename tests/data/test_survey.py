@@ -45,6 +45,9 @@ def test_masks_plain_pictures_thumbnails_and_litter_are_set_apart(tmp_path):
         masks__d=mask(range(20, 240, 60)), normal__drawn_JPG=mask(), normal__black=Image.new("RGB", (200, 150)),
         normal__grey_JPG=Image.new("L", (200, 150), 90), benign__thumb_a=noise(3, (40, 50)),
         benign__icon=noise(4, (30, 30)), with_mask__e=noise(5), benign__frame_mask=noise(6),
+        # A scan is no mask and no thumbnail by its name alone.
+        alone__a=noise(7), alone__a_roi=noise(8), alone__a_gt=mask(), alone__a_thumb=noise(10), alone__b=noise(11),
+        alone__b_lesion=noise(12), alone__b_mask=noise(13),
     )  # fmt: skip
     for name in (
         ".DS_Store",
@@ -66,6 +69,7 @@ def test_masks_plain_pictures_thumbnails_and_litter_are_set_apart(tmp_path):
         "normal/c_mask.png": "mask", "masks/d.png": "mask", "normal/drawn.jpg": "mask",
         "normal/black.png": "plain", "normal/grey.jpg": "plain",
         "benign/thumb_a.png": "thumbnail", "benign/icon.png": "thumbnail",
+        "alone/a_gt.png": "mask", "alone/b_mask.png": "mask",
         ".DS_Store": "litter", "Thumbs.db": "litter", ".hidden": "litter", "__MACOSX": "litter",
         "LICENSE": "other file", "labels.csv": "other file", "more.zip": "archive", "b.tar.gz": "archive",
         "benign/page.jpg": "not an image", "benign/scan": "not an image",
@@ -129,6 +133,8 @@ def test_a_table_or_an_expression_gives_what_folders_do_not(tmp_path):
     assert survey(tmp_path / "set", group_by=r"(pt\d+)").group.tolist() == ["pt07", "pt07", "pt08"]
     with pytest.raises(StudyError, match="is no regular expression"):
         survey(tmp_path / "set", group_by="(")
+    with pytest.raises(StudyError, match="t.csv names patients or clips, and so does --group-by; leave one of them"):
+        survey(tmp_path / "set", tmp_path / "t.csv", group_by="(.)")
 
 
 def test_a_table_may_name_frames(tmp_path):
@@ -175,21 +181,6 @@ def test_a_table_that_contradicts_the_folders_is_told(tmp_path, folders, labels,
         )
 
 
-def test_a_scan_is_no_mask_and_no_thumbnail_by_its_name_alone(tmp_path):
-    put(
-        tmp_path,
-        a=noise(1),
-        a_roi=noise(2),
-        a_gt=mask(),
-        a_thumb=noise(3),
-        b=noise(4),
-        b_lesion=noise(5),
-        b_mask=noise(6),
-    )
-    found = statuses(tmp_path)
-    assert {name for name, status in found.items() if status != "ok"} == {"a_gt.png", "b_mask.png"}
-
-
 @pytest.mark.parametrize(
     ("column", "cells", "unread"),
     [("set", ["hospital A"] * 4, ["set"]), ("fold", ["0", "1", "", ""], ["fold"]), ("split", ["train"] * 4, ["split"]),
@@ -206,10 +197,3 @@ def test_a_tables_splits_count_beside_folders_of_splits_only_where_they_are_spli
     assert found.folder_split.to_dict() == told and found.attrs["unread"] == unread
     against = {path for path in own if told[path] != folders[path]}
     assert set(found.index[found.reason.str.startswith("its folder says")]) == against
-
-
-def test_patients_come_from_a_table_or_from_names(tmp_path):
-    put(tmp_path / "f", a=noise(1), b=noise(2))
-    (tmp_path / "t.csv").write_text("image,patient\na,1\nb,2\n")
-    with pytest.raises(StudyError, match="t.csv names patients or clips, and so does --group-by; leave one of them"):
-        survey(tmp_path / "f", tmp_path / "t.csv", group_by="(.)")

@@ -9,9 +9,8 @@ from pcos_utils.config import COUNT
 from pcos_utils.data import splits
 from pcos_utils.data.pixels import expand
 from pcos_utils.evaluation import baselines, predictions, tables
-from pcos_utils.files import write_csv, write_json
+from pcos_utils.files import write_csv
 from pcos_utils.follicles import counts
-from pcos_utils.models import sweep
 from tests.conftest import evaluate, spoiled
 
 
@@ -33,18 +32,6 @@ def test_every_method_is_there_and_says_what_taught_it(study):
     assert set(loaded.published) == {"iustnet"} and set(loaded.bare) == {COUNT, "local_contrast"}
     assert "3,000 phantoms with outlines" in loaded.taught[COUNT]
     assert loaded.taught["iustnet"].endswith("started from random weights") and loaded.dealt == {}
-
-
-def test_a_source_on_both_sides_is_not_trained_on(study, tmp_path, monkeypatch):
-    table = predictions.read_table(study, "sources")
-    apart = [table.index[table.r0 == fold][0] for fold in (0, 1)]
-    table.loc[apart[1], "source"] = table.source[apart[0]]
-    (tmp_path / "data").symlink_to(study.data_dir.parent)
-    monkeypatch.setenv("PCOS_HOME", str(tmp_path))
-    write_csv(study.report_dir / "sources.csv", table)
-    write_json(study.plan_path, {"supersedes": []})
-    with pytest.raises(config.StudyError, match=r"1 source\(s\) have images on both sides of a split"):
-        sweep.run("iustnet", study)
 
 
 def test_sources_that_were_drawn_anew_since_are_named(study):

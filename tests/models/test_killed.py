@@ -1,6 +1,5 @@
 """Real kills, a full disk and a folder that cannot be written: the run ends right, or stops in one sentence."""
 
-import json
 import multiprocessing
 import os
 import random
@@ -15,21 +14,13 @@ import pytest
 import torch
 
 from pcos_utils.config import StudyError
-from pcos_utils.files import sha256
 from pcos_utils.models import architectures, checkpoints, run, sweep, weights
+from tests.models.made import contents
 
 
 def folder_of(study):
     """The folder of the one run that is planned here."""
     return study.run_dir("iustnet", next(sweep.plan(study).itertuples()))
-
-
-def contents(folder) -> dict:
-    """Each file's digest, and run.json without its seconds."""
-    record = json.loads((folder / "run.json").read_text())
-    slow = {key: record.pop(key) for key in ("seconds", "images_per_second")}
-    assert all(slow.values())
-    return {path.name: sha256(path) for path in folder.glob("[!.]*") if path.name != "run.json"} | {"run.json": record}
 
 
 def interrupt(study, monkeypatch, after: int):
@@ -140,7 +131,8 @@ def test_a_run_of_other_settings_or_another_torch_begins_again(small, place, mon
     else:
         monkeypatch.setattr(run, "version", lambda name: "another")
     sweep.run("iustnet", study)
-    assert "goes on" not in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "goes on" not in said and "cannot be used" not in said
     assert len(list(folder_of(study).glob("[!.]*"))) == 4
 
 

@@ -1,10 +1,8 @@
 """Runs on other processes: the same bytes, whatever dies meanwhile, and one sentence for each way not to start."""
 
-import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,22 +13,12 @@ import pytest
 
 from pcos_utils import config
 from pcos_utils.data import splits
-from pcos_utils.files import sha256, write_csv
+from pcos_utils.files import write_csv
 from pcos_utils.models import runs, sweep
+from tests.models.made import contents
+from tests.serving.made import free_port
 
-TIMES = {"seconds", "images_per_second"}
 WORKER = "from distributed.cli.dask_worker import main; main()"
-
-
-def contents(study) -> dict:
-    """Every file of a study's runs by its digest, and run.json without its seconds."""
-    found = {}
-    for path in study.runs_dir.rglob("[!.]*.*"):
-        content = sha256(path)
-        if path.name == "run.json":
-            content = {name: value for name, value in json.loads(path.read_text()).items() if name not in TIMES}
-        found[path.relative_to(study.runs_dir).as_posix()] = content
-    return found
 
 
 @pytest.fixture
@@ -47,15 +35,9 @@ def ready(small, home, monkeypatch):
         monkeypatch.setenv("PCOS_HOME", str(place))
         write_csv(study.report_dir / "sources.csv", splits.draw(table.drop(columns=["used", "split", "r0"]), study))
         study.plan_path.write_text("{}")
-        return sweep.run("iustnet", study, ("ours",)).drop(columns="seconds"), contents(study)
+        return sweep.run("iustnet", study, ("ours",)).drop(columns="seconds"), contents(study.runs_dir)
 
     return study, make
-
-
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def start(*command: str, **environment) -> subprocess.Popen:
@@ -76,7 +58,7 @@ def kill(processes) -> None:
 @contextmanager
 def cluster(before: str = "", *words: str):
     """The address of a scheduler with one worker, which runs Python code before it begins."""
-    address = f"tcp://127.0.0.1:{(number := port())}"
+    address = f"tcp://127.0.0.1:{(number := free_port())}"
     processes = [scheduler(number), start("-c", before + WORKER, address, "--no-nanny", "--no-dashboard", *words)]
     try:
         yield address
@@ -111,7 +93,7 @@ def test_a_run_that_fails_is_a_row_and_the_others_are_finished(ready, monkeypatc
     path = study.runs_dir / "iustnet" / "failures.csv"
     row = pd.read_csv(path).iloc[0]
     assert row.fold == 0 and "in failing" in row.traceback and "ZeroDivisionError" in row.error
-    assert len([name for name in contents(study) if name.endswith("run.json")]) == 1
+    assert len([name for name in contents(study.runs_dir) if name.endswith("run.json")]) == 1
     monkeypatch.setattr(runs, "execute", execute)
     assert len(sweep.run("iustnet", study, ("ours",))) == 2 and not path.exists()
 
@@ -175,7 +157,7 @@ def test_workers_and_the_scheduler_die_and_the_table_is_that_of_a_sweep_in_proce
     """42 runs on two workers; one is killed twice, and the scheduler once; what died is started again."""
     study = ready[0].model_copy(update={"folds": 7, "repeats": 3, "inners": 2, "epochs": 8})
     rows, files = ready[1]("here", study)
-    address = f"tcp://127.0.0.1:{(number := port())}"
+    address = f"tcp://127.0.0.1:{(number := free_port())}"
     commands = {"scheduler": lambda: scheduler(number)}
     for name in ("first", "second"):
         commands[name] = lambda: start("-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
@@ -221,7 +203,7 @@ def test_workers_that_see_neither_home_nor_images_send_the_same_files_when_one_i
     """Each worker has an empty disk where others have the study; finished runs are not made again."""
     study, make = ready[0].model_copy(update={"folds": 4, "epochs": 4}), ready[1]
     rows, files = make("here", study)
-    address, told = f"tcp://127.0.0.1:{(number := port())}", []
+    address, told = f"tcp://127.0.0.1:{(number := free_port())}", []
     worker = (sys.executable, "-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
     quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     begin = lambda: subprocess.Popen([*HIDDEN, home, small[2], *worker], cwd=config.ROOT, **quiet)  # noqa: E731
@@ -241,7 +223,8 @@ def test_workers_that_see_neither_home_nor_images_send_the_same_files_when_one_i
         folder = study.run_dir("iustnet", next(sweep.plan(study, ("ours",)).itertuples()))
         (folder / "predictions.csv").write_text("spoiled")
         before = {path: path.stat().st_mtime_ns for path in study.runs_dir.rglob("[!.]*.*")}
-        assert sweep.run("iustnet", study, ("ours",)).drop(columns="seconds").equals(rows) and contents(study) == files
+        assert sweep.run("iustnet", study, ("ours",)).drop(columns="seconds").equals(rows)
+        assert contents(study.runs_dir) == files
         assert {path.parent for path, time in before.items() if path.stat().st_mtime_ns != time} == {folder}
     finally:
         kill(processes)

@@ -23,13 +23,9 @@ def ran(small):
         yield study, table, sweep.run("iustnet", study)
 
 
-def test_the_plan_is_the_published_split_and_every_fold(small):
-    plan = sweep.plan(small[0])
-    assert plan.protocol.tolist() == ["published", "grouped", "grouped"]
-
-
-def test_a_run_folder_holds_what_later_rooms_read(ran):
+def test_the_runs_are_the_published_split_and_every_fold_and_leave_what_later_rooms_read(ran):
     study, table, runs = ran
+    assert runs.protocol.tolist() == sweep.plan(study).protocol.tolist() == ["published", "grouped", "grouped"]
     for one in runs.itertuples():
         folder = study.run_dir("iustnet", one)
         record = json.loads((folder / "run.json").read_text())
@@ -75,7 +71,7 @@ def test_a_source_made_to_cross_or_a_missing_plan_stops_before_training(small, p
     crossed["source"] = [crossed.source[0]] * 2 + list(crossed.source[2:])
     crossed["r0"] = [0, 1] + list(crossed.r0[2:])
     write_csv(study.report_dir / "sources.csv", crossed)
-    with pytest.raises(config.StudyError, match="both sides"):
+    with pytest.raises(config.StudyError, match=r"1 source\(s\) have images on both sides of a split"):
         sweep.run("iustnet", study)
     study.plan_path.unlink()
     with pytest.raises(config.StudyError, match="plan.json.*without a plan"):

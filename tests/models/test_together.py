@@ -89,7 +89,8 @@ def test_a_shared_sweep_has_one_writer_and_goes_on_when_a_process_was_killed(sma
 
 def test_an_unknown_network_and_two_ways_at_once_are_one_sentence_each(place, small, pcos, monkeypatch):
     code, _, said = pcos("train", "resnet")
-    assert code == 2 and said.startswith("pcos: The network 'resnet' is unknown; use one of: densenet201,")
+    known = "densenet201, densenet121d, iustnet"
+    assert code == 2 and said.startswith(f"pcos: The network 'resnet' is unknown; use one of: {known}")
     assert pcos("train", "iustnet", "--epochs", 1)[0] == 0 and len(list(place.rglob("run.json"))) == 1
     monkeypatch.setattr(devices.Engine, "processes", 2)
     monkeypatch.setenv("PCOS_SET_JOBS", "2")

@@ -87,12 +87,9 @@ def test_features_of_other_sources_are_named(taught):
         predictions.features(taught)
 
 
-def test_the_plan_names_what_photographs_and_phantoms_are_compared_with():
+def test_the_plan_names_what_photographs_and_phantoms_are_compared_with_and_nothing_that_a_study_leaves_out():
     planned = plan.comparisons(config.study())
     assert {(LITE0, f"{LITE0}_random"), (config.TUNED, "iustnet")} <= set(planned)
-
-
-def test_what_a_study_leaves_out_is_not_planned():
     counts_alone = plan.comparisons(config.study(models=f"iustnet,{config.COUNT}"))
     assert (config.TUNED, "iustnet") in counts_alone and not any(LITE0 in pair for pair in counts_alone)
     assert config.TUNED not in str(plan.comparisons(config.study(models=f"densenet121d,{config.COUNT}")))

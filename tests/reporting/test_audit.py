@@ -20,7 +20,7 @@ from pcos_utils.audit import summary
 from pcos_utils.audit.findings import counts, pairs
 from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data import manifest
-from pcos_utils.data.survey import APART, survey
+from pcos_utils.data.survey import APART
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting import audit as reporting
 from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
@@ -246,9 +246,6 @@ def test_images_without_classes_can_be_audited(tmp_path):
     content = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert [row["path"] for row in content["unreadable"]] == ["broken.jpg"] and content["shortcuts"] == []
     assert content["summary"]["set apart: litter"] == 2 and "cannot be read: broken.jpg (" in done.output
-    (tmp_path / "table.csv").write_text("image,label\n4.png,0\n")
-    found = survey(flat, tmp_path / "table.csv")
-    assert found.status.value_counts().to_dict() == {"ok": 2, "litter": 2, "damaged": 1}
 
 
 def test_folds_are_not_said_to_share_no_picture_where_they_were_not_compared():
@@ -273,22 +270,19 @@ def test_a_collage_of_training_pictures_is_a_leak(tmp_path):
 
 
 def test_files_of_two_folders_are_counted_by_folder():
-    rows = table(("a.png", 0, "", "a"), ("b.tif#1", 0, "", "b"), ("b.tif#2", 0, "", "b")).rename(
-        columns={"label": "class"}
-    )
+    rows = table(("a.png", 0, "", "a"), ("b.tif#1", 0, "", "b"), ("b.tif#2", 0, "", "b"))
+    rows = rows.rename(columns={"label": "class"})
     both = pd.concat([rows.assign(dataset="one"), rows.assign(dataset="two")]).assign(**{"class": "normal"})
     assert counts(both, APART)["files"] == 4 and counts(rows, APART)["files"] == 2
 
 
 def test_archives_and_labels_that_contradict_a_folder_are_named(tmp_path):
+    rows = ["image,label,ward"]
     for seed, kind in zip(range(4, 16, 2), ("pco", "normal") * 3, strict=True):
         save(tmp_path / "set" / kind / f"{seed}.png", seed)
+        rows.append(f"{seed},{int(seed != 8 and kind == 'pco')},7")
     (tmp_path / "set" / "more.zip").write_bytes(b"PK\3\4")
-    rows = [
-        f"{seed},{int(seed != 8 and kind == 'pco')},7"
-        for seed, kind in zip(range(4, 16, 2), ("pco", "normal") * 3, strict=True)
-    ]
-    (tmp_path / "labels.csv").write_text("\n".join(["image,label,ward", *rows]))
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
     said = audit(tmp_path / "set", "--out", tmp_path / "out", "--labels", tmp_path / "labels.csv").output
     assert "Not looked into, unpack: `more.zip`." in said and "1 archive is set apart" in said
     assert "Table and folder contradict each other for 1 of 6 images: `pco/8.png`; the table was used" in said

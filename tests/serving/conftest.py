@@ -2,6 +2,7 @@
 
 import pytest
 
+from pcos_utils.serving.model import Served
 from tests.serving.made import export_served
 
 
@@ -9,3 +10,9 @@ from tests.serving.made import export_served
 def served(tmp_path_factory):
     """The folder of a served IustNet; its follicle network is untrained, and anything counts as usual to it."""
     return export_served(tmp_path_factory.mktemp("served"), phantoms=12, untrained=True)
+
+
+@pytest.fixture(scope="module")
+def model(served) -> Served:
+    """The served model, loaded, to which anything counts as usual."""
+    return Served(served)

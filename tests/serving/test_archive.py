@@ -58,23 +58,21 @@ def served_answer(model: Path, path: Path) -> dict:
 
 
 def test_what_does_not_belong_together_is_a_sentence(folder, served, tmp_path):
+    def refused(words: str, given: list[Path], out: Path = tmp_path / "out") -> None:
+        with pytest.raises(StudyError, match=words):
+            archive.answer(given, served, out)
+
     files = sorted(folder.rglob("*.png"))[:50]
     archive.answer(files, served, tmp_path / "out")
-    with pytest.raises(StudyError, match="000000.parquet was made from other images"):
-        archive.answer(files[1:], served, tmp_path / "out")
-    with pytest.raises(StudyError, match="000001.parquet belongs to a longer list"):
-        archive.answer(files[:25], served, tmp_path / "out")
-    with pytest.raises(StudyError, match="lies inside"):
-        archive.answer([folder], served, folder / "out")
+    refused("000000.parquet was made from other images", files[1:])
+    refused("000001.parquet belongs to a longer list", files[:25])
+    refused("lies inside", [folder], folder / "out")
     (tmp_path / "bad.parquet").write_bytes(b"no parquet")
-    with pytest.raises(StudyError, match="no Parquet file with a column 'path'"):
-        archive.answer([tmp_path / "bad.parquet"], served, tmp_path / "bad")
+    refused("no Parquet file with a column 'path'", [tmp_path / "bad.parquet"], tmp_path / "bad")
     (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(StudyError, match="no image to answer"):
-        archive.answer([tmp_path / "empty.txt"], served, tmp_path / "empty")
+    refused("no image to answer", [tmp_path / "empty.txt"], tmp_path / "empty")
     (tmp_path / "out" / "000001.parquet").write_bytes(b"half")
-    with pytest.raises(StudyError, match="000001.parquet cannot be read"):
-        archive.answer(files, served, tmp_path / "out")
+    refused("000001.parquet cannot be read", files)
 
 
 def test_a_shard_that_another_process_makes_is_left_to_it(tmp_path):

@@ -12,16 +12,10 @@ from PIL import Image
 from pcos_utils.config import StudyError
 from pcos_utils.follicles import counting, crops
 from pcos_utils.serving import boxes, scan_check
-from pcos_utils.serving.model import BOTH, FEW, Served
+from pcos_utils.serving.model import BOTH, FEW
 from tests.serving.made import frame, png
 
 AT = (140, 60, 440, 260)  # where a phantom lies in the made sector
-
-
-@pytest.fixture(scope="module")
-def model(served):
-    """The served model, to which anything counts as usual."""
-    return Served(served)
 
 
 @pytest.fixture(scope="module")

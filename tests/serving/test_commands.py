@@ -1,8 +1,6 @@
 """The commands: a folder becomes lines or rows, a bad file an answer, a mistake one sentence with exit code 2."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +87,7 @@ def test_a_folder_becomes_lines_or_rows_and_a_bad_file_is_one_of_them(served, tm
     [
         (["predict", ROOT / "LICENSE"], "run 'make reproduce' first, or name"),
         (["predict", "."], "no image to answer"),
-        (["predict", "a.png"], "a.png does not exist; name"),
+        (["predict", "a.png"], "pcos: a.png does not exist; name images, or folders of them."),
         (["predict", ROOT / "LICENSE", "--model", "nowhere"], "model.json is missing"),
         (["predict", ROOT / "LICENSE", "--json", "--csv"], "exclude each other"),
         (["export", "--model", "resnet"], "MODEL=resnet"),
@@ -102,14 +100,6 @@ def test_a_mistake_is_one_sentence(pcos, tmp_path, words, named):
     code, _, err = pcos(*words)
     assert code == 2 and err.count("\n") == 1, err
     assert named in err and not list(tmp_path.iterdir())
-
-
-def test_a_process_that_is_given_a_wrong_path_ends_with_2(tmp_path):
-    command = [sys.executable, "-m", "pcos_utils.cli", "predict", str(tmp_path / "none.png")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2 and done.stderr == f"pcos: {tmp_path / 'none.png'} does not exist; name images, or " + (
-        "folders of them.\n"
-    )
 
 
 def test_a_served_model_is_packed_and_not_exported_again(served, pcos, tmp_path, monkeypatch):

@@ -69,10 +69,10 @@ def table(own, **scores) -> pd.DataFrame:
     return pd.DataFrame({"image": names, "score": told})
 
 
-def look(own, plan, rows: pd.DataFrame):
+def look(own, plan, rows: pd.DataFrame, labels=None, new=None):
     """Return the record and the file of a look with these scores."""
     rows.to_csv(plan.parent / "scores.csv", index=False)
-    return confirm.confirm(plan, own / "new", predictions=plan.parent / "scores.csv")
+    return confirm.confirm(plan, new or own / "new", labels, plan.parent / "scores.csv")
 
 
 @pytest.fixture(scope="module")
@@ -175,8 +175,7 @@ def test_sources_of_one_patient_are_told(own, plan):
     rows = table(own)
     labels = rows.assign(label=rows.image.str.startswith("pco").astype(int), patient="p" + rows.image.str[-5])
     labels.to_csv(plan.parent / "labels.csv", columns=["image", "label", "patient"], index=False)
-    rows.to_csv(plan.parent / "scores.csv", index=False)
-    record, _ = confirm.confirm(plan, own / "new", plan.parent / "labels.csv", plan.parent / "scores.csv")
+    record, _ = look(own, plan, rows, plan.parent / "labels.csv")
     assert record["patients"] == 9 and "patients or clips" not in " ".join(confirm.sentences(record))
     assert "They are of 3 patients or clips" in " ".join(confirm.sentences(record | {"patients": 3}))
 
@@ -196,8 +195,7 @@ def test_files_that_are_no_scans_are_named(own, plan):
     new = shutil.copytree(own / "new", plan.parent / "new")
     Image.fromarray(scan(4_000_001_005)).resize((40, 30)).save(new / "pco" / "icon.png")
     (new / "pco" / "torn.png").write_bytes((new / "pco" / "new1.png").read_bytes()[:900])
-    table(own).to_csv(plan.parent / "scores.csv", index=False)
-    record, _ = confirm.confirm(plan, new, predictions=plan.parent / "scores.csv")
+    record, _ = look(own, plan, table(own), new=new)
     lines = confirm.sentences(record)
     place = lines.index("set apart: 2 files")
     assert lines[place + 1] == "  pco/icon.png: a small copy" and lines[place + 2].startswith("  pco/torn.png: ")

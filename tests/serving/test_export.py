@@ -41,13 +41,19 @@ def test_maps_are_those_that_pretraining_judges(tmp_path, monkeypatch):
     np.testing.assert_allclose(maps, follicle_network.predict_maps(network, drawn), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", [pytest.param("iustnet", marks=pytest.mark.slow), "follicles"])
-def test_a_finished_study_is_served_by_its_best_model(evaluated, served, monkeypatch, tmp_path, name):
-    study, tables, home = evaluated
+@pytest.fixture
+def finished(evaluated, served, monkeypatch):
+    """The small study with its tables, where PCOS_HOME names its home; the phantoms of an export are made already."""
     phantoms = [*served.parent.rglob("shards/*.npz")]
     monkeypatch.setattr(export.training_set, "shards", lambda *_: phantoms)
-    monkeypatch.setenv("PCOS_HOME", str(home))
+    monkeypatch.setenv("PCOS_HOME", str(evaluated[2]))
     monkeypatch.setattr(export, "TRIED", 2)
+    return evaluated[:2]
+
+
+@pytest.mark.parametrize("name", [pytest.param("iustnet", marks=pytest.mark.slow), "follicles"])
+def test_a_finished_study_is_served_by_its_best_model(finished, tmp_path, name):
+    study, tables = finished
     auc = tables["metrics"].query("protocol == 'grouped' and metric == 'auc'").set_index("model").value
     assert commands.best(study) == auc[["iustnet", "follicles"]].idxmax()
     card = export.export(name, study, tmp_path / "model")
@@ -63,13 +69,8 @@ def test_a_finished_study_is_served_by_its_best_model(evaluated, served, monkeyp
 
 
 @pytest.mark.slow
-def test_a_count_answers_what_is_sent_by_real_frames_and_phantoms_by_phantoms(evaluated, served, monkeypatch, tmp_path):
-    study, _, home = evaluated
-    phantoms = [*served.parent.rglob("shards/*.npz")]
-    monkeypatch.setattr(export.training_set, "shards", lambda *_: phantoms)
-    monkeypatch.setenv("PCOS_HOME", str(home))
-    monkeypatch.setattr(export, "TRIED", 2)
-    card = export.export("follicles", study, tmp_path / "model")
+def test_a_count_answers_what_is_sent_by_real_frames_and_phantoms_by_phantoms(finished, monkeypatch, tmp_path):
+    card = export.export("follicles", finished[0], tmp_path / "model")
     assert card["real"]["sources"] == {"normal": 29, "polycystic": 12}
     count = model.Served(tmp_path / "model")
     monkeypatch.setattr(model.scan_check, "judge", lambda *_: None)
@@ -97,9 +98,8 @@ def test_nothing_half_written_passes_for_a_model(served, tmp_path, monkeypatch):
     assert not (tmp_path / "model.json").exists()
 
 
-def test_the_served_network_stops_where_the_folds_stopped_on_the_folds_own_schedule(evaluated, monkeypatch):
-    study, _, home = evaluated
-    monkeypatch.setenv("PCOS_HOME", str(home))
+def test_the_served_network_stops_where_the_folds_stopped_on_the_folds_own_schedule(finished, monkeypatch):
+    study, _ = finished
     recorded, asked = served_network.read_record, {}
     monkeypatch.setattr(served_network, "read_record", lambda folder: recorded(folder) | {"chosen_epoch": 1})
     monkeypatch.setattr(served_network.training, "fit", lambda *of, **how: asked.update(recipe=of[4], stop=how["stop"]))

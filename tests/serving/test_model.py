@@ -21,12 +21,6 @@ from pcos_utils.serving.answer import FIELDS
 from tests.serving.made import SIDE, frame, png
 
 
-@pytest.fixture(scope="module")
-def model(served):
-    """The served model, loaded."""
-    return models.Served(served)
-
-
 def test_an_answer_is_the_calibrated_logit_of_the_loaders_pixels(model):
     content = png(frame(), "JPEG")
     answer, pixels = model.answer(content, "a.jpg"), images.load(io.BytesIO(content))

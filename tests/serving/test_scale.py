@@ -6,7 +6,6 @@ import pytest
 
 from pcos_utils.phantom.sector import SIDE, View
 from pcos_utils.serving import page, screen
-from pcos_utils.serving.model import Served
 from tests.serving.made import frame
 
 FRAMES = 60
@@ -86,8 +85,8 @@ def test_a_large_frame_has_the_scale_of_a_small_one():
     assert (large[0] * 4, large[1] * 4) == pytest.approx(small[:2], rel=0.01)
 
 
-def test_sizes_are_told_in_mm_where_a_scale_is_known_and_nowhere_else(served, monkeypatch):
-    model, pixels, box = Served(served), np.repeat(frame()[..., None], 3, axis=2), (10, 20, 250, 190)
+def test_sizes_are_told_in_mm_where_a_scale_is_known_and_nowhere_else(model, monkeypatch):
+    pixels, box = np.repeat(frame()[..., None], 3, axis=2), (10, 20, 250, 190)
     bare, known = model.reply(pixels, "a", box=box), model.reply(pixels, "a", box=box, scale=(0.1, 0.2))
     assert bare.follicles and bare.follicle_mm is None and bare.box_mm == bare.size_from == bare.sizes() == ""
     assert known.follicle_mm == pytest.approx(2 * (bare.follicle_pixels * 0.02 / np.pi) ** 0.5, abs=0.05)

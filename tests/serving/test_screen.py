@@ -41,12 +41,6 @@ def sector(pixels: np.ndarray) -> np.ndarray:
     return pixels * mask[..., None]
 
 
-@pytest.fixture(scope="module")
-def model(served):
-    """The served model, to which anything counts as usual."""
-    return models.Served(served)
-
-
 @pytest.mark.parametrize(("around", "box"), [(margin, (20, 20, 320, 220)), (screenshot, (200, 100, 500, 300))])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_surrounds_a_scan_is_cut_off_to_the_pixel(model, around, box, seed):
