@@ -111,7 +111,7 @@ def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
     for row in compared.itertuples():
         weakest = recalls.loc[recalls[row.method].idxmin()]
         weak = "none: all found" if weakest[row.method] == 1 else f"{weakest.kind}: {weakest[row.method]:.2f}"
-        counts = [f"{row.found:,}", f"{row.adjusted_rand:.3f}", f"{row.false_merges:,}"]
+        counts = [f"{row.found:,}", f"{row.adjusted_rand:.4f}", f"{row.false_merges:,}"]
         rows.append([row.method, *counts, weak, f"{row.times_audit:.2f}"])
     header = ["method", f"sources found (true: {first.sources:,})", "adjusted Rand index", "families with two sources"]
     table = markdown([*header, "weakest kind: share found", "time"], rows)
