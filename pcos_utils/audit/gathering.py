@@ -102,8 +102,10 @@ class Gathering(Forest):
             if links and any(self.root(part) in reached for part in shown):
                 continue
             tried.add(pair)
-            relate = partial(_relate, self.exemplars[other], picture, view, most)
-            link = self.once((number, other, view, most), relate)
+            key = (number, other, view, most)
+            if picture is None and key not in self.made:  # another process saw no need
+                continue
+            link = self.once(key, partial(_relate, self.exemplars[other], picture, view, most))
             copy = link and link.copy and link.sure
             if copy and link.whole is None:
                 links.append((other, link))
@@ -237,10 +239,8 @@ class Gathering(Forest):
             self.inliers[joined] = self.inliers[joined] or inliers
 
 
-def _relate(known: Sketch, picture: Sketch | None, view: View, most: int) -> Link | None:
+def _relate(known: Sketch, picture: Sketch, view: View, most: int) -> Link | None:
     """Return the link between an exemplar and a picture, of which one may be a small part of the other."""
-    if picture is None:  # another process saw no need
-        return None
     if most > GLANCES and picture.enlarged > PART * known.enlarged:
         known = sketches.dense(known)
     elif most > GLANCES and known.enlarged > PART * picture.enlarged:

@@ -15,7 +15,8 @@ from pcos_utils.audit.sketches import Sketch, View
 from pcos_utils.data import shards
 from pcos_utils.files import code
 
-CODE = [f"audit/{name}.py" for name in ("sketches", "candidates", "matching", "gathering", "families", "parallel")]
+SEARCH = ("sketches", "candidates", "matching", "forest", "gathering", "families", "parallel")
+CODE = [f"audit/{name}.py" for name in SEARCH]
 PARTS = {
     "height": lambda picture: picture.grey.shape[0],
     "grey": lambda picture: picture.grey.tobytes(),

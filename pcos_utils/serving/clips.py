@@ -77,6 +77,11 @@ def summary(name: str, found: list[Answer]) -> Answer:
     )  # fmt: skip
 
 
+def is_clip(content: bytes, name: str) -> bool:
+    """Return whether an upload is a DICOM file, by its bytes, or a clip, by its name."""
+    return content[128:132] == b"DICM" or clinic.kind(Path(name)) == "clip"
+
+
 @contextmanager
 def in_memory(content: bytes) -> Iterator[Path]:
     """Yield a path at which the bytes can be opened, though they lie in memory alone. Raises ImageError."""
