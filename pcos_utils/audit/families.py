@@ -10,14 +10,13 @@ the number of processes changes no family.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import pairwise
+from itertools import combinations, groupby, pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from pcos_utils.audit import sketches
-from pcos_utils.audit.forest import Forest
 from pcos_utils.audit.gathering import Gathering
 from pcos_utils.audit.parallel import ahead, one_thread, share
 from pcos_utils.audit.sketches import Sketch
@@ -57,6 +56,11 @@ def gather(
         """Return the sketch of a picture."""
         return look(read(number))
 
+    def look_at(gathering: Gathering, numbers: list[int]) -> None:
+        """Look for relatives of pictures among those placed so far."""
+        for number in numbers:
+            gathering.look(number, sketch(number))
+
     def placed() -> Iterator[int]:
         """Place all pictures, and yield their numbers."""
         with ThreadPoolExecutor(WORKERS) as pool:
@@ -65,7 +69,7 @@ def gather(
                 yield number
         for numbers in rounds:
             gathering.learn()
-            for part, made in share(gathering, partial(_look, sketch), numbers):
+            for part, made in share(gathering, look_at, numbers):
                 gathering.made = made
                 for number in part:
                     gathering.place(number, None)
@@ -75,14 +79,17 @@ def gather(
     with one_thread():
         deque(progress(placed()), maxlen=0)
         gathering.look_again(share)
-    collages = gathering.settle()
+    collages = _settle(gathering)
     family = [gathering.root(number) for number in range(count)]
     apart = {(number, *sorted((family[left], family[right]))) for number, left, right in gathering.refused}
     refused = sorted(join for join in apart if join[1] != join[2])
     shows = {number: sorted(collages[home]) for number, home in enumerate(family) if home in collages}
-    neighbours = [pair for pair in gathering.neighbours if not shows.keys() & pair]
     facts = gathering.inliers, gathering.plain, refused, gathering.unsure
-    return Families(np.array(family, int), *facts, _clips(family, neighbours), shows)
+    for pair in gathering.neighbours:  # last, because these make clips and no families
+        if not shows.keys() & pair:
+            gathering.union(*pair)
+    clip = [gathering.root(number) for number in range(count)]
+    return Families(np.array(family, int), *facts, np.array(clip, int), shows)
 
 
 def _rounds(count: int) -> list[list[int]]:
@@ -98,15 +105,19 @@ def _rounds(count: int) -> list[list[int]]:
     return [numbers[start:end] for start, end in pairwise(ends)]
 
 
-def _look(sketch: Callable[[int], Sketch], gathering: Gathering, numbers: list[int]) -> None:
-    """Look for relatives of pictures among those placed so far."""
-    for number in numbers:
-        gathering.look(number, sketch(number))
-
-
-def _clips(family: list[int], neighbours: list[tuple[int, int]]) -> np.ndarray:
-    """Return the first picture of each picture's clip: families of which ``neighbours`` are linked, each a pair."""
-    clips = Forest(len(family))
-    for left, right in [*enumerate(family), *neighbours]:
-        clips.join(left, right)
-    return np.array([clips.root(number) for number in range(len(family))], int)
+def _settle(gathering: Gathering) -> dict[int, set[int]]:
+    """Join each picture whose panels show one family with that, and return the others: {collage: its families}."""
+    root, all_panels = gathering.root, gathering.panels
+    for _, panels in groupby(sorted(all_panels, key=itemgetter(0)), itemgetter(0)):
+        for (_, part, link), (_, other, also) in combinations(panels, 2):
+            if root(part) != root(other) and sketches.overlap(link.box, also.box):  # one panel
+                gathering.union(part, other, min(link.inliers, also.inliers))
+    while True:
+        shown = {root(whole): set() for whole, _, _ in all_panels}
+        for whole, part, _ in all_panels:
+            shown[root(whole)] |= {root(part)} - {root(whole)}
+        single = [panel for panel in all_panels if len(shown[root(panel[0])]) == 1]
+        if not single:
+            return {whole: families for whole, families in shown.items() if families}
+        for whole, part, link in single:
+            gathering.union(whole, part, link.inliers)

@@ -1,20 +1,19 @@
 """Place pictures into families one by one, by comparing each with candidates from an index.
 
 Only *exemplars* are kept: the first image of a family, and each later image that shows a good part not yet seen.
+Families are joined by union-find (Tarjan 1975, doi:10.1145/321879.321884).
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from functools import partial
-from itertools import combinations, groupby, product
-from operator import itemgetter
+from itertools import product
 
 import numpy as np
 
 from pcos_utils.audit import matching, sketches
 from pcos_utils.audit.candidates import Index
-from pcos_utils.audit.forest import Forest
 from pcos_utils.audit.matching import Link
 from pcos_utils.audit.sketches import INVERTED, UPRIGHT, Sketch, View
 
@@ -27,11 +26,12 @@ STRETCHES = (1.5, 1 / 1.5)  # for a second look-up of a picture that found no re
 FEW_EXEMPLARS = 100  # no more are looked at again in this process alone, since it takes less than seconds
 
 
-class Gathering(Forest):
-    """So many pictures, numbered from 0, and what is known of their families."""
+class Gathering:
+    """So many pictures, numbered from 0, each a family of its own at first, and what is known of their families."""
 
     def __init__(self, count: int):
-        super().__init__(count)
+        self.parent = list(range(count))
+        self.size = [1] * count
         self.inliers = np.zeros(count, int)
         self.plain = np.zeros(count, bool)
         self.unsure = np.zeros(count, bool)
@@ -48,10 +48,7 @@ class Gathering(Forest):
         self.made: dict | None = None  # what other processes have looked up and compared
 
     def place(self, number: int, picture: Sketch | None) -> None:
-        """Put a picture into its family, and make it an exemplar if it shows something new.
-
-        ``picture`` may be None where ``made`` holds what ``look`` made of it.
-        """
+        """Put a picture, None where ``made`` tells of it, into its family, as an exemplar if it shows something new."""
         if self.made is None:
             self.learn()
         picture, links = self.look(number, picture)
@@ -70,10 +67,7 @@ class Gathering(Forest):
                 self.joined_by[number] = links[0]
 
     def look(self, number: int, picture: Sketch | None) -> tuple[Sketch | None, list[tuple[int, Link]] | None]:
-        """Return a picture, in detail if it must be, and (exemplar, link) for each family that it matches.
-
-        None in place of these for a picture that is too plain to be compared.
-        """
+        """Return a picture, perhaps in detail, and (exemplar, link) of each family that it matches; None if plain."""
         if picture is None or len(picture.points) <= sketches.GLANCE_KEYPOINTS:
             candidates = self.once((number, "glance"), lambda: self.index.candidates(picture.descriptors, GLANCES))
             links = self.links(number, picture, candidates, GLANCES)
@@ -88,8 +82,7 @@ class Gathering(Forest):
         self, number: int, picture: Sketch, candidates: Iterable[tuple[int, View, float]], most: int = CANDIDATES
     ) -> list[tuple[int, Link]]:
         """Return (exemplar, link) for each other family, of the candidates, that shows the same tissue."""
-        links, enough, tried = [], 0.0, set()
-        reached = {self.root(number)}
+        links, enough, tried, reached = [], 0.0, set(), {self.root(number)}
         # One that shows others in its panels comes last: it says no more of a picture that is a relative of these, and
         # where it shows the picture they are likely relatives, so they join the queue.
         queue = deque(sorted(candidates, key=lambda candidate: candidate[0] in self.shown))
@@ -133,24 +126,19 @@ class Gathering(Forest):
 
     def once(self, key: tuple, make: Callable):
         """Return what was made for a key, here or in another process."""
-        if self.made is None:
-            return make()
-        if key not in self.made:
-            self.made[key] = make()
-        return self.made[key]
+        made = {} if self.made is None else self.made
+        if key not in made:
+            made[key] = make()
+        return made[key]
 
     def look_again(self, share: Callable) -> None:
-        """Look up exemplars again, now that later relatives are known, and inverted; the lonely ones also stretched.
-
-        ``share`` as in ``families.gather``.
-        """
+        """Look up exemplars again, now that later relatives are known, and inverted; the lonely ones also stretched."""
         self.learn()
-        numbers, known = list(self.exemplars), {}
+        numbers, self.made = list(self.exemplars), {}
         self.firsts = set({self.root(number): number for number in reversed(numbers)}.values())
         if len(numbers) > FEW_EXEMPLARS:
             for _, made in share(self, Gathering.look_at, numbers):
-                known |= made
-        self.made = known
+                self.made |= made
         self.look_at(numbers)
         self.made = None
 
@@ -176,13 +164,12 @@ class Gathering(Forest):
         most = CANDIDATES + len(views)  # it is in the index itself, once in each view
         candidates = self.once((number, look), lambda: self.index.candidates(descriptors(), most, views))
         candidates = [candidate for candidate in candidates if candidate[0] != number][:CANDIDATES]
-        links = self.links(number, self.exemplars[number], candidates)
-        while links:
+        while links := self.links(number, self.exemplars[number], candidates):
             for other, link in links:
                 self.attach(number, other, link)
-            apart = any(self.root(number) != self.root(other) for other, _ in links)
+            if all(self.root(number) == self.root(other) for other, _ in links):
+                return
             candidates = [candidate for candidate in candidates if candidate[0] not in dict(links)]
-            links = self.links(number, self.exemplars[number], candidates) if apart else []
 
     def attach(self, number: int, other: int, link: Link) -> None:
         """Join the families of two exemplars that match, through ``bridge`` if either joined another before."""
@@ -216,27 +203,19 @@ class Gathering(Forest):
         if agreement >= matching.LEAST_AGREEMENT or len(witnesses) > 1:
             self.union(left, right, min(to_left.inliers, to_right.inliers))
 
-    def settle(self) -> dict[int, set[int]]:
-        """Join each picture whose panels show one family with that, and return the others: {collage: its families}."""
-        for _, panels in groupby(sorted(self.panels, key=itemgetter(0)), itemgetter(0)):
-            for (_, part, link), (_, other, also) in combinations(panels, 2):
-                if self.root(part) != self.root(other) and sketches.overlap(link.box, also.box):  # one panel
-                    self.union(part, other, min(link.inliers, also.inliers))
-        while True:
-            shown = {self.root(whole): set() for whole, _, _ in self.panels}
-            for whole, part, _ in self.panels:
-                shown[self.root(whole)] |= {self.root(part)} - {self.root(whole)}
-            single = [panel for panel in self.panels if len(shown[self.root(panel[0])]) == 1]
-            if not single:
-                return {whole: families for whole, families in shown.items() if families}
-            for whole, part, link in single:
-                self.union(whole, part, link.inliers)
+    def root(self, number: int) -> int:
+        """Return the number of the first picture of a picture's family."""
+        while self.parent[number] != number:
+            self.parent[number] = number = self.parent[self.parent[number]]
+        return number
 
     def union(self, left: int, right: int, inliers: int = 0) -> None:
         """Join the families of two pictures, which share so many ``inliers`` where that is not noted yet."""
-        joined = self.join(left, right)
-        if joined is not None:
-            self.inliers[joined] = self.inliers[joined] or inliers
+        first, last = sorted((self.root(left), self.root(right)))
+        if first != last:
+            self.parent[last] = first
+            self.size[first] += self.size[last]
+            self.inliers[last] = self.inliers[last] or inliers
 
 
 def _relate(known: Sketch, picture: Sketch, view: View, most: int) -> Link | None:

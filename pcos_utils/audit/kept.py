@@ -15,15 +15,8 @@ from pcos_utils.audit.sketches import Sketch, View
 from pcos_utils.data import shards
 from pcos_utils.files import code
 
-SEARCH = ("sketches", "candidates", "matching", "forest", "gathering", "families", "parallel")
-CODE = [f"audit/{name}.py" for name in SEARCH]
-PARTS = {
-    "height": lambda picture: picture.grey.shape[0],
-    "grey": lambda picture: picture.grey.tobytes(),
-    "points": lambda picture: picture.points.tobytes(),
-    "descriptors": lambda picture: picture.descriptors.tobytes(),
-    "enlarged": lambda picture: float(picture.enlarged),
-}
+CODE = [f"audit/{name}.py" for name in ("sketches", "candidates", "matching", "gathering", "families", "parallel")]
+SKETCH = ("height", "grey", "points", "descriptors", "enlarged")  # the columns of a sketch; arrays are bytes
 
 
 def keep(pictures: Sequence[str], folder: Path) -> Callable:
@@ -57,15 +50,16 @@ def keep(pictures: Sequence[str], folder: Path) -> Callable:
 
 def _columns(made: dict) -> dict[str, list]:
     """Return the columns of a table with one row per entry: its key, and a sketch or another value as JSON."""
-    pictures = [value if isinstance(value, Sketch) else None for value in made.values()]
-    values = [None if picture else value for picture, value in zip(pictures, made.values(), strict=True)]
-    columns = {
-        "key": [json.dumps(key) for key in made],
-        "value": [json.dumps(value, default=lambda array: array.tolist()) for value in values],
-    }
-    return columns | {
-        name: [tell(picture) if picture else None for picture in pictures] for name, tell in PARTS.items()
-    }
+    columns = {name: [] for name in ("key", "value", *SKETCH)}
+    for key, value in made.items():
+        parts = [None] * len(SKETCH)
+        if isinstance(value, Sketch):
+            arrays = [array.tobytes() for array in (value.grey, value.points, value.descriptors)]
+            parts, value = [len(value.grey), *arrays, float(value.enlarged)], None
+        cells = [json.dumps(key), json.dumps(value, default=lambda array: array.tolist()), *parts]
+        for column, cell in zip(columns.values(), cells, strict=True):
+            column.append(cell)
+    return columns
 
 
 def _made(rows: list[dict]) -> dict:
@@ -75,23 +69,14 @@ def _made(rows: list[dict]) -> dict:
         number, second, *more = json.loads(row["key"])
         value = json.loads(row["value"])
         if more:  # a link between two pictures
-            made[number, second, View(*more[0]), more[1]] = value and _link(*value)
+            link = value and Link(*value)
+            link = link and link._replace(matrix=np.array(link.matrix), view=View(*link.view))
+            made[number, second, View(*more[0]), more[1]] = link
         elif second == "detailed":
-            made[number, second] = _sketch(*(row[name] for name in PARTS))
+            grey, descriptors = (np.frombuffer(row[name], np.uint8) for name in ("grey", "descriptors"))
+            points = np.frombuffer(row["points"], np.float32).reshape(-1, 2)
+            arrays = grey.reshape(row["height"], -1), points, descriptors.reshape(-1, 128)
+            made[number, second] = Sketch(*arrays, row["enlarged"])
         else:
             made[number, second] = [(other, View(*view), votes) for other, view, votes in value]
     return made
-
-
-def _sketch(height: int, grey: bytes, points: bytes, descriptors: bytes, enlarged: float) -> Sketch:
-    return Sketch(
-        np.frombuffer(grey, np.uint8).reshape(height, -1),
-        np.frombuffer(points, np.float32).reshape(-1, 2),
-        np.frombuffer(descriptors, np.uint8).reshape(-1, 128),
-        enlarged,
-    )
-
-
-def _link(*facts) -> Link:
-    link = Link(*facts)
-    return link._replace(matrix=np.array(link.matrix), view=View(*link.view))
