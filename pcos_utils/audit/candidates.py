@@ -42,10 +42,7 @@ class Index:
     def candidates(
         self, descriptors: np.ndarray, most: int, views: Sequence[View] = UPRIGHT
     ) -> list[tuple[int, View, float]]:
-        """Return at most ``most`` candidates (picture, view, votes), the likeliest first.
-
-        ``descriptors`` is uint8 (n, 128). Each key has one vote, which the pictures behind it share.
-        """
+        """Return at most ``most`` (picture, view, votes) of like descriptors, uint8 (n, 128), the likeliest first."""
         values = root(descriptors)
         keys = [_keys(values[:, view.order]) for view in views]
         size = self._end
@@ -54,8 +51,7 @@ class Index:
         view, number = np.divmod(numbers, size)
         enough = np.flatnonzero(votes >= LEAST_VOTES)
         best = enough[np.lexsort((view[enough], number[enough], -votes[enough]))[:most]]
-        ranked = zip(number[best].tolist(), view[best].tolist(), votes[best].tolist(), strict=True)
-        return [(number, views[view], vote) for number, view, vote in ranked]
+        return [(int(number[place]), views[view[place]], float(votes[place])) for place in best]
 
     def _votes(self, keys: np.ndarray, offset: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the numbers of the pictures behind the keys plus each key's offset, each once, and their votes."""
@@ -85,9 +81,7 @@ def _keys(values: np.ndarray) -> np.ndarray:
 
 @cache
 def _planes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what fits the descriptors of speckle of several sizes: a centre, principal components, and planes in them.
-
-    Their shapes are (128,), (128, PARTS) and (PARTS, TABLES * BITS).
+    """Return what fits descriptors of speckle: centre (128,), components (128, PARTS), planes (PARTS, TABLES * BITS).
 
     Planes drawn for arbitrary vectors would leave most descriptors of ultrasound on one side. These halve them.
     """

@@ -125,7 +125,7 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
     inside = _warp(np.ones_like(first.grey), matrix, (width, height))
     inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
     a, b = _detail(moved, coarser), _detail_of(second, coarser)
-    together = _mean(a.band * b.band, window) - a.mean * b.mean
+    together = cv2.blur(a.band * b.band, (window, window)) - a.mean * b.mean
     together = -together if inverted else together
     shared = inside & a.shown & b.shown
     same = shared & (together > SAME * np.sqrt(np.maximum(a.spread * b.spread, 1e-6)))
@@ -147,8 +147,8 @@ class _Detail(NamedTuple):
 
 def _detail(grey: np.ndarray, coarser: float) -> _Detail:
     window, band = round(WINDOW * coarser), _band(grey, FINE, coarser)
-    mean = _mean(band, window)
-    spread = _mean(band * band, window) - mean**2
+    mean = cv2.blur(band, (window, window))
+    spread = cv2.blur(band * band, (window, window)) - mean**2
     # Marks that a scanner draws on every screen say nothing about the tissue.
     return _Detail(band, mean, spread, (spread > FLAT) & _tissue(grey, band, window))
 
@@ -156,10 +156,6 @@ def _detail(grey: np.ndarray, coarser: float) -> _Detail:
 @lru_cache(4)  # a picture is compared with several others in turn
 def _detail_of(picture: Sketch, coarser: float) -> _Detail:
     return _detail(picture.grey, coarser)
-
-
-def _mean(values: np.ndarray, window: int) -> np.ndarray:
-    return cv2.boxFilter(values, -1, (window, window))
 
 
 def anatomy(

@@ -25,6 +25,7 @@ _read_last: dict[Path, tuple] = {}  # the file that ``worked`` read last, and it
 PART, MANY_PARTS = 10, 64  # pictures of a part at least; work is split into more parts only if they are larger
 LARGE_PART = 1_000  # pictures
 ALIGNED = 64  # bytes
+libraries = cache(ThreadpoolController)  # those that have threads; finding them takes as long as comparing a picture
 
 
 @contextmanager
@@ -33,16 +34,10 @@ def one_thread() -> Iterator[None]:
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with _libraries().limit(limits=1):
+        with libraries().limit(limits=1):
             yield
     finally:
         cv2.setNumThreads(threads)
-
-
-@cache
-def _libraries() -> ThreadpoolController:
-    """Return the libraries that have threads; finding them takes as long as comparing a picture."""
-    return ThreadpoolController()
 
 
 def ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:
@@ -56,10 +51,7 @@ def ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window:
 
 
 def share(gathering, work: Callable, numbers: list[int]) -> Iterator[tuple[list[int], dict]]:
-    """Yield some of the numbers of pictures after the other, and what ``work(gathering, these)`` adds to ``made``.
-
-    Processes do the work, each with a copy of the gathering as it is now.
-    """
+    """Yield some of the numbers after the other, and what processes add to ``made`` by ``work(gathering, these)``."""
     with stored(gathering, work) as place:
         parts = split(numbers)
         yield from zip(parts, each(partial(worked, place), parts), strict=True)
@@ -123,10 +115,7 @@ def worked(place: Path, numbers: list[int]) -> dict:
 
 
 def each(function: Callable, parts: list) -> Iterator:
-    """Yield a function's result for each part, in order, computed in as many processes as there are cores.
-
-    Raises StudyError if a process was killed.
-    """
+    """Yield a function's result for each part, in order, from all cores. Raises StudyError if a process was killed."""
     # It is said where loky replaces a process whose memory has grown, as by pictures that all have in common.
     warnings.filterwarnings("ignore", message="A worker stopped while")
     alone = len(parts) < 2 or multiprocessing.current_process().daemon  # as are dask's workers: it may start none

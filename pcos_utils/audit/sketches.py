@@ -95,12 +95,10 @@ def sketch(pixels: np.ndarray) -> Sketch:
 def glance(pixels: np.ndarray) -> Sketch:
     """Sketch an image with a few keypoints of a smaller picture; ``detailed`` finds the others."""
     picture = _blank(pixels)
-    shape = np.array(picture.grey.shape[::-1], np.float32)
-    size = np.maximum(16, np.round(shape * (GLANCE_AREA / picture.grey.size) ** 0.5)).astype(int)
-    points, descriptors = _detect(
-        cv2.resize(picture.grey, size.tolist(), interpolation=cv2.INTER_AREA), GLANCE_KEYPOINTS
-    )
-    points = ((points + 0.5) * (shape / size) - 0.5).astype(np.float32)  # the middle of the first pixel lies at 0
+    small = _resized(picture.grey, GLANCE_AREA)
+    points, descriptors = _detect(small, GLANCE_KEYPOINTS)
+    larger = np.divide(picture.grey.shape, small.shape)[::-1]
+    points = ((points + 0.5) * larger - 0.5).astype(np.float32)  # the middle of the first pixel lies at 0
     return replace(picture, points=points, descriptors=descriptors)
 
 
@@ -119,9 +117,14 @@ def dense(picture: Sketch) -> Sketch:
 def _blank(pixels: np.ndarray) -> Sketch:
     grey = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     scale = (AREA / grey.size) ** 0.5
-    size = [max(16, round(side * scale)) for side in grey.shape[::-1]]
-    grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return Sketch(grey, np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), scale)
+    return Sketch(_resized(grey, AREA), np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8), scale)
+
+
+def _resized(grey: np.ndarray, area: int, factor: float = 1) -> np.ndarray:
+    """Return a picture of so many pixels, made ``factor`` times wider relative to its height."""
+    (height, width), scale = grey.shape, (area / grey.size) ** 0.5
+    size = [max(16, round(width * scale * factor**0.5)), max(16, round(height * scale / factor**0.5))]
+    return cv2.resize(grey, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
 
 
 def stretched(picture: Sketch, factor: float) -> np.ndarray:
@@ -130,11 +133,7 @@ def stretched(picture: Sketch, factor: float) -> np.ndarray:
     Keypoints survive rotation and zoom but not stretching, so a stretched copy is looked up with these descriptors.
     They are fewer and come from a smaller picture, which is enough to look a picture up.
     """
-    height, width = picture.grey.shape
-    scale = (SMALL_AREA / picture.grey.size) ** 0.5
-    size = [max(16, round(width * scale * factor**0.5)), max(16, round(height * scale / factor**0.5))]
-    grey = cv2.resize(picture.grey, size, interpolation=cv2.INTER_AREA)
-    return _detect(grey, FEW_KEYPOINTS)[1]
+    return _detect(_resized(picture.grey, SMALL_AREA, factor), FEW_KEYPOINTS)[1]
 
 
 def _detect(grey: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
