@@ -1,5 +1,6 @@
 """Find what is wrong with an audited data set of any classes: leaks between splits, double classes, shared groups."""
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -126,10 +127,7 @@ def _told(finding: str, images: pd.DataFrame, here: str | pd.Series, there: str 
 
 
 def _named(sources: pd.DataFrame) -> pd.DataFrame:
-    """Return the readable images with every column that is compared, and their ``name``.
-
-    A collage has a row for each source that it shows.
-    """
+    """Return the readable images with ``name`` and all that is compared, and a row for each source of a collage."""
     images = pd.concat([sources[sources.status == "ok"], _shown(sources)], ignore_index=True)
     if "class" not in images:  # a table from before classes had names
         images["class"] = images["label"].astype(object).map(str).replace("nan", "") if "label" in images else ""
@@ -154,10 +152,7 @@ def _splits(images: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame, pd.D
     """Yield (there, here, images there, images here) for each two splits of one data set and one fold."""
     for dataset, own in images.groupby("dataset", sort=False):
         for there, here in combinations(ordered(own.folder_split), 2):
-            folds = [
-                name.rpartition("/")[0] if "/" in name or not name.startswith("fold") else None
-                for name in (there, here)
-            ]
+            folds = [None if re.fullmatch("fold[^/]*", name) else name.rpartition("/")[0] for name in (there, here)]
             if folds[0] == folds[1] or "" in folds:  # two folds with parts of their own share images
                 before = f"{dataset}: " if dataset else ""
                 yield before + there, before + here, *(own[own.folder_split == name] for name in (there, here))

@@ -74,10 +74,7 @@ def read(path: Path) -> list[Signature]:
 
 
 def recognised(pictures: Iterable[np.ndarray], known: list[Signature]) -> list[tuple[int, float]]:
-    """Return for each picture, 8-bit pixels, the keypoints shared with the known picture that it shows, and their part.
-
-    (0, 0.0) where it shows none of them.
-    """
+    """Return the keypoints that each 8-bit picture shares with the known one it shows, and their part, or (0, 0.0)."""
     index = Index()
     for number, signature in enumerate(known):
         index.add(number, signature.descriptors)

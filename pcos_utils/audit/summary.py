@@ -59,10 +59,7 @@ def compared(readable: pd.DataFrame) -> dict[str, int]:
 
 
 def copies(sources: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per source, the most copied first, with ``source`` and its number of ``images``.
-
-    ``polycystic``, ``normal``, ``train`` and ``test`` count its images by label and by folder.
-    """
+    """Return a row per ``source``, the most copied first: its number of ``images``, in all, by label and by folder."""
     readable = sources[sources.status == "ok"]
     marks = {"images": True, "polycystic": readable.label == 1, "normal": readable.label == 0}
     marks |= {split: readable.folder_split == split for split in ("train", "test")}
@@ -100,10 +97,7 @@ def against_names(sources: pd.DataFrame) -> pd.Series:
 
 
 def effective_size(sources: pd.DataFrame, correlation: float) -> float:
-    """Return how many independent images the images are worth at this ``correlation`` between copies of a source.
-
-    ``correlation`` lies in [0, 1]; at 1 a family counts about once.
-    """
+    """Return how many independent images the images are worth at a correlation, 0 to 1, between copies of a source."""
     size = sources[sources.status == "ok"].groupby("source").size()
     return size.sum() / design_effect(size, correlation)
 
@@ -111,8 +105,7 @@ def effective_size(sources: pd.DataFrame, correlation: float) -> float:
 def design_effect(sizes: Sequence[float], correlation: float) -> float:
     """Return the factor by which copies inflate the variance of a mean over images (Kish 1965).
 
-    It is ``1 + (m - 1) * correlation``, where m is the family size averaged over images. ``sizes`` holds the number of
-    images of each family.
+    It is ``1 + (m - 1) * correlation``, where m is the number of images of a family, averaged over images.
     """
     size = np.asarray(sizes, float)
     return float(1 + ((size**2).sum() / size.sum() - 1) * correlation)
