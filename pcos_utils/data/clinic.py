@@ -9,7 +9,6 @@ import logging
 import secrets
 import warnings
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -24,6 +23,7 @@ EVERY = 5  # frames of a clip or cine from one that is read to the next
 MOST = 10_000  # frames of a file
 MAX_VOXELS = 125_000_000  # of a volume, which is read whole; a scaled one has 8 bytes each
 TISSUE, CENTIMETRES = 1, 3  # the region data type of two-dimensional tissue, and a unit, DICOM PS3.3 C.8.5.5.1
+SALT = secrets.token_bytes(32)  # anew in each run, so that no list of known numbers can be tried on a digest
 # Warnings and messages of pydicom may quote a header.
 warnings.filterwarnings("ignore", module=r"pydicom\.")
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
@@ -62,9 +62,8 @@ def frames(path: Path, name: str | None = None, every: int = EVERY) -> Iterator[
     """Yield (frame name, image) of every n-th frame, images as from ``images.load``. Raises ImageError.
 
     The frames of a volume are its slices across the third axis, with the second axis down the picture; where there are
-    several volumes, one after the other.
-
-    The frame name is empty in a file of one frame, and otherwise the frame's number, from 1, as ``load`` takes it.
+    several volumes, one after the other. The frame name is empty in a file of one frame, and otherwise the frame's
+    number, from 1, as ``load`` takes it.
     """
     name = name or path.name
     return READ[kind(Path(name))](path, name, every)  # a file in memory has no name of its own
@@ -95,21 +94,13 @@ def millimetres(path: Path, name: str) -> tuple[float, float] | None:
 
 
 def patient(path: Path) -> str:
-    """Return a digest of the patient whom a DICOM file names, 16 hexadecimal digits, or "" where it names none.
-
-    It is salted anew in each run: equal within a run, and no list of known numbers can be tried on it.
-    """
+    """Return a digest of the patient whom a DICOM file names, 16 hexadecimal digits, or "" where it names none."""
     try:
         header = _header(path, path.name, pixels=False)
     except ImageError:  # told when the file is decoded
         return ""
     text = "|".join(str(header.get(tag, "")) for tag in ("PatientID", "IssuerOfPatientID")).strip("|")
-    return hashlib.blake2b(text.encode(), key=_salt(), digest_size=8).hexdigest() if text else ""
-
-
-@cache
-def _salt() -> bytes:
-    return secrets.token_bytes(32)
+    return hashlib.blake2b(text.encode(), key=SALT, digest_size=8).hexdigest() if text else ""
 
 
 def _header(path: Path, name: str, *, pixels: bool = True):
@@ -163,17 +154,13 @@ def _rgb(values: np.ndarray, header) -> np.ndarray:
 
 
 def _crop(pixels: np.ndarray, header) -> np.ndarray:
-    """Return the largest region of tissue that the header names, or the whole frame.
-
-    Outside the regions scanners write the patient's name into the picture.
-    """
+    """Return the largest region of tissue or the whole frame; outside regions scanners write the patient's name."""
     boxes = []
     for region in header.get("SequenceOfUltrasoundRegions") or ():
         corners = [region.get(f"RegionLocation{corner}") for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
         if _is_tissue(region) and None not in corners:
             left, top, right, bottom = map(int, corners)
-            part = pixels[max(0, top) : max(0, bottom + 1), max(0, left) : max(0, right + 1)]
-            boxes.append(part)
+            boxes.append(pixels[max(0, top) : max(0, bottom + 1), max(0, left) : max(0, right + 1)])
     largest = max(boxes, key=lambda part: part.size, default=pixels)
     return np.ascontiguousarray(largest) if largest.size else pixels
 

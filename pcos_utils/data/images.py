@@ -9,7 +9,7 @@ import re
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import BinaryIO
@@ -42,22 +42,12 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 # Set once, because warnings.catch_warnings is not safe in the threads that decode. What Pillow warns about is harmless
 # or becomes an error later.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
+# By EXIF's number of an orientation, from 2.
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+TRANSPOSE = {number: Image.Transpose[turn] for number, turn in enumerate(TURNS, 2)}
 COLOURED = ("RGB", "RGBA", "LA")  # Pillow's modes; it reads them with 8 bits a channel
-
 # Pixels of the grey frame, 3:2 as in the Telkom images, so that stretched frames regain their shape.
 WIDTH, HEIGHT = 192, 128
-
-
 # What decides the pixels of a file, for digests of code.
 CODE = tuple(f"data/{name}.py" for name in ("images", "levels", "jpeg", "clinic"))
 
@@ -86,16 +76,12 @@ def load(file: str | Path | BinaryIO, name: str | None = None, *, tint: bool = F
 
 def count(file: Path | BinaryIO) -> int:
     """Return how many frames a file holds, at least 1; of a clip or a volume, more than 1."""
-    if isinstance(file, Path):
-        if clinic := _clinic(file):
-            return clinic.count(file)
-        with suppress(ImageError, FileNotFoundError), opened(file, str(file)) as stream:
-            return count(stream)
-        return 1
+    if isinstance(file, Path) and (clinic := _clinic(file)):
+        return clinic.count(file)
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            return getattr(image, "n_frames", 1)
-    except Exception:  # a damaged file says so when it is decoded
+        with opened(file, str(file)) if isinstance(file, Path) else nullcontext(file) as stream:
+            return getattr(Image.open(stream, formats=FORMATS), "n_frames", 1)
+    except Exception:  # a file that is damaged or gone says so when it is decoded
         return 1
 
 
@@ -123,17 +109,13 @@ def _clinic(path: Path, name: str | None = None) -> ModuleType | None:
     return clinic if clinic.is_clinic(path, name) else None
 
 
-def _frame(path: Path) -> tuple[Path, int]:
-    """Return the file and the number from 0 of the frame that ``file.tif#3`` names."""
-    named = re.fullmatch(r"(.+)#(\d+)", path.name)
-    return (path.with_name(named[1]), int(named[2]) - 1) if named and not path.exists() else (path, 0)
-
-
 def decode(file: str | Path | BinaryIO, name: str | None = None, frame: int = 0) -> tuple[np.ndarray, dict]:
     """Return the pixels as in ``load``, tinted, and the ``width``, ``height``, ``mode`` and ``format`` of the file."""
     name = name or getattr(file, "name", None) or str(file)
     if isinstance(file, (str, Path)):
-        path, frame = _frame(Path(file))
+        path = Path(file)
+        if (named := re.fullmatch(r"(.+)#(\d+)", path.name)) and not path.exists():
+            path, frame = path.with_name(named[1]), int(named[2]) - 1
         if clinic := _clinic(path):
             pixels = clinic.load(path, frame + 1, name)
             facts = {"width": pixels.shape[1], "height": pixels.shape[0], "mode": "RGB", "format": clinic.kind(path)}
