@@ -11,22 +11,8 @@ from itertools import pairwise
 
 import pandas as pd
 
-from pcos_utils.data.words import (
-    CAMEL,
-    CONTAINERS,
-    NO,
-    REWORKED,
-    RUNS,
-    SERIES,
-    SPLITS,
-    UNLABELLED,
-    YES,
-    fold,
-    key,
-    sign,
-    split,
-    tokens,
-)
+from pcos_utils.data import words
+from pcos_utils.data.words import key, sign, split, tokens
 
 MOST_NUMBERS = 50  # folders named by numbers are classes where they count up from 0 or 1 to at most this many
 LONG = 4  # digits of a number that is a patient's, a slide's or a date: SOB_B_A-14-22549AB
@@ -37,16 +23,13 @@ MANY = 10  # classes from which that is asked
 def signed(folders: Sequence[str]) -> int | None:
     """Return the label, 0 or 1, of the deepest of an image's folders that has a sign; None below an unlabelled one."""
     for name in reversed(folders):
-        if key(name) in UNLABELLED or sign(name) is not None:
-            return None if key(name) in UNLABELLED else sign(name)
+        if key(name) in words.UNLABELLED or sign(name) is not None:
+            return None if key(name) in words.UNLABELLED else sign(name)
     return None
 
 
 def train_or_test(folders: Sequence[str]) -> str:
-    """Return the split as a study knows it, "train", "test" or "", of the outermost folder that says one but a fold.
-
-    What is no train folder counts as test.
-    """
+    """Return "train", "test" for any other split, or "", by the outermost folder that names a split but no fold."""
     first = next((word for word in map(split, folders) if word and not word.startswith("fold")), "")
     return "train" if first.startswith("train") else first and "test"
 
@@ -79,7 +62,7 @@ def answered(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     containers between the two come first: ``PCOS/train/yes`` is ``train/PCOS yes``.
     """
     folders = [tuple(sorted(parts, key=_is_class_or_answer)) for parts in folders]
-    below, words = {}, dict.fromkeys(YES, "yes") | dict.fromkeys(NO, "no")
+    below, answers = {}, dict.fromkeys(words.YES, "yes") | dict.fromkeys(words.NO, "no")
     for parts in folders:
         for depth in range(1, len(parts)):
             below.setdefault(parts[:depth], set()).add(key(parts[depth]))
@@ -89,7 +72,7 @@ def answered(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
         """Return one image's folders, an answer joined to its question."""
         for depth in range(1, len(parts)):
             bits = {"1": "yes", "0": "no"} if alone and below[parts[:depth]] == {"0", "1"} else {}
-            if sign(parts[depth - 1]) == 1 and (answer := (words | bits).get(key(parts[depth]))):
+            if sign(parts[depth - 1]) == 1 and (answer := (answers | bits).get(key(parts[depth]))):
                 return *parts[: depth - 1], f"{parts[depth - 1]} {answer}", *parts[depth + 1 :]
         return parts
 
@@ -97,7 +80,7 @@ def answered(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def _is_class_or_answer(part: str) -> bool:
-    return not split(part) and key(part) not in CONTAINERS
+    return not split(part) and key(part) not in words.CONTAINERS
 
 
 def _numbered_folds(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -110,9 +93,10 @@ def _numbered_folds(folders: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     for parts in set(folders):
         for depth, (part, inner) in enumerate(pairwise(parts), 1):
             bare = part.isdecimal() and any(map(_may_be_class, parts[depth:]))
-            if (bare or RUNS & {*tokens(part)[:1]} and part[-1:].isdecimal()) and split(inner) and not split(part):
+            run = bare or (words.RUNS & {*tokens(part)[:1]} and part[-1:].isdecimal())
+            if run and split(inner) and not split(part):
                 inside.setdefault(parts[:depth], set()).add(split(inner))
-    beside = Counter(place[:-1] for place, words in inside.items() if len(words) > 1)
+    beside = Counter(place[:-1] for place, found in inside.items() if len(found) > 1)
     folds = {place for place in inside if beside[place[:-1]] > 1}
     return [
         tuple(f"fold {tokens(part)[-1]}" if parts[:depth] in folds else part for depth, part in enumerate(parts, 1))
@@ -143,7 +127,7 @@ def with_labels(table: pd.DataFrame, *, by_folder: bool = True) -> pd.DataFrame:
 
 def _kind(name: str) -> str:
     """Return the key of a class's name without the words that say how its images were worked on."""
-    kept = re.sub(rf"(?i)(?<![^\W\d_])(?:{'|'.join(REWORKED)})(?![^\W\d_])", "", name)
+    kept = re.sub(rf"(?i)(?<![^\W\d_])(?:{'|'.join(words.REWORKED)})(?![^\W\d_])", "", name)
     return key(kept) if re.search(r"[^\W_]", kept) else key(name)
 
 
@@ -151,17 +135,17 @@ def _split_and_class(parts: set[str]) -> dict[str, tuple[str, str]]:
     """Return the split and the class in names such as ``test_benign``, where these name several splits."""
     found = {}
     for part in parts:
-        words = [word for word in re.split(r"[-_ ]+", CAMEL.sub(" ", part)) if word]
-        for word, rest in ((words[0], words[1:]), (words[-1], words[:-1])) if len(words) > 1 else ():
-            if fold(word) in SPLITS and not split(part):
+        names = [word for word in re.split(r"[-_ ]+", words.CAMEL.sub(" ", part)) if word]
+        for word, rest in ((names[0], names[1:]), (names[-1], names[:-1])) if len(names) > 1 else ():
+            if words.fold(word) in words.SPLITS and not split(part):
                 found[part] = (word, "_".join(rest))
     return found if len({split(word) for word, _ in found.values()}) > 1 else {}
 
 
 def _may_be_class(part: str) -> bool:
-    words = tokens(part)
-    numbered = any(word.isdecimal() and len(word) >= LONG for word in words)
-    series = (numbered or SERIES.fullmatch("".join(words))) and sign(words[0]) is None
+    names = tokens(part)
+    numbered = any(name.isdecimal() and len(name) >= LONG for name in names)
+    series = (numbered or words.SERIES.fullmatch("".join(names))) and sign(names[0]) is None
     return _is_class_or_answer(part) and (part.isdecimal() or not series)
 
 
@@ -172,10 +156,7 @@ def _split(parts: tuple[str, ...]) -> str:
 
 
 def _classes(chains: list[tuple[str, ...]]) -> list[str]:
-    """Return the class of each image: of its folders the deepest with a sign, or else the deepest.
-
-    Without a sign, of a folder and the folders in it, that side counts which holds more images.
-    """
+    """Return the class of each image: of its folders the deepest with a sign, or else the deepest."""
     marks = {chain[: i + 1] for chain in set(chains) for i, part in enumerate(chain) if sign(part) is not None}
     if len(marks) == 1 and len(set(chains)) > 1:
         (only,) = marks  # `PCOS/benign` and `PCOS/malignant`: the data set's name, around its classes
@@ -184,11 +165,12 @@ def _classes(chains: list[tuple[str, ...]]) -> list[str]:
     down_to_class = {}
     for chain in set(chains):
         signed_depths = [depth for depth in range(1, len(chain) + 1) if chain[:depth] in marks - outer]
-        unlabelled = chain in outer & marks or (chain and key(chain[-1]) in UNLABELLED)
+        unlabelled = chain in outer & marks or (chain and key(chain[-1]) in words.UNLABELLED)
         down_to_class[chain] = () if unlabelled else chain[: max(signed_depths, default=None)]
     direct, below = Counter(down_to_class[chain] for chain in chains), Counter()
     for chain, count in direct.items():
         below.update({chain[:depth]: count for depth in range(len(chain))})
+    # Without a sign, of a folder and the folders in it, that side counts which holds more images.
     whole = {chain for chain in direct if direct[chain] >= below[chain]}
     name = {}
     for chain in direct:

@@ -5,9 +5,8 @@ import unicodedata
 from functools import cache
 
 # Names of class folders, compared without regard to case.
-LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"), 1) | dict.fromkeys(
-    ("notinfected", "normal", "healthy", "control"), 0
-)
+LABEL_OF_FOLDER = dict.fromkeys(("infected", "pco", "pcos", "pcom", "abnormal"), 1)
+LABEL_OF_FOLDER |= dict.fromkeys(("notinfected", "normal", "healthy", "control"), 0)
 SIGNS = LABEL_OF_FOLDER | {"polycystic": 1}
 NEGATIONS = ("non", "not", "no", "without", "un")
 YES, NO = {"yes", "positive", "pos", "true", "present"}, {"no", "negative", "neg", "false", "absent"}
@@ -27,17 +26,8 @@ FOLDS = {"fold", "cv", "kfold", "split"}
 RUNS = {"seed", "run", "rep", "repeat", "repetition", "trial", "round", "iter", "iteration", "experiment", "exp"}
 RUNS |= {"part", "partition", "resample", "bootstrap"}
 SPLIT_FILLERS = {"set", "data", "dataset", "image", "images", "img", "imgs", "folder", "split", "frames", "cohort"}
-VARIANTS = REWORKED | {
-    "dir",
-    "final",
-    "new",
-    "external",
-    "internal",
-    "public",
-    "private",
-    "auto",
-    "x",
-}  # of one split: "train_augmented", "X_train"
+# Of one split: "train_augmented", "X_train".
+VARIANTS = REWORKED | {"dir", "final", "new", "external", "internal", "public", "private", "auto", "x"}
 UNLABELLED = {"unlabelled", "unlabeled", "unknown", "unsorted", "unclassified", "nolabel", "misc"}
 MASKS = {"mask", "masks", "segmentation", "segmentations", "groundtruth", "gt", "annotation", "annotations", "labels"}
 # Folders that say how images are kept or seen and not what they show.
@@ -55,8 +45,6 @@ SERIES = re.compile(
 MEANT = r"[+<>=~!¬?]|(?<=\d)[-.,](?=\d)|(?:^|(?<=\())-|-(?=\)?$)"
 MARKED = re.compile(r"[(\[]?\s*([-~!¬+])\s*[)\]]?\s*(.*\w.*)")  # "-PCOS", "(-) PCOS", "+PCOS"
 CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # where the words of "imagesTr" meet
-
-
 SIGNS_OF = {ord("\N{MINUS SIGN}"): "-", ord("\N{EN DASH}"): "-", ord("≥"): ">=", ord("≤"): "<="}
 
 
@@ -71,10 +59,7 @@ def fold(text: str) -> str:
 
 
 def key(name: str) -> str:
-    """Return a class's name without separators and case, so that ``Non-PCOS`` and ``non_pcos`` are one.
-
-    Signs that have a meaning stay (MEANT).
-    """
+    """Return a class's name without separators and case: ``Non-PCOS`` and ``non_pcos`` are one; signs in MEANT stay."""
     text = fold(name).translate(SIGNS_OF)
     return re.sub(rf"({MEANT})|[\W_]", r"\1", text) or text
 
@@ -112,10 +97,8 @@ def split(name: str) -> str:
     if "v" in words[:-1] and words[words.index("v") + 1].isdecimal():  # "train_v2" is no second train split
         del words[words.index("v") : words.index("v") + 2]
     words = [word for word in words if word not in VARIANTS]
-    if words[:2] in (["hold", "out"], ["held", "out"]):
-        words[:2] = ["holdout"]
-    if words[:2] == ["k", "fold"]:
-        del words[0]
+    if words[:2] in (["hold", "out"], ["held", "out"], ["k", "fold"]):
+        words[:2] = ["".join(words[:2])]
     number = f" {int(words.pop())}" if len(words) == 2 and words[1].isdecimal() else ""
     number = f" {words.pop()}" if len(words) == 2 and words[1] in ("a", "b") else number  # trainA, trainB
     word = re.sub(r"(?:set|data|daten|images|imgs)$", "", words[0]) if len(words) == 1 else ""
