@@ -77,12 +77,8 @@ def ensure(path: Path, made_from: Iterable[str], make: Callable[[], dict], *, wa
     pyarrow, tables = parquet()
     digest = hashlib.sha256("\n".join(made_from).encode("utf-8", "surrogateescape")).hexdigest().encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.stem}.lock"))
-    try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        return False
-    try:
+    lock = FileLock(path.with_name(f".{path.stem}.lock"), timeout=-1 if wait else 0)
+    with suppress(Timeout), lock:
         if not path.exists():
             for left_over in path.parent.glob(f".{path.stem}.*{path.suffix}"):
                 left_over.unlink()
@@ -94,8 +90,7 @@ def ensure(path: Path, made_from: Iterable[str], make: Callable[[], dict], *, wa
         with suppress(OSError):
             Path(lock.lock_file).unlink()  # whoever takes it now finds the shard
         return True
-    finally:
-        lock.release()
+    return False
 
 
 def together(jobs: Iterable[Callable[..., bool]]) -> None:
@@ -106,10 +101,7 @@ def together(jobs: Iterable[Callable[..., bool]]) -> None:
 
 
 def kept(folder: Path, files: list[tuple[Path, str]], make: Callable[[list], list]) -> Iterator[list[dict]]:
-    """Yield the rows of each file, (place, name), that ``make`` returns for a part of the files, and keep them.
-
-    Raises StudyError where the folder holds the rows of other files.
-    """
+    """Yield the rows of each file, (place, name), that ``make`` returns for a part; keep them as ``ensure`` does."""
     names = hashlib.sha256("\n".join(name for _, name in files).encode("utf-8", "surrogateescape")).hexdigest()
     made_from, jobs, paths = [code(*CODE), names], [], []
 
