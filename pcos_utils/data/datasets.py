@@ -30,25 +30,14 @@ class Dataset(NamedTuple):
     known_problems: str = "Nothing is known beyond what the audit finds."
 
 
-TELKOM = "Telkom University Dataverse, doi:10.34820/FK2/QVCP6V"
-PCOSGEN = "Auto-PCOS Classification Challenge 2023, doi:10.5281/zenodo."
-PCOSGEN_PROBLEMS = (
-    "Labels stand in a spreadsheet, not in class folders, and its 'unhealthy' frames include other conditions "
-    "(endometrioma, dermoid, cystadenoma, torsion); frames of one video stand side by side; a user's listing holds "
-    "names of the Telkom images (normal_15.jpg, pco_5.jpg), so it is no independent test of a model trained on those."
-)
-PICKLE_PROBLEMS = (
-    "A whole pickled module, not a state dict: to load it plainly runs whatever code it holds, and it loads only "
-    "beside the library versions of its day; the network was chosen and judged on the same 16 frames."
-)
-
-
 def _weights(network: str, drive_id: str) -> Dataset:
     return Dataset(
         title=f"The published study's trained {network}",
         address=f"{DRIVE_FILE}{drive_id}/view",
         citation="Alsibai & Heydari 2023; github.com/haidary99/PCOS_classification",
-        known_problems=PICKLE_PROBLEMS,
+        known_problems="A whole pickled module, not a state dict: to load it plainly runs whatever code it holds, and "
+        "it loads only beside the library versions of its day; the network was chosen and judged on the same 16 "
+        "frames.",
     )
 
 
@@ -58,8 +47,11 @@ def _pcosgen(part: str, number: str, images: int) -> Dataset:
         address=ZENODO_RECORD + number,
         images=images,
         licence="CC BY-NC, as its authors state; the frames come from YouTube, ultrasoundcases.info and Kaggle",
-        citation=PCOSGEN + number,
-        known_problems=PCOSGEN_PROBLEMS,
+        citation=f"Auto-PCOS Classification Challenge 2023, doi:10.5281/zenodo.{number}",
+        known_problems="Labels stand in a spreadsheet, not in class folders, and its 'unhealthy' frames include other "
+        "conditions (endometrioma, dermoid, cystadenoma, torsion); frames of one video stand side by side; a user's "
+        "listing holds names of the Telkom images (normal_15.jpg, pco_5.jpg), so it is no independent test of a model "
+        "trained on those.",
     )
 
 
@@ -85,7 +77,7 @@ REGISTRY = {
         images=54,
         folders={"pco": 14, "normal": 40},
         licence="non-commercial: do not redistribute",
-        citation=TELKOM,
+        citation="Telkom University Dataverse, doi:10.34820/FK2/QVCP6V",
         known_problems="14 polycystic frames in all; no patient identifiers; labels follow the Rotterdam 2003 rule. Of "
         "45 frames audited normal 23, 29 and 40 are one picture; so are normal 28 and pco 12, which has both labels.",
     ),
@@ -112,10 +104,7 @@ def facts(name: str) -> Dataset:
 
 
 def class_counts(paths: Iterable[str]) -> Counter[tuple[str, int]]:
-    """Count the files by (split, label), where split is train, test or empty and label is 0 or 1.
-
-    Paths are relative, with forward slashes. Hidden files and files outside class folders are not counted.
-    """
+    """Count visible files in class folders by (split, label), as by ("train", 1). Paths are relative, with slashes."""
     counts = Counter()
     for path in map(PurePosixPath, paths):
         label = layout.signed(path.parts[:-1])
@@ -125,10 +114,7 @@ def class_counts(paths: Iterable[str]) -> Counter[tuple[str, int]]:
 
 
 def differences(name: str, paths: Iterable[str]) -> list[str]:
-    """Return clauses such as "normal: 32 files, 40 published", one per class folder whose count differs.
-
-    ``paths`` are as in ``class_counts``. The list is empty if all counts agree or none was published.
-    """
+    """Return a clause such as "normal: 32 files, 40 published" for each number of files that differs."""
     entry = facts(name)
     if not entry.folders:
         visible = (path for path in map(PurePosixPath, paths) if not path.name.startswith("."))

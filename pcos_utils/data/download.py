@@ -33,8 +33,7 @@ RETRIES, DRIVE = 3, dict(use_cookies=False, timeout=30)  # seconds without a byt
 def prepare(study: Study) -> pd.DataFrame:
     """Return the manifest of the study's images, which lie under ``study.image_dir`` afterwards; write it as CSV too.
 
-    Raise StudyError with the manual steps when a registered data set cannot be fetched, and with the names of the
-    files when those on the disk are no longer the ones that were fetched.
+    Raise StudyError with the manual steps when a registered set cannot be fetched, and with the names of changed files.
     """
     folder = study.image_dir
     if study.synthetic:
@@ -52,10 +51,7 @@ def prepare(study: Study) -> pd.DataFrame:
 
 
 def place(name: str, folder: Path | None = None) -> Path:
-    """Return where a data set lies: under ``folder``, else under PCOS_DATA_DIR, else under the study's data folder.
-
-    Raise StudyError for a name that is not registered or has nothing to download.
-    """
+    """Return where a data set lies: under ``folder``, PCOS_DATA_DIR or the study's data folder. Raises StudyError."""
     known = [entry for entry, facts in datasets.REGISTRY.items() if facts.address]
     if name not in known:
         raise StudyError(f"There is no download named {name!r}; use one of: {', '.join(known)}.")

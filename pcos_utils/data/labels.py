@@ -185,8 +185,7 @@ def contradicting(table: Path, given: pd.Series, folders: pd.Series) -> pd.Serie
 def _one_hot(names: list[str], cells: pd.DataFrame, found: dict[str, int]) -> list[int]:
     """Return the places of the columns of 0 and 1 that stand for classes, or of the one column with a sign.
 
-    ``found``: the columns of patients and splits. Beside these, columns of which a row has several or none are facts,
-    such as who smokes.
+    ``found``: columns of patients and splits. Beside these, columns of which a row has several or none are facts.
     """
     named = [place for place in cells if names[place]]
     bits = [place for place in named if len(cells) and cells[place].isin(list(BITS)).all()]

@@ -103,19 +103,13 @@ def digest(pixels: np.ndarray) -> str:
 
 
 def outside(folder: Path, labels: Path | None = None, own: Path | None = None) -> int:
-    """Count the files under the folder that are not read: outside class folders, hidden, or not in the table.
-
-    The manifest that a study writes to its ``own`` data folder is left out.
-    """
-    ours = own and own / "manifest.csv"
+    """Count the files that are not read, since they are hidden or of no class; ``own``: a study's data folder."""
+    ours = own and own / "manifest.csv"  # which the study writes
     return sum(path != ours for path in walk(folder)) - len(listing(folder, labels))
 
 
 def listing(folder: Path, labels: Path | None = None) -> list[tuple[Path, str, int, str, str | None]]:
-    """List the files to read with relative path, label, split and group (None without a table that names them).
-
-    Raises StudyError if it cannot.
-    """
+    """List the files to read as (path, name, label, split, group or None). Raises StudyError if it cannot."""
     paths = {path.relative_to(folder).as_posix(): path for path in walk(folder)}
     # A folder that is a link or may not be listed comes as a file, and can itself be a class folder.
     folders = {name: tuple(name.split("/"))[: None if os.path.isdir(path) else -1] for name, path in paths.items()}
@@ -147,8 +141,7 @@ def litter(name: str) -> bool:
 def named_frame(path: str) -> str:
     """Return the frame that a file name claims, such as ``pco_1`` for ``22_pco_1.jpg`` and ``pco_1.jpg``, or "".
 
-    The scheme is [number of the augmented copy]_class_number. A name is only a claim. It is compared with what the
-    audit finds in the pixels and never replaces it.
+    The scheme is [number of the copy]_class_number. A claim never replaces what the audit finds in the pixels.
     """
     stem = path.rpartition("/")[2].rpartition(".")[0].lower()
     named = re.fullmatch(rf"(?:[0-9]+_)?((?:{'|'.join(words.LABEL_OF_FOLDER)})_[0-9]+)", stem)

@@ -33,12 +33,7 @@ def stack(table: pd.DataFrame, folder: Path, side: int, cache: Path, *, seed: in
     removed. Raises StudyError if a file no longer has its ``sha256``.
     """
     manifest.need_unchanged(table, folder)
-    facts = [
-        table[["sha256", "copy"]].values.tolist(),
-        side,
-        seed,
-        code(*images.CODE, "data/pixels.py"),
-    ]
+    facts = [table[["sha256", "copy"]].values.tolist(), side, seed, code(*images.CODE, "data/pixels.py")]
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
     kind = f"{side}px-copies" if table["copy"].any() else f"{side}px"
     path = cache / f"{kind}-{key[:20]}.npy"

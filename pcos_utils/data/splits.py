@@ -65,8 +65,7 @@ def whole_groups(table: pd.DataFrame, column: str = "group") -> pd.DataFrame:
 def source_labels(images: pd.DataFrame) -> pd.Series:
     """Return the label of each source, 0 or 1, indexed and sorted by source.
 
-    A source is 1 if at least half of its images are, which matters only where ``keep_label_conflicts`` keeps a source
-    with two labels. ``images`` has columns source and label.
+    A source is 1 if at least half of its images are, which matters only with ``keep_label_conflicts``.
     """
     return images.groupby("source", sort=True).label.mean().ge(0.5).astype(int)
 

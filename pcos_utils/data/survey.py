@@ -27,7 +27,7 @@ APART = {
 }
 OTHER = re.compile(
     r"\.(?:txt|md|csv|tsv|xlsx?|json|jsonl|xml|ya?ml|html?|pdf|docx?|py|ipynb|m|r|sh|log|ini|toml|cff|npy|npz|mat|h5|"
-    r"hdf5|pkl|pt|pth|onnx|db|lock)|(?:readme|licen[cs]e|citation|makefile|changelog)[^.]*",
+    r"hdf5|pkl|pt|pth|onnx|db|lock)\Z|(?:^|/)(?:readme|licen[cs]e|citation|makefile|changelog)[^./]*\Z",
     re.IGNORECASE,
 )
 ARCHIVE = re.compile(r".+(?<!\.nii)\.(?:zip|gz|tgz|tar|7z|rar|bz2|xz)", re.IGNORECASE)
@@ -65,7 +65,7 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: C
     table = pd.DataFrame(rows, columns=[*COLUMNS, "file"]).sort_values("path", ignore_index=True, kind="stable")
     table["file"] = table.file.fillna(table.path)
     foreign = table.status == "not an image"
-    table.loc[foreign & table.path.map(_is_other), "status"] = "other file"
+    table.loc[foreign & table.path.map(lambda path: OTHER.search(path) is not None), "status"] = "other file"
     table.loc[foreign & table.path.map(lambda path: ARCHIVE.fullmatch(path) is not None), "status"] = "archive"
     ok, side = table.status == "ok", table[["width", "height"]].max(axis=1)
     if side[ok].median() >= LARGE:
@@ -165,9 +165,3 @@ def _levels(pixels: np.ndarray) -> int:
         if levels in SHARE and 1 - counted.sum() / (pixels.size // 3) >= SHARE[levels]:
             return levels
     return 256
-
-
-def _is_other(path: str) -> bool:
-    place = PurePosixPath(path)
-    known = path.lower().endswith(clinic.VOLUMES)
-    return not known and OTHER.fullmatch(place.suffix or place.name) is not None

@@ -18,11 +18,9 @@ EMPTY = {"na", "n/a", "#n/a", "nan", "null", "?", "unknown"}  # what programs wr
 def read(table: Path) -> tuple[list[str], pd.DataFrame]:
     """Return the names in a table's first row, and the cells below as text, by place and by a spreadsheet's row.
 
-    Rows without any value are skipped, and so is a title above a row that names a column of images. Raises StudyError
-    where the file is no such table.
+    Empty rows are skipped, and so is a title above a row that names a column of images. Raises StudyError.
     """
-    cells = _cells(table)
-    cells = cells.map(lambda cell: str(cell).strip())
+    cells = _cells(table).map(lambda cell: str(cell).strip())
     cells.index += 1
     cells = cells[cells.ne("").any(axis=1)]
     cells = cells[_header(cells.to_numpy().tolist()) :]
