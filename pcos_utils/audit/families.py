@@ -9,8 +9,8 @@ the number of processes changes no family.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations, groupby, pairwise
+from multiprocessing.pool import ThreadPool
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from pcos_utils.audit import sketches
 from pcos_utils.audit.gathering import Gathering
-from pcos_utils.audit.parallel import ahead, one_thread, share
+from pcos_utils.audit.parallel import one_thread, share
 from pcos_utils.audit.sketches import Sketch
 
 WORKERS = 2  # threads that read and sketch ahead
@@ -63,8 +63,8 @@ def gather(
 
     def placed() -> Iterator[int]:
         """Place all pictures, and yield their numbers."""
-        with ThreadPoolExecutor(WORKERS) as pool:
-            for number, picture in zip(first, ahead(pool, sketch, first), strict=True):
+        with ThreadPool(WORKERS) as pool:
+            for number, picture in zip(first, pool.imap(sketch, first), strict=True):  # few, so all may wait
                 gathering.place(number, picture)
                 yield number
         for numbers in rounds:

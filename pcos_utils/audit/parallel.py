@@ -1,16 +1,14 @@
-"""Use all cores: threads that work ahead, and a process for each part of the work."""
+"""Use all cores: a process for each part of the work."""
 
 import mmap
 import multiprocessing
 import pickle
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,16 +36,6 @@ def one_thread() -> Iterator[None]:
             yield
     finally:
         cv2.setNumThreads(threads)
-
-
-def ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, window: int = 16) -> Iterator:
-    """Yield the results in order with at most ``window`` waiting, so that memory does not grow with the folder."""
-    items = iter(items)
-    waiting = deque(pool.submit(function, item) for item in islice(items, window))
-    while waiting:
-        result = waiting.popleft().result()
-        waiting.extend(pool.submit(function, item) for item in islice(items, 1))
-        yield result
 
 
 def share(gathering, work: Callable, numbers: list[int]) -> Iterator[tuple[list[int], dict]]:
