@@ -124,37 +124,30 @@ def agree(first: Sketch, second: Sketch, matrix: np.ndarray, inverted: bool = Fa
     moved = _warp(first.grey, matrix, (width, height))
     inside = _warp(np.ones_like(first.grey), matrix, (width, height))
     inside = cv2.erode(inside, np.ones((window, window), np.uint8), borderValue=0) > 0
-    a, b = _detail(moved, coarser), _detail_of(second, coarser)
-    together = cv2.blur(a.band * b.band, (window, window)) - a.mean * b.mean
+    a, mean_a, spread_a, shown_a = _detail(moved, coarser)
+    b, mean_b, spread_b, shown_b = _detail_of(second, coarser)
+    together = cv2.blur(a * b, (window, window)) - mean_a * mean_b
     together = -together if inverted else together
-    shared = inside & a.shown & b.shown
-    same = shared & (together > SAME * np.sqrt(np.maximum(a.spread * b.spread, 1e-6)))
+    shared = inside & shown_a & shown_b
+    same = shared & (together > SAME * np.sqrt(np.maximum(spread_a * spread_b, 1e-6)))
     # Two screens with one menu have their pictures in different places: tissue lies on empty background.
-    either = inside & (a.shown | b.shown)
+    either = inside & (shown_a | shown_b)
     if shared.sum() < LEAST_OVERLAP * shared.size or same.sum() < LEAST_OF_EITHER * either.sum():
         return 0.0, 0.0
-    return float(same.sum() / shared.sum()), float(same.sum() / b.shown.sum())
+    return float(same.sum() / shared.sum()), float(same.sum() / shown_b.sum())
 
 
-class _Detail(NamedTuple):
-    """Fine detail of a picture, an array (h, w) each; means and variances are over the window around each pixel."""
-
-    band: np.ndarray
-    mean: np.ndarray
-    spread: np.ndarray  # variance
-    shown: np.ndarray  # bool, whether the window shows tissue with detail
-
-
-def _detail(grey: np.ndarray, coarser: float) -> _Detail:
+def _detail(grey: np.ndarray, coarser: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return fine detail, its mean and variance in the window around each pixel, and which show tissue, (h, w) each."""
     window, band = round(WINDOW * coarser), _band(grey, FINE, coarser)
     mean = cv2.blur(band, (window, window))
     spread = cv2.blur(band * band, (window, window)) - mean**2
     # Marks that a scanner draws on every screen say nothing about the tissue.
-    return _Detail(band, mean, spread, (spread > FLAT) & _tissue(grey, band, window))
+    return band, mean, spread, (spread > FLAT) & _tissue(grey, band, window)
 
 
 @lru_cache(4)  # a picture is compared with several others in turn
-def _detail_of(picture: Sketch, coarser: float) -> _Detail:
+def _detail_of(picture: Sketch, coarser: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return _detail(picture.grey, coarser)
 
 
