@@ -49,13 +49,8 @@ def kind(path: Path) -> str:
 
 
 def count(path: Path) -> int:
-    """Return how many frames a DICOM file names, 1 if it cannot be read, and 2 for what is not counted."""
-    if kind(path) != "DICOM":
-        return 2
-    try:
-        return int(_header(path, path.name, pixels=False).get("NumberOfFrames") or 1)
-    except (ImageError, TypeError, ValueError):  # told when the file is decoded
-        return 1
+    """Return how many frames a DICOM file names, and 2 for what is not counted. Raises where it cannot be read."""
+    return int(_header(path, path.name, pixels=False).get("NumberOfFrames") or 1) if kind(path) == "DICOM" else 2
 
 
 def frames(path: Path, name: str | None = None, every: int = EVERY) -> Iterator[tuple[str, np.ndarray]]:

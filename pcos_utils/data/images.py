@@ -25,8 +25,7 @@ from pcos_utils.data.levels import deep, rgb, untinted
 # starts another program on the file, so foreign data must not reach those.
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
 MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
-# An ultrasound frame has at most about 2 million pixels. A far larger image is an attack on memory.
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000  # an ultrasound frame has at most about 2 million; a far larger image is an attack on memory
 # One command of a run-length coded bitmap can skip 255 rows, so a file of 70 bytes with rows of 50 million pixels
 # can ask for 13 GB. Rows of at most this length cannot.
 MAX_SIDE = 16_384
@@ -42,14 +41,12 @@ Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
 # Set once, because warnings.catch_warnings is not safe in the threads that decode. What Pillow warns about is harmless
 # or becomes an error later.
 warnings.filterwarnings("ignore", module=r"PIL\.")
-# By EXIF's number of an orientation, from 2.
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
-TRANSPOSE = {number: Image.Transpose[turn] for number, turn in enumerate(TURNS, 2)}
+TRANSPOSE = {number: Image.Transpose[turn] for number, turn in enumerate(TURNS, 2)}  # by EXIF's orientation
 COLOURED = ("RGB", "RGBA", "LA")  # Pillow's modes; it reads them with 8 bits a channel
 # Pixels of the grey frame, 3:2 as in the Telkom images, so that stretched frames regain their shape.
 WIDTH, HEIGHT = 192, 128
-# What decides the pixels of a file, for digests of code.
-CODE = tuple(f"data/{name}.py" for name in ("images", "levels", "jpeg", "clinic"))
+CODE = tuple(f"data/{name}.py" for name in ("images", "levels", "jpeg", "clinic"))  # what decides a file's pixels
 
 
 class ImageError(Exception):
@@ -76,9 +73,9 @@ def load(file: str | Path | BinaryIO, name: str | None = None, *, tint: bool = F
 
 def count(file: Path | BinaryIO) -> int:
     """Return how many frames a file holds, at least 1; of a clip or a volume, more than 1."""
-    if isinstance(file, Path) and (clinic := _clinic(file)):
-        return clinic.count(file)
     try:
+        if isinstance(file, Path) and (clinic := _clinic(file)):
+            return clinic.count(file)
         with opened(file, str(file)) if isinstance(file, Path) else nullcontext(file) as stream:
             return getattr(Image.open(stream, formats=FORMATS), "n_frames", 1)
     except Exception:  # a file that is damaged or gone says so when it is decoded

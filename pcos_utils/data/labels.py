@@ -125,8 +125,7 @@ def match(table: Path, files: list[str], *, signs: bool = True, frames: Iterable
 
     ``files`` are paths relative to the folder, with slashes; ``frames``, such as ``file.tif#3``, may be named, too. The
     table names an image by its path, or by its file name alone if only one file has it. The suffix may be left out if
-    only one file fits. Names are compared by Unicode NFC.
-    Raises StudyError if a name fits no file or several, and if a file gets two labels.
+    only one file fits. Raises StudyError if a name, in Unicode NFC, fits no file or several, or a file gets two labels.
     """
     rows, fitting_files = read(table, signs=signs), files_of_name(files)
     for frame in frames:

@@ -1,8 +1,7 @@
 """Decode and resize every image once for all later runs, with the changed copies of the published study.
 
 The published study used a left-right flip with probability .5, a rotation within 20 degrees and a brightness factor
-from .75 to 1.25. Before training it made 30 copies of each polycystic and 11 of each normal frame, counting the frame
-itself.
+from .75 to 1.25. Before training it made 30 copies of each polycystic and 11 of each normal frame, itself included.
 """
 
 import hashlib

@@ -48,10 +48,8 @@ def survey(folder: Path, labels: Path | None = None, group_by: str = "", keep: C
     Columns: as of ``manifest.scan``, with ``class`` ("" for none), ``label`` (the class's sign, or missing) and
     ``folder_split`` (train, val, test, fold 1, ...). ``status`` may also be a key of APART. With ``labels``, a table as
     in ``labels.read``, the table gives the class, and ``group`` and the split where it has them; ``attrs["unread"]``
-    names its other columns.
-    ``group_by``, a regular expression, gives as ``group`` what its groups hold in a path; else the group of a DICOM
-    file is a digest of its patient. ``keep``: as in ``manifest.decoded``. Raises StudyError if the folder cannot be
-    audited.
+    names its other columns. ``group_by``, a regular expression, gives as ``group`` what its groups hold in a path; else
+    the group of a DICOM file is a digest of its patient. ``keep``: as in ``manifest.decoded``. Raises StudyError.
     """
     files = {path.relative_to(folder).as_posix(): path for path in manifest.walk(folder, follow=True)}
     if not files:
