@@ -32,9 +32,7 @@ def findings(sources: pd.DataFrame, level: str = "source") -> pd.DataFrame:
     what pictures of one clip share is found too, beside what copies share.
     """
     images = _named(sources)
-    groups = [pd.DataFrame(columns=COLUMNS, dtype=object)]
-    for there, here, first, second in _splits(images):
-        groups.append(_told("group", second[second.group.isin(set(first.group) - {""})], here, there))
+    groups = [_told("group", of[of.group.isin(set(first.group) - {""})], *two) for *two, first, of in _splits(images)]
     found = pd.concat([_shared(images, "source"), *groups]).drop_duplicates(COLUMNS[:4], ignore_index=True)
     if level == "source":
         return found
@@ -46,9 +44,7 @@ def findings(sources: pd.DataFrame, level: str = "source") -> pd.DataFrame:
 
 def _shared(images: pd.DataFrame, level: str) -> pd.DataFrame:
     """Return the findings of splits, classes and data sets that share a source, or a clip."""
-    parts = []
-    for there, here, first, second in _splits(images):
-        parts.append(_told("split", second[second[level].isin(first[level])], here, there))
+    parts = [_told("split", of[of[level].isin(first[level])], *two) for *two, first, of in _splits(images)]
     labelled = images[(images["class"] != "") & (images.status == "ok")]  # a collage may show several classes
     words = labelled.groupby("dataset")["class"].agg(frozenset)
     # The classes of two data sets are held against each other where both use the same words.
@@ -57,11 +53,11 @@ def _shared(images: pd.DataFrame, level: str) -> pd.DataFrame:
     for _, family in labelled[several].groupby([scope, level]):
         kinds = sorted(set(family["class"]))
         others = [", ".join(kind for kind in kinds if kind != own) for own in family["class"]]
-        parts.append(_told("class", family, family["class"], others))
+        parts.append(_told("class", family, others, family["class"]))
     for there, here in combinations(images.dataset.unique(), 2):
         after = images[images.dataset == here]
         shared = after[level].isin(images[level][images.dataset == there])
-        parts.append(_told("folder", after[shared], here, there))
+        parts.append(_told("folder", after[shared], there, here))
     return pd.concat([pd.DataFrame(columns=COLUMNS, dtype=object), *parts], ignore_index=True)
 
 
@@ -122,7 +118,7 @@ def ordered(splits: pd.Series) -> list[str]:
     return sorted(set(splits) - {""}, key=lambda name: (rank.get(name.rpartition("/")[2].split(" ")[0], 1), name))
 
 
-def _told(finding: str, images: pd.DataFrame, here: str | pd.Series, there: str | list[str]) -> pd.DataFrame:
+def _told(finding: str, images: pd.DataFrame, there: str | list[str], here: str | pd.Series) -> pd.DataFrame:
     return images.assign(finding=finding, path=images.name, here=here, there=there)[COLUMNS]
 
 

@@ -132,8 +132,7 @@ def _dicom(path: Path, name: str, every: int, first: int = 0) -> Iterator[tuple[
                 values = apply_color_lut(values, header)
             picture = _crop(_rgb(values, header), header)
         except Exception as error:
-            reason = f"frame {number + 1} cannot be decoded: {type(error).__name__}"
-            raise ImageError("damaged", name, reason) from None
+            raise ImageError("damaged", name, f"frame {number + 1} cannot be decoded: {type(error).__name__}") from None
         yield str(number + 1) if count > 1 else "", picture
 
 

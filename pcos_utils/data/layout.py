@@ -22,10 +22,8 @@ MANY = 10  # classes from which that is asked
 
 def signed(folders: Sequence[str]) -> int | None:
     """Return the label, 0 or 1, of the deepest of an image's folders that has a sign; None below an unlabelled one."""
-    for name in reversed(folders):
-        if key(name) in words.UNLABELLED or sign(name) is not None:
-            return None if key(name) in words.UNLABELLED else sign(name)
-    return None
+    telling = (name for name in reversed(folders) if key(name) in words.UNLABELLED or sign(name) is not None)
+    return sign(next(telling, ""))
 
 
 def train_or_test(folders: Sequence[str]) -> str:

@@ -37,8 +37,7 @@ def stack(table: pd.DataFrame, folder: Path, side: int, cache: Path, *, seed: in
     kind = f"{side}px-copies" if table["copy"].any() else f"{side}px"
     path = cache / f"{kind}-{key[:20]}.npy"
     with alone_in(cache, lambda: None):
-        pixels = _read(path)
-        if pixels is None:
+        if (pixels := _read(path)) is None:
             for earlier in cache.glob(f"{kind}-{'?' * 20}.npy"):
                 earlier.unlink()
             _write(path, table, folder, side, seed)
@@ -50,9 +49,7 @@ def _read(path: Path) -> np.ndarray | None:
     try:
         # Copy on write, because torch needs writable memory and the file must not change.
         return np.load(path, mmap_mode="c" if path.stat().st_size > MAPPED else None)
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, EOFError):  # cut short or overwritten, so it is made again
+    except (OSError, ValueError, EOFError):  # missing, cut short or overwritten, so it is made again
         return None
 
 

@@ -116,8 +116,7 @@ def roles(
         names = rng.permutation(np.sort(outer.index[outer == label]))
         share = max(1, round(len(names) * SELECTION_SHARE))
         selection += list(names[inner::inners] if inners > 1 else names[:share])
-    role = np.where(test, "test", np.where(images.source.isin(selection), "selection", "train"))
-    return images.assign(role=role)
+    return images.assign(role=np.where(test, "test", np.where(images.source.isin(selection), "selection", "train")))
 
 
 def crossings(images: pd.DataFrame) -> int:
