@@ -11,9 +11,6 @@ class Effects:
     ``shapes`` and ``dominant``.
     """
 
-    randomisation: bool = True  # looks, dynamic range, focus, speckle reduction and grey map vary
-    partial_volume: bool = True  # the slice has a thickness, so follicles that it grazes are grey
-    distractors: bool = True  # bands, shadows, vessels, dark patches, calipers
     shapes: bool = True  # uneven, flat, crescent and merging follicles instead of separate spheres
     faint: bool = True  # echoes inside some follicles
     dominant: bool = True  # one follicle of 9 to 16 mm in some ovaries

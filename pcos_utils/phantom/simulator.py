@@ -21,7 +21,6 @@ from pcos_utils.phantom.effects import Effects
 
 VERSION = "3"  # raise it whenever a seed gives other bytes
 VISIBLE_PIXELS = 60  # least area of a follicle that counts in a frame, about 1.2 mm across
-THIN = 0.02e-3  # m, a slice too thin for partial volume
 CHANGES = 2e-3  # m, elevation (SD of a Gaussian) over which the tissue of a sweep becomes other tissue
 FOLDERS = ("normal", "pcom")  # by label
 
@@ -61,30 +60,21 @@ def simulate(
     ovary = replace(ovary, offset=ovary.offset + elevation)
     window = ultrasound.Window.draw(for_scanner, *ovary.centre, length=2 * ovary.semi_axes[0])
     beam, screen = ultrasound.Beam.draw(for_scanner, window.scale), Screen.draw(for_look)
-    if not effects.randomisation:
-        pulse = dict(axial_sigma=0.6 * window.scale, lateral_fwhm=2.5 * window.scale)
-        beam, screen = ultrasound.Beam(beam.frequency, thickness=beam.thickness, **pulse), Screen()
-    if not effects.partial_volume:
-        beam = replace(beam, thickness=THIN)
     grid = ultrasound.Grid.covering(window, beam, top=ovary.centre[1] - ovary.semi_axes[0])
-    parts = [(scene.tissue, for_tissue)] + [(scene.distractors, for_distractors)] * effects.distractors
-    power = sum(draw(ovary, grid.halved, window.scale, stream) for draw, stream in parts)
+    place = ovary, grid.halved, window.scale
+    power = scene.tissue(*place, for_tissue) + scene.distractors(*place, for_distractors)
     if elevation:
-        others = np.random.default_rng([seed, 2**33]).spawn(len(parts))
-        other = sum(
-            draw(ovary, grid.halved, window.scale, stream) for (draw, _), stream in zip(parts, others, strict=True)
-        )
+        one, two = np.random.default_rng([seed, 2**33]).spawn(2)
+        other = scene.tissue(*place, one) + scene.distractors(*place, two)
         power += np.float32(1 - np.exp(-((elevation / CHANGES) ** 2) / 2)) * (other - power)
     cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
     fluid, tissue = ultrasound.FLUID_ATTENUATION, ultrasound.TISSUE_ATTENUATION
-    attenuation, marks = tissue + cut.share * (fluid - tissue), None
-    if effects.distractors:
-        attenuation += scene.shadows(grid, for_distractors)
-        marks = draw_marks(for_marks)
+    attenuation = tissue + cut.share * (fluid - tissue)
+    attenuation += scene.shadows(grid, for_distractors)
     power = cv2.resize(power, grid.shape[::-1], interpolation=cv2.INTER_LINEAR)
     echo = scene.with_follicles(power, cut, for_tissue)
     amplitude = ultrasound.envelope(echo, attenuation, grid, beam, for_speckle, elevation, for_noise)
-    image = display(ultrasound.scan_convert(amplitude, grid, window), screen, for_grain, marks)
+    image = display(ultrasound.scan_convert(amplitude, grid, window), screen, for_grain, draw_marks(for_marks))
     u, v = ovary.along_axes(*window.positions)
     _, _, owner, core = section(u, v, ovary, beam.thickness)
     seen = (np.bincount(owner.ravel(), minlength=256) >= VISIBLE_PIXELS) & (np.arange(256) > 0)
