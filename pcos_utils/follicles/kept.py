@@ -12,7 +12,7 @@ from pcos_utils.files import code, read_record
 from pcos_utils.follicles import counting, training_set
 from pcos_utils.models.recipes import FOLLICLES, Recipe
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import EVERY, Effects
 
 KEPT = ROOT / "pcos_utils" / "weights" / "follicle_unet.safetensors"
 LEAST = 1500  # phantoms of each class that the kept network was trained on
@@ -40,7 +40,7 @@ def networks(study: Study) -> list[Path]:
 
 
 def settings_of(
-    per_class: int, seed: int, *, recipe: Recipe = FOLLICLES, held_out: int = 200, effects: Effects | None = None
+    per_class: int, seed: int, *, recipe: Recipe = FOLLICLES, held_out: int = 200, effects: Effects = EVERY
 ) -> dict:
     """Return everything that decides the weights and their scores, except the machine, as in run.json."""
     return {
@@ -49,7 +49,7 @@ def settings_of(
         "phantoms_per_class": per_class,
         "held_out_per_class": min(held_out, per_class),
         "phantom_version": simulator.VERSION,
-        "effects": (effects or Effects()).name,
+        "effects": effects.name,
         "seed": seed,
         "code_sha256": code(*CODE),
         **counting.SETTINGS,

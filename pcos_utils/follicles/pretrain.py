@@ -21,7 +21,7 @@ from pcos_utils.models import devices, training, weights
 from pcos_utils.models.checkpoints import Checkpoint
 from pcos_utils.models.recipes import FOLLICLES, Recipe
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import EVERY, Effects
 
 PHANTOM_SEED, HELD_OUT_SEED = 0, 1_000  # of the training shards, the same for all runs, and of the held-out ones
 BLUR = 0.3  # probability
@@ -59,7 +59,7 @@ def pretrain(
     *,
     recipe: Recipe = FOLLICLES,
     held_out: int = 200,
-    effects: Effects | None = None,
+    effects: Effects = EVERY,
     shard_folder: Path | None = None,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> dict:

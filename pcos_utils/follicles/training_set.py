@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -11,18 +10,18 @@ import numpy as np
 from pcos_utils.data.images import shrink
 from pcos_utils.files import appearing, code
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import EVERY, Effects
 
 # The modules whose code decides the phantoms of a file.
-CODE = ("data/images.py", "follicles/training_set.py", "phantom/anatomy.py", "phantom/display.py", "phantom/effects.py",
-        "phantom/scene.py", "phantom/simulator.py", "phantom/ultrasound.py")  # fmt: skip
+CODE = ("data/images.py", "follicles/training_set.py", "phantom/anatomy.py", "phantom/display.py", "phantom/scene.py",
+        "phantom/simulator.py", "phantom/ultrasound.py")  # fmt: skip
 SHARD = 250  # phantoms in a file
 FIRST_SEED = 1_000_000_000  # far above those of `simulator.generate`, so that no phantom both trains and tests
 TRUTH = ("label", "FNPO", "FNPS", "dominant", "volume", "seed")
 
 
 def shards(
-    folder: Path, per_class: int, seed: int = 0, effects: Effects | None = None, processes: int | None = None
+    folder: Path, per_class: int, seed: int = 0, effects: Effects = EVERY, processes: int | None = None
 ) -> list[Path]:
     """Make ``per_class`` phantoms of each label, and return their files in order, for ``load``.
 
@@ -32,10 +31,9 @@ def shards(
     """
     if not 0 < per_class < 500_000:
         raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
-    folder, effects = Path(folder), effects or Effects()
     drawn = seeds(per_class, seed)
     starts = range(drawn.start, drawn.stop, SHARD)
-    paths = [folder / f"{effects.name}-s{seed}-{number:04d}.npz" for number in range(len(starts))]
+    paths = [Path(folder) / f"{effects.name}-s{seed}-{number:04d}.npz" for number in range(len(starts))]
     jobs = [(path, start, min(start + SHARD, drawn.stop), effects) for path, start in zip(paths, starts, strict=True)]
     make(jobs, _settings, make_shard, processes)
     return paths
@@ -77,7 +75,7 @@ def load(paths: list[Path]) -> dict[str, np.ndarray]:
 
 def _settings(start: int, stop: int, effects: Effects) -> str:
     facts = {"version": simulator.VERSION, "code_sha256": code(*CODE), "start": start, "stop": stop}
-    return json.dumps(facts | {"effects": asdict(effects)})
+    return json.dumps(facts | {"effects": effects._asdict()})
 
 
 def _settings_in(path: Path) -> str | None:

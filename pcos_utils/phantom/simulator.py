@@ -15,9 +15,8 @@ import cv2
 import numpy as np
 
 from pcos_utils.phantom import scene, ultrasound
-from pcos_utils.phantom.anatomy import draw_ovary, section
+from pcos_utils.phantom.anatomy import EVERY, Effects, draw_ovary, section
 from pcos_utils.phantom.display import Screen, display, draw_marks
-from pcos_utils.phantom.effects import Effects
 
 VERSION = "3"  # raise it whenever a seed gives other bytes
 VISIBLE_PIXELS = 60  # least area of a follicle that counts in a frame, about 1.2 mm across
@@ -36,7 +35,7 @@ class Phantom(NamedTuple):
 
 
 def simulate(
-    seed: int, label: int, speckle: int | None = None, effects: Effects | None = None, elevation: float = 0.0
+    seed: int, label: int, speckle: int | None = None, effects: Effects = EVERY, elevation: float = 0.0
 ) -> Phantom:
     """Simulate one phantom of the label, 0 normal or 1 polycystic. Equal arguments give equal bytes.
 
@@ -47,7 +46,6 @@ def simulate(
     9 mm in the ovary), FNPS (follicles visible in the frame, with a dominant one), dominant (diameter in mm of a
     follicle above 9 mm, else 0), volume in mL, f0 in MHz.
     """
-    effects = effects or Effects()
     # Each part has its own stream, so that a change to one part leaves what the others draw.
     streams = np.random.default_rng(seed).spawn(8)
     for_ovary, for_scanner, for_look, for_tissue, for_distractors, for_marks, for_speckle, for_grain = streams

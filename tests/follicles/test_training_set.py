@@ -6,7 +6,7 @@ import pytest
 
 from pcos_utils.follicles import training_set
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import Effects
 
 
 @pytest.fixture
