@@ -29,8 +29,6 @@ def shards(
     the same ``seed``, apart from its last file. ``processes`` (all cores if None) changes the speed and no byte. Raises
     ValueError if ``per_class`` is out of range.
     """
-    if not 0 < per_class < 500_000:
-        raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
     drawn = seeds(per_class, seed)
     starts = range(drawn.start, drawn.stop, SHARD)
     paths = [Path(folder) / f"{effects.name}-s{seed}-{number:04d}.npz" for number in range(len(starts))]
@@ -49,8 +47,7 @@ def make(jobs: list[tuple], settings: Callable[..., str], make_one: Callable, pr
 
 def seeds(per_class: int, seed: int = 0) -> range:
     """Return the seeds of the phantoms of a training set, whose label is the last bit of its seed."""
-    first = FIRST_SEED + seed * 1_000_000
-    return range(first, first + 2 * per_class)
+    return simulator.seeds_of(per_class, seed, FIRST_SEED)
 
 
 def make_shard(path: Path, start: int, stop: int, effects: Effects) -> None:

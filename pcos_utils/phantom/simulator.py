@@ -14,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from pcos_utils.files import appearing, write_text
 from pcos_utils.phantom import scene, ultrasound
 from pcos_utils.phantom.anatomy import EVERY, Effects, draw_ovary, section
 from pcos_utils.phantom.display import Screen, display, draw_marks
@@ -82,20 +83,14 @@ def simulate(
     return Phantom(image, follicles, follicles * core, (ovary.reach(u, v) < 1).astype(np.uint8), truth)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
 def simulate_into(folder: Path, seed: int, label: int) -> dict:
     """Write the image and mask of one phantom, and return its row of the truth table."""
     phantom = simulate(seed, label)
     name = phantom.truth["source"] + ".png"
     row = {"image": f"{FOLDERS[label]}/{name}", "mask": f"masks/{name}", **phantom.truth, "version": VERSION}
-    write(folder / row["image"], cv2.imencode(".png", phantom.image)[1].tobytes())
-    write(folder / row["mask"], cv2.imencode(".png", phantom.follicles)[1].tobytes())
+    for place, pixels in ((row["image"], phantom.image), (row["mask"], phantom.follicles)):
+        with appearing(folder / place) as temporary:
+            temporary.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     return row
 
 
@@ -103,6 +98,14 @@ def workers(count: int | None = None) -> ProcessPoolExecutor:
     """Return processes that compute in parallel, with one thread each; as many as there are cores if None."""
     spawn = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
     return ProcessPoolExecutor(count, spawn, cv2.setNumThreads, (1,))
+
+
+def seeds_of(per_class: int, seed: int, first: int = 1) -> range:
+    """Return the seeds of ``per_class`` phantoms of each label, which take turns; of another ``seed``, other ones."""
+    if not 0 < per_class < 500_000:
+        raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
+    first += seed * 1_000_000
+    return range(first, first + 2 * per_class)
 
 
 def generate(folder: Path, per_class: int, seed: int = 0, processes: int | None = None):
@@ -116,10 +119,7 @@ def generate(folder: Path, per_class: int, seed: int = 0, processes: int | None 
 
     from pcos_utils.progress import bar
 
-    if not 0 < per_class < 500_000:
-        raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
-    folder, truth, labels = Path(folder), Path(folder) / "truth.csv", [0, 1] * per_class
-    seeds = [seed * 1_000_000 + number for number in range(1, len(labels) + 1)]
+    folder, truth, seeds = Path(folder), Path(folder) / "truth.csv", list(seeds_of(per_class, seed))
     if truth.exists():
         table = pd.read_csv(truth, dtype={"version": str})
         whole = all((folder / name).exists() for name in [*table["image"], *table["mask"]])
@@ -127,11 +127,10 @@ def generate(folder: Path, per_class: int, seed: int = 0, processes: int | None 
             return table
         truth.unlink()  # first, so that it never vouches for a half-replaced folder
     for name in (*FOLDERS, "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for old in (folder / name).glob("phantom_*.png*"):
+        for old in (folder / name).glob("*phantom_*.png*"):
             old.unlink()
     with workers(processes) as pool:
-        jobs = pool.map(simulate_into, [folder] * len(seeds), seeds, labels, chunksize=4)
-        table = pd.DataFrame(bar(jobs, "phantoms", total=len(labels)))
-    write(truth, table.to_csv(index=False).encode())
+        jobs = pool.map(simulate_into, [folder] * len(seeds), seeds, [0, 1] * per_class, chunksize=4)
+        table = pd.DataFrame(bar(jobs, "phantoms", total=len(seeds)))
+    write_text(truth, table.to_csv(index=False))
     return table
