@@ -99,15 +99,14 @@ def simulate(seed: int) -> Sector:
     pelvis = Pelvis(view.grid(), view.face, view.unit, for_scene)
     ovaries = _compose(pelvis, view, for_ovaries)
     grid, beam = pelvis.grid, _beam(view, for_look)
-    numbers, follicles, cuts = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8), []
+    numbers, follicles = np.zeros((2, *grid.shape), np.uint8)
+    share, void = np.zeros((2, *grid.shape), np.float32)
     for number, ovary in enumerate(ovaries, start=1):
         reach = pelvis.ovary(ovary)
         cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
         numbers[reach < 1] = number
         follicles = np.where(cut.owner > 0, cut.owner + follicles.max(), np.where(reach < 1, 0, follicles))
-        cuts.append(cut)
-    share, void = (np.max([np.zeros(grid.shape), *part], axis=0).astype(np.float32)
-                   for part in ([each.share for each in cuts], [each.void for each in cuts]))  # fmt: skip
+        share, void = np.maximum(share, cut.share), np.maximum(void, cut.void)
     attenuation = pelvis.attenuation + share * (ultrasound.FLUID_ATTENUATION - pelvis.attenuation)
     attenuation += scene.shadows(pelvis.below, for_scene)
     echo = scene.with_follicles(pelvis.power, Section(share, void, numbers, numbers > 0), for_scene)
