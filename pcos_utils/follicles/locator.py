@@ -4,7 +4,7 @@ torch is imported only to run the kept network. Where its maps come from elsewhe
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import NamedTuple
 
 import cv2
@@ -66,10 +66,8 @@ def boxes(maps: np.ndarray, shape: tuple[int, int]) -> list[Found]:
 
 def outlined(mask: np.ndarray) -> list[Box]:
     """Return the boxes of the ovaries in a mask (H, W) of whole numbers, where 0 is none."""
-    places = ndimage.find_objects(mask)
-    return [
-        (x.start, y.start, x.stop, y.stop) for y, x in filter(None, places) if mask[y, x].astype(bool).sum() >= SEEN
-    ]
+    places = [place for place in ndimage.find_objects(mask) if place and np.count_nonzero(mask[place]) >= SEEN]
+    return [(x.start, y.start, x.stop, y.stop) for y, x in places]
 
 
 def matched(found: list[Found], there: list[Box]) -> int:
@@ -97,13 +95,11 @@ def overlap(one: Box, other: Box) -> float:
 
 def kept_maps(frame: np.ndarray) -> np.ndarray:
     """Return the kept network's probabilities of MAPS, float32 (3, SIDE, SIDE), for a frame uint8 (SIDE, SIDE)."""
-    from pcos_utils.follicles import network
-
-    return network.predict_maps(_kept(), frame[None])[0]
+    return _kept()(frame[None])[0]
 
 
 @cache
-def _kept():
+def _kept() -> Callable[[np.ndarray], np.ndarray]:
     from pcos_utils.follicles import network
 
-    return network.load(KEPT, network.Locator)
+    return partial(network.predict_maps, network.load(KEPT, network.Locator))

@@ -17,6 +17,7 @@ CODE = ("data/images.py", "follicles/training_set.py", "phantom/anatomy.py", "ph
         "phantom/simulator.py", "phantom/ultrasound.py")  # fmt: skip
 SHARD = 250  # phantoms in a file
 FIRST_SEED = 1_000_000_000  # far above those of `simulator.generate`, so that no phantom both trains and tests
+MASKS = ("follicles", "cores", "ovary")
 TRUTH = ("label", "FNPO", "FNPS", "dominant", "volume", "seed")
 
 
@@ -54,7 +55,7 @@ def make_shard(path: Path, start: int, stop: int, effects: Effects) -> None:
     """Write the phantoms of the seeds from ``start`` to ``stop`` (excluded) to one file, which appears whole."""
     phantoms = [simulator.simulate(seed, seed % 2, effects=effects) for seed in range(start, stop)]
     maps = {"images": np.stack([shrink(phantom.image, cv2.INTER_AREA) for phantom in phantoms])}
-    for name in ("follicles", "cores", "ovary"):
+    for name in MASKS:
         maps[name] = np.stack([shrink(getattr(phantom, name), cv2.INTER_NEAREST) for phantom in phantoms])
     truth = {name: np.array([phantom.truth[name] for phantom in phantoms]) for name in TRUTH}
     with appearing(path) as temporary:
@@ -63,11 +64,8 @@ def make_shard(path: Path, start: int, stop: int, effects: Effects) -> None:
 
 def load(paths: list[Path]) -> dict[str, np.ndarray]:
     """Load images, follicles, cores and ovary, uint8 (n, 128, 192), and the columns of the truth, (n,)."""
-    names, parts = ("images", "follicles", "cores", "ovary", *TRUTH), []
-    for path in paths:
-        with np.load(path) as shard:
-            parts.append({name: shard[name] for name in names})
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    parts = [dict(np.load(path)) for path in paths]
+    return {name: np.concatenate([part[name] for part in parts]) for name in ("images", *MASKS, *TRUTH)}
 
 
 def _settings(start: int, stop: int, effects: Effects) -> str:
