@@ -17,6 +17,8 @@ import torch
 
 from pcos_utils.files import appearing
 
+BUSY = "another process is at this run; waiting for it to end"
+
 
 class Best(NamedTuple):
     """The epoch with the lowest selection loss so far, that loss, and the weights after it."""
@@ -109,10 +111,9 @@ class Checkpoint:
                 if broken := entries.testzip():
                     raise ValueError(f"{broken} is not what was written")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            ours = state["identity"] == self.identity
+            if state["identity"] == self.identity:
+                return state
         except Exception as error:  # zipfile, zlib, pickle and torch each raise their own kinds on a damaged file
             self.say(f"the checkpoint cannot be used ({type(error).__name__}); training begins again at epoch 1")
-            ours = False
-        if not ours:
-            self.remove()
-        return state if ours else None
+        self.remove()
+        return None

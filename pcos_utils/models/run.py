@@ -6,8 +6,6 @@ then gives the same result as a run that never stopped: to the bit on a CPU with
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -22,7 +20,7 @@ from pcos_utils.data import images, splits
 from pcos_utils.data.pixels import copies_of, expand, stack
 from pcos_utils.files import cached, write_csv
 from pcos_utils.models import training, weights
-from pcos_utils.models.checkpoints import Checkpoint
+from pcos_utils.models.checkpoints import BUSY, Checkpoint
 from pcos_utils.models.devices import Engine
 from pcos_utils.models.inputs import images_of, lesson
 from pcos_utils.models.recipes import Recipe, recipe
@@ -116,34 +114,33 @@ def execute(job: Job, table: pd.DataFrame, bar, pixels: np.ndarray | None = None
     # Resuming with another device, number of processes or version of torch would mix two ways of rounding.
     engine, tell = job.engine, job.engine.fabric.broadcast
     identity = json.dumps([settings, engine.device.type, engine.processes, engine.precision, packages()])
-    share = SHARE_OF_WRITING[job.engine.device.type]
+    share = SHARE_OF_WRITING[engine.device.type]
     checkpoint = Checkpoint(job.folder / files.CHECKPOINT, identity, share=share, say=job.say)
+    given = rows, copies, pixels, bar, checkpoint
 
     if engine.rank:
         record = tell(None)  # the first process's answer; None asks for help
         if record is None:
-            with _enough_memory(job):
-                _train(job, rows, copies, pixels, bar, checkpoint)
+            _train(job, *given)
             record = tell(None)
         return record
 
     def make() -> dict:
         """Train, and return what run.json says besides the settings."""
         tell(None)
-        with _enough_memory(job):
-            facts = _train(job, rows, copies, pixels, bar, checkpoint)
-        plan = files.sha256(job.study.plan_path)
-        return facts | {"crossings": crossings, "plan_sha256": plan, "study": job.study.settings}
+        facts = _train(job, *given) | {"crossings": crossings, "plan_sha256": files.sha256(job.study.plan_path)}
+        return facts | {"study": job.study.settings}
 
-    busy = "another process is at this run; waiting for it to end"
-    record, trained = cached(job.folder, settings, make, waiting=lambda: job.say(busy))
+    record, trained = cached(job.folder, settings, make, waiting=lambda: job.say(BUSY))
     if not trained:
         bar.update(job.recipe.epochs)
     checkpoint.remove()
     return tell(record)
 
 
-def _train(job: Job, roles: pd.DataFrame, copies: dict, pixels: np.ndarray | None, bar, checkpoint: Checkpoint) -> dict:
+def _trained(
+    job: Job, roles: pd.DataFrame, copies: dict, pixels: np.ndarray | None, bar, checkpoint: Checkpoint
+) -> dict:
     """Train and evaluate the network, write the run's other files, and return what run.json says besides settings."""
     run, how, study = job.run, job.recipe, job.study
     pixels = torch.from_numpy(pixels_of(job, roles)) if pixels is None else torch.tensor(pixels)
@@ -189,10 +186,10 @@ def packages() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-@contextmanager
-def _enough_memory(job: Job) -> Iterator[None]:
+def _train(job: Job, *given) -> dict:
+    """Return what ``_trained`` does. Raises StudyError where memory runs out."""
     try:
-        yield
+        return _trained(job, *given)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not (isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)):
             raise
@@ -209,6 +206,5 @@ def _predictions(network, prepare, roles: pd.DataFrame, pixels: torch.Tensor, jo
     # In float32, because the eight bits of bfloat16 give ties between different sources, and ties change a ranking.
     chosen = pixels[rows.index.to_numpy(copy=True)]
     logits = training.predict(network, prepare, chosen, engine=job.engine.exact()).numpy()
-    table = rows[["path", "source", "label", "role"]].rename(columns={"path": "image"})
-    turn = {name: getattr(job.run, name) for name in TURN}
-    return table.assign(**turn, logit=logits, probability=1 / (1 + np.exp(-logits.astype(np.float64))))
+    table = rows[["path", "source", "label", "role"]].rename(columns={"path": "image"}).assign(**job.settings["run"])
+    return table.assign(logit=logits, probability=1 / (1 + np.exp(-logits.astype(np.float64))))
