@@ -8,6 +8,8 @@ from pcos_utils.data import images, manifest
 from pcos_utils.files import cached, code, sha256, write_csv
 from pcos_utils.follicles import counting, kept, network
 
+WHOSE = ["path", "source", "label"]
+
 
 def run(study: Study) -> pd.DataFrame:
     """Return one row per used image and network: path, source, label, network and ``counting.COLUMNS``.
@@ -23,9 +25,7 @@ def run(study: Study) -> pd.DataFrame:
         "networks": {f"{path.parent.name}/{path.name}": sha256(path) for path in files},
         **counting.SETTINGS,
         "images": used.sha256.tolist(),
-        "paths": used.path.tolist(),
-        "sources": used.source.tolist(),
-        "labels": used.label.tolist(),
+        **{f"{name}s": used[name].tolist() for name in WHOSE},
         "plan_sha256": sha256(study.plan_path),
         "code_sha256": code(*modules),
     }
@@ -33,10 +33,8 @@ def run(study: Study) -> pd.DataFrame:
     def make() -> dict:
         """Count, write counts.csv and return what the record keeps of the study."""
         grey = np.stack([images.grey(images.load(study.image_dir / path)) for path in used.path])
-        parts = []
-        for path in files:
-            counted = network.measure_all(network.load(path), grey)
-            parts.append(used[["path", "source", "label"]].assign(network=path.parent.name).join(counted))
+        tables = {path.parent.name: network.measure_all(network.load(path), grey) for path in files}
+        parts = [used[WHOSE].assign(network=name).join(counted) for name, counted in tables.items()]
         write_csv(folder / "counts.csv", pd.concat(parts, ignore_index=True))
         drawn = sha256(study.report_dir / "sources.csv")
         return {"study": study.settings, "taught": kept.taught(files), "sources_sha256": drawn}

@@ -44,16 +44,11 @@ def settings_of(
 ) -> dict:
     """Return everything that decides the weights and their scores, except the machine, as in run.json."""
     return {
-        "model": "follicle_unet",
-        "recipe": recipe.model_dump(mode="json"),
-        "phantoms_per_class": per_class,
-        "held_out_per_class": min(held_out, per_class),
-        "phantom_version": simulator.VERSION,
-        "effects": effects.name,
-        "seed": seed,
-        "code_sha256": code(*CODE),
-        **counting.SETTINGS,
-    }
+        "model": "follicle_unet", "recipe": recipe.model_dump(mode="json"),
+        "phantoms_per_class": per_class, "held_out_per_class": min(held_out, per_class),
+        "phantom_version": simulator.VERSION, "effects": effects.name, "seed": seed,
+        "code_sha256": code(*CODE), **counting.SETTINGS,
+    }  # fmt: skip
 
 
 def taught(files: list[Path]) -> str:

@@ -30,9 +30,7 @@ def resized(grey: np.ndarray, side: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([images.resize(np.repeat(each[..., None], 3, axis=2), side) for each in grey]))
 
 
-def taught(
-    model: str, train: training.Images, side: int, epochs: int, seed: int, on_epoch=lambda row: None
-) -> torch.nn.Module:
+def taught(model: str, train, side: int, epochs: int, seed: int, on_epoch=lambda row: None) -> torch.nn.Module:
     """Return a network after its training by labels, from random weights; the last epoch is kept."""
     torch.manual_seed(seed)
     network, prepare = architectures.build(model, side), partial(architectures.prepare, model)

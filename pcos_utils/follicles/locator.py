@@ -4,7 +4,7 @@ torch is imported only to run the kept network. Where its maps come from elsewhe
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -39,7 +39,7 @@ def locate(grey: np.ndarray, maps_of: Callable[[np.ndarray], np.ndarray] | None 
     """
     if grey.ndim != 2 or grey.dtype != np.uint8:
         raise ValueError(f"A frame must be grey, uint8 (H, W), not {grey.dtype} {grey.shape}.")
-    return boxes((maps_of or kept_maps)(stretched(grey)), grey.shape)
+    return boxes((maps_of or _kept())(stretched(grey)), grey.shape)
 
 
 def stretched(grey: np.ndarray) -> np.ndarray:
@@ -93,13 +93,9 @@ def overlap(one: Box, other: Box) -> float:
     return width * height / (sum(areas) - width * height)
 
 
-def kept_maps(frame: np.ndarray) -> np.ndarray:
-    """Return the kept network's probabilities of MAPS, float32 (3, SIDE, SIDE), for a frame uint8 (SIDE, SIDE)."""
-    return _kept()(frame[None])[0]
-
-
 @cache
 def _kept() -> Callable[[np.ndarray], np.ndarray]:
     from pcos_utils.follicles import network
 
-    return partial(network.predict_maps, network.load(KEPT, network.Locator))
+    finder = network.load(KEPT, network.Locator)
+    return lambda frame: network.predict_maps(finder, frame[None])[0]

@@ -97,10 +97,7 @@ def pretrain(
 
 
 def judge(network: torch.nn.Module, held: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return the Dice of each map over all pixels, and how well the count agrees with the visible follicles.
-
-    Agreement is Spearman correlation, mean absolute error and bias. ``held``: of ``training_set.load``.
-    """
+    """Return the Dice of each map over all pixels, and Spearman, mean absolute error and bias of the count."""
     maps = follicle_network.predict_maps(network, held["images"])
     predicted, truth = maps > counting.THRESHOLD, follicle_network.targets(held).numpy() > 0
     both, either = (predicted & truth).sum(axis=(0, 2, 3)), predicted.sum(axis=(0, 2, 3)) + truth.sum(axis=(0, 2, 3))

@@ -36,9 +36,7 @@ class Checkpoint:
     later. None writes after every epoch. ``say`` takes messages for the user.
     """
 
-    def __init__(
-        self, path: Path, identity: str, *, share: float | None = None, say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, path: Path, identity: str, *, share: float | None = None, say: Callable = print) -> None:
         self.path, self.identity, self.share, self.say = path, identity, share, say
         self._earlier, self._started, self._due = 0.0, time.perf_counter(), 0.0
 
@@ -76,8 +74,7 @@ class Checkpoint:
     def restore(self, parts: dict, generator: torch.Generator) -> tuple[list[dict], Best | None]:
         """Restore every part and generator, and return the history and the best weights so far, or ([], None).
 
-        A damaged file, or one that is no checkpoint, is removed with a message. One of another identity is removed
-        silently.
+        A damaged file, or one that is no checkpoint, is removed with a message, and one of another identity silently.
         """
         state = self._read()
         if state is None:

@@ -28,9 +28,7 @@ class Engine:
     processes = property(lambda self: self.fabric.world_size)  # that train one network together
     rank = property(lambda self: self.fabric.global_rank)  # of this process among them; only number 0 writes and prints
 
-    def __init__(
-        self, device: str = "cpu", precision: str = "float32", *, channels_last: bool = True, shared: bool = False
-    ) -> None:
+    def __init__(self, device: str = "cpu", precision: str = "float32", *, channels_last=True, shared=False) -> None:
         from lightning_fabric import Fabric  # imported here, because it takes seconds and only training needs it
 
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)

@@ -93,9 +93,7 @@ def trained(name: str, study: Study, folder: Path) -> nn.Module:
     return network
 
 
-def copies(
-    model: nn.Module, prepare, pixels: Tensor, engine: Engine, recipe: Recipe, generator: torch.Generator
-) -> Tensor:
+def copies(model: nn.Module, prepare, pixels: Tensor, engine: Engine, recipe: Recipe, generator) -> Tensor:
     """Return what a head learns from: float32 on the device, shape (n, 1 + feature_copies, channels).
 
     The features of each image come first, computed in float32 because the head is evaluated on them too. Those of the

@@ -86,10 +86,7 @@ def phantoms_behind() -> str:
 
 
 def identity(name: str, weights: str, *, must_fetch: bool) -> str:
-    """Return a text that identifies the network's starting weights; a file by its digest, not by its name.
-
-    Raises StudyError if the weights are needed and not available.
-    """
+    """Return a text that identifies the starting weights, a file by its digest. Raises StudyError as ``start`` does."""
     if name == TUNED:
         return f"phantoms {sha256(PHANTOM_IUSTNET)[:8]}"
     if name == LITE0 and weights != "none":

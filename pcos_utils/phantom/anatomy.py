@@ -87,10 +87,7 @@ class Ovary:
 
 
 def wavy(angle: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """Return the radius of an uneven outline, about 1.
-
-    ``waves`` holds the amplitudes of its waves, from order 2 up, and then their phases.
-    """
+    """Return the radius, about 1, of an outline with ``waves``: their amplitudes from order 2 up, then their phases."""
     pairs = zip(*np.split(waves.astype(np.float32), 2), strict=True)
     return 1 + sum(a * even(np.cos, order * angle + phase) for order, (a, phase) in enumerate(pairs, start=2))
 
@@ -191,10 +188,7 @@ class Section(NamedTuple):
 
 
 def section(u: np.ndarray, v: np.ndarray, ovary: Ovary, thickness: float) -> Section:
-    """Return the section of the ovary's follicles at (``u``, ``v``) on its axes.
-
-    The slice has a ``thickness`` (SD, metres), so a follicle that it grazes is grey (partial volume).
-    """
+    """Return the section at (``u``, ``v``) on the ovary's axes; what the slice (SD ``thickness``, m) grazes is grey."""
     share, void, septum, depth = (np.zeros(u.shape, np.float32) for _ in range(4))
     owner, core = np.zeros(u.shape, np.uint8), np.zeros(u.shape, bool)
     rows = np.hstack([ovary.follicles, ovary.clutter[:, None], ovary.shapes]).astype(np.float32)

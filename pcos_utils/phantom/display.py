@@ -98,13 +98,8 @@ def draw_marks(rng: np.random.Generator) -> np.ndarray:
     return marks
 
 
-def on_screen(
-    image: np.ndarray, seen: np.ndarray, millimetre: float, top: float, rng: np.random.Generator
-) -> np.ndarray:
-    """Return the image on a scanner's screen: a black surround, a depth scale, captions and callipers.
-
-    ``millimetre`` and ``top``, the row of the probe's face, are in pixels.
-    """
+def on_screen(image: np.ndarray, seen: np.ndarray, millimetre: float, top: float, rng) -> np.ndarray:
+    """Return the image on a scanner's screen; ``millimetre`` and ``top``, row of the probe's face, are in pixels."""
     chance, level = rng.random(6), int(rng.integers(120, 256))
     surround = int(rng.choice([0, 0, rng.integers(0, 30), np.quantile(image, 0.02)]))
     image = np.where(seen, image, surround).astype(np.uint8)
