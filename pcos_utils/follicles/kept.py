@@ -10,7 +10,7 @@ from safetensors import safe_open
 from pcos_utils.config import COUNT, ROOT, Study, home
 from pcos_utils.files import code, read_record
 from pcos_utils.follicles import counting, training_set
-from pcos_utils.models.recipes import FOLLICLES, Recipe
+from pcos_utils.models.recipes import FOLLICLES
 from pcos_utils.phantom import simulator
 from pcos_utils.phantom.anatomy import EVERY, Effects
 
@@ -39,9 +39,7 @@ def networks(study: Study) -> list[Path]:
     return counting_with or [KEPT]
 
 
-def settings_of(
-    per_class: int, seed: int, *, recipe: Recipe = FOLLICLES, held_out: int = 200, effects: Effects = EVERY
-) -> dict:
+def settings_of(per_class: int, seed: int, *, recipe=FOLLICLES, held_out: int = 200, effects: Effects = EVERY) -> dict:
     """Return everything that decides the weights and their scores, except the machine, as in run.json."""
     return {
         "model": "follicle_unet", "recipe": recipe.model_dump(mode="json"),

@@ -19,8 +19,7 @@ EPOCHS, HELD_OUT = 12, 200  # phantoms held out of each class
 
 def phantoms(per_class: int, seed: int) -> training.Images:
     """Return phantoms with their labels, from the files that the follicle network learns from."""
-    shards = training_set.shards(home() / "runs" / COUNT / "shards", per_class, seed)
-    content = training_set.load(shards)
+    content = training_set.load(training_set.shards(home() / "runs" / COUNT / "shards", per_class, seed))
     pixels, labels = resized(content["images"], weights.PHANTOM_SIDE), content["label"].astype(np.float32)
     return training.Images(pixels, torch.tensor(labels), torch.ones(len(pixels)))
 

@@ -21,9 +21,7 @@ MASKS = ("follicles", "cores", "ovary")
 TRUTH = ("label", "FNPO", "FNPS", "dominant", "volume", "seed")
 
 
-def shards(
-    folder: Path, per_class: int, seed: int = 0, effects: Effects = EVERY, processes: int | None = None
-) -> list[Path]:
+def shards(folder: Path, per_class: int, seed: int = 0, effects: Effects = EVERY, processes=None) -> list[Path]:
     """Make ``per_class`` phantoms of each label, and return their files in order, for ``load``.
 
     Files that already exist are kept, so an interrupted call can go on. A smaller set is the start of a larger set of

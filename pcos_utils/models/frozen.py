@@ -50,9 +50,7 @@ def start(name: str, study: Study) -> tuple[nn.Module, str]:
     return network, origin
 
 
-def shared(
-    name: str, study: Study, recipe: Recipe, rows: pd.DataFrame, pixels: Tensor, engine: Engine
-) -> tuple[Tensor, Path, str]:
+def shared(name: str, study: Study, recipe: Recipe, rows: pd.DataFrame, pixels, engine) -> tuple[Tensor, Path, str]:
     """Return what ``copies`` gives of a study's images, the file of the network that computed it, and its origin.
 
     ``rows`` holds the images' ``sha256``. The first run computes and saves the features; all others read them.

@@ -120,9 +120,7 @@ def fit(
 
 
 @torch.inference_mode()
-def predict(
-    model: nn.Module, prepare: Prepare, pixels: Tensor, *, engine: Engine | None = None, batch: int = 64
-) -> Tensor:
+def predict(model: nn.Module, prepare: Prepare, pixels: Tensor, *, engine: Engine | None = None, batch=64) -> Tensor:
     """Return logits on the CPU, float32 (n,), for pixels uint8 (n, H, W, 3), with the model in eval mode."""
     engine = engine or Engine()
     engine.place(model).eval()
