@@ -9,6 +9,7 @@ from pcos_utils.files import cached, code, sha256, write_csv
 from pcos_utils.follicles import counting, kept, network
 
 WHOSE = ["path", "source", "label"]
+CODE = (*images.CODE, *(f"follicles/{name}.py" for name in ("counting", "counts", "network")))
 
 
 def run(study: Study) -> pd.DataFrame:
@@ -20,15 +21,11 @@ def run(study: Study) -> pd.DataFrame:
     used = manifest.used(study)
     manifest.need_unchanged(used.rename(columns={"path": "file"}), study.image_dir)
     files, folder = kept.networks(study), study.runs_dir / COUNT
-    modules = (*images.CODE, *(f"follicles/{name}.py" for name in ("counting", "counts", "network")))
     settings = {
         "networks": {f"{path.parent.name}/{path.name}": sha256(path) for path in files},
-        **counting.SETTINGS,
-        "images": used.sha256.tolist(),
-        **{f"{name}s": used[name].tolist() for name in WHOSE},
-        "plan_sha256": sha256(study.plan_path),
-        "code_sha256": code(*modules),
-    }
+        **counting.SETTINGS, "images": used.sha256.tolist(), **{f"{name}s": used[name].tolist() for name in WHOSE},
+        "plan_sha256": sha256(study.plan_path), "code_sha256": code(*CODE),
+    }  # fmt: skip
 
     def make() -> dict:
         """Count, write counts.csv and return what the record keeps of the study."""

@@ -95,8 +95,7 @@ def _submitted(client, jobs: dict[int, Job], table: pd.DataFrame, wanted: dict, 
 
 def _wanted(study: Study, token: str) -> dict:
     """Return what a worker must have in common with this process, and what it may see of this process's disk."""
-    places = {name: os.environ.get(name) for name in SHARED}
-    places = {name: str(from_root(value).resolve()) for name, value in places.items() if value}
+    places = {name: str(from_root(os.environ[name]).resolve()) for name in SHARED if os.environ.get(name)}
     return {
         "places": {"PCOS_HOME": str(home().resolve())} | places,
         "seen": (token, str(study.image_dir)),

@@ -28,12 +28,11 @@ def plan(study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
 def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     """Execute the plan and return one row per run: epoch, selection loss, crossings, seconds and starting weights.
 
-    Finished runs with the same settings are read instead of trained; unfinished ones resume. A second process with the
-    same study waits for each run that the first is working on, and then reads it. With JOBS or CLUSTER the runs are
-    executed elsewhere (``runs.spread``), to the same bytes. Under torchrun all processes share each run, to the same
-    numbers within rounding. A run that fails does not stop the others; a row in failures.csv tells its error and
-    traceback. Raises StudyError if runs failed, the sources or the plan are missing, or the preset needs a device that
-    is missing.
+    Finished runs with the same settings are read instead of trained; unfinished ones resume. A second process waits for
+    each run that the first is working on, and then reads it. With JOBS or CLUSTER the runs are executed elsewhere
+    (``runs.spread``), to the same bytes. Under torchrun all processes share each run, to the same numbers within
+    rounding. A run that fails does not stop the others; failures.csv tells its error and traceback. Raises StudyError
+    if runs failed, the sources or the plan are missing, or the preset needs a device that is missing.
     """
     away = place_of_runs() is not None
     engine = engine_for(study.model_copy(update={"allow_cpu": study.allow_cpu or away}))  # a worker needs its own

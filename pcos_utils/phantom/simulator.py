@@ -41,9 +41,8 @@ def simulate(seed: int, label: int, speckle=None, effects: Effects = EVERY, elev
     Another ``speckle``, an integer, gives a twin: the same scene with other speckle and camera noise. An ``elevation``
     (m) gives a parallel section of the same ovary, as a frame of one sweep: follicles are cut elsewhere, scatterers
     leave the slice (``ultrasound.beside``), and tissue and distractors fade into others over CHANGES. Window, screen,
-    marks and shadows stay, which makes frames of a sweep more alike than a real hand does. Truth: FNPO (follicles of 2
-    to 9 mm in the ovary), FNPS (follicles visible in the frame, with a dominant one), dominant (diameter in mm of a
-    follicle above 9 mm, else 0), volume in mL, f0 in MHz.
+    marks and shadows stay, so frames are more alike than those of a real hand. Truth: FNPO (follicles of 2 to 9 mm in
+    the ovary), FNPS (those visible in the frame, with a dominant one), dominant (mm, or 0), volume in mL, f0 in MHz.
     """
     # Each part has its own stream, so that a change to one part leaves what the others draw.
     streams = np.random.default_rng(seed).spawn(8)
