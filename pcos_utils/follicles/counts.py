@@ -23,8 +23,9 @@ def run(study: Study) -> pd.DataFrame:
     files, folder = kept.networks(study), study.runs_dir / COUNT
     settings = {
         "networks": {f"{path.parent.name}/{path.name}": sha256(path) for path in files},
-        **counting.SETTINGS, "images": used.sha256.tolist(), **{f"{name}s": used[name].tolist() for name in WHOSE},
-        "plan_sha256": sha256(study.plan_path), "code_sha256": code(*CODE),
+        **counting.SETTINGS, "images": used.sha256.tolist(), "plan_sha256": sha256(study.plan_path),
+        "paths": used.path.tolist(), "sources": used.source.tolist(), "labels": used.label.tolist(),
+        "code_sha256": code(*CODE),
     }  # fmt: skip
 
     def make() -> dict:
