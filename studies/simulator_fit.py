@@ -16,7 +16,7 @@ from pcos_utils.follicles import network as unet
 from pcos_utils.follicles import pretrain, training_set
 from pcos_utils.models import devices
 from pcos_utils.models.recipes import FOLLICLES
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import Effects
 from pcos_utils.reporting.text import interval, markdown
 from studies import OUT, arguments, frames, publish, source_pairs
 from studies.learning_curves import with_seeds

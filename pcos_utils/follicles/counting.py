@@ -46,14 +46,10 @@ def measure(maps: np.ndarray) -> dict:
     if ovary.sum() < LEAST_OVARY:
         ovary = np.ones_like(ovary)
     centres = np.array(ndimage.center_of_mass(numbered > 0, numbered, range(1, len(areas) + 1)))
-    outer = _distance(ovary, centres) > PERIPHERAL
+    # The distance from the ovary's centre is 1 on the ellipse of its second moments. It is divided by 4, because a
+    # uniform ellipse reaches to two standard deviations.
+    pixels = np.argwhere(ovary)
+    away = centres - pixels.mean(axis=0)
+    outer = np.sqrt(np.einsum("ni,ij,nj->n", away, np.linalg.inv(np.cov(pixels.T)), away) / 4) > PERIPHERAL
     area = areas.sum() / (ovary | (numbered > 0)).sum()
     return dict(zip(COLUMNS, (len(areas), diameters.mean(), diameters.max(), area, outer.mean()), strict=True))
-
-
-def _distance(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Return how far points (n, 2) are from a mask's centre, where 1 is on the ellipse of its second moments."""
-    pixels = np.argwhere(mask)
-    away = points - pixels.mean(axis=0)
-    # Divided by 4, because a uniform ellipse reaches to two standard deviations.
-    return np.sqrt(np.einsum("ni,ij,nj->n", away, np.linalg.inv(np.cov(pixels.T)), away) / 4)

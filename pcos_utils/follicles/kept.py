@@ -10,9 +10,9 @@ from safetensors import safe_open
 from pcos_utils.config import COUNT, ROOT, Study, home
 from pcos_utils.files import code, read_record
 from pcos_utils.follicles import counting, training_set
-from pcos_utils.models.recipes import FOLLICLES, Recipe
+from pcos_utils.models.recipes import FOLLICLES
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import EVERY, Effects
 
 KEPT = ROOT / "pcos_utils" / "weights" / "follicle_unet.safetensors"
 LEAST = 1500  # phantoms of each class that the kept network was trained on
@@ -39,21 +39,14 @@ def networks(study: Study) -> list[Path]:
     return counting_with or [KEPT]
 
 
-def settings_of(
-    per_class: int, seed: int, *, recipe: Recipe = FOLLICLES, held_out: int = 200, effects: Effects | None = None
-) -> dict:
+def settings_of(per_class: int, seed: int, *, recipe=FOLLICLES, held_out: int = 200, effects: Effects = EVERY) -> dict:
     """Return everything that decides the weights and their scores, except the machine, as in run.json."""
     return {
-        "model": "follicle_unet",
-        "recipe": recipe.model_dump(mode="json"),
-        "phantoms_per_class": per_class,
-        "held_out_per_class": min(held_out, per_class),
-        "phantom_version": simulator.VERSION,
-        "effects": (effects or Effects()).name,
-        "seed": seed,
-        "code_sha256": code(*CODE),
-        **counting.SETTINGS,
-    }
+        "model": "follicle_unet", "recipe": recipe.model_dump(mode="json"),
+        "phantoms_per_class": per_class, "held_out_per_class": min(held_out, per_class),
+        "phantom_version": simulator.VERSION, "effects": effects.name, "seed": seed,
+        "code_sha256": code(*CODE), **counting.SETTINGS,
+    }  # fmt: skip
 
 
 def taught(files: list[Path]) -> str:

@@ -19,8 +19,7 @@ EPOCHS, HELD_OUT = 12, 200  # phantoms held out of each class
 
 def phantoms(per_class: int, seed: int) -> training.Images:
     """Return phantoms with their labels, from the files that the follicle network learns from."""
-    shards = training_set.shards(home() / "runs" / COUNT / "shards", per_class, seed)
-    content = training_set.load(shards)
+    content = training_set.load(training_set.shards(home() / "runs" / COUNT / "shards", per_class, seed))
     pixels, labels = resized(content["images"], weights.PHANTOM_SIDE), content["label"].astype(np.float32)
     return training.Images(pixels, torch.tensor(labels), torch.ones(len(pixels)))
 
@@ -30,9 +29,7 @@ def resized(grey: np.ndarray, side: int) -> torch.Tensor:
     return torch.from_numpy(np.stack([images.resize(np.repeat(each[..., None], 3, axis=2), side) for each in grey]))
 
 
-def taught(
-    model: str, train: training.Images, side: int, epochs: int, seed: int, on_epoch=lambda row: None
-) -> torch.nn.Module:
+def taught(model: str, train, side: int, epochs: int, seed: int, on_epoch=lambda row: None) -> torch.nn.Module:
     """Return a network after its training by labels, from random weights; the last epoch is kept."""
     torch.manual_seed(seed)
     network, prepare = architectures.build(model, side), partial(architectures.prepare, model)

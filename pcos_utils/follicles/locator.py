@@ -39,7 +39,7 @@ def locate(grey: np.ndarray, maps_of: Callable[[np.ndarray], np.ndarray] | None 
     """
     if grey.ndim != 2 or grey.dtype != np.uint8:
         raise ValueError(f"A frame must be grey, uint8 (H, W), not {grey.dtype} {grey.shape}.")
-    return boxes((maps_of or kept_maps)(stretched(grey)), grey.shape)
+    return boxes((maps_of or _kept())(stretched(grey)), grey.shape)
 
 
 def stretched(grey: np.ndarray) -> np.ndarray:
@@ -66,10 +66,8 @@ def boxes(maps: np.ndarray, shape: tuple[int, int]) -> list[Found]:
 
 def outlined(mask: np.ndarray) -> list[Box]:
     """Return the boxes of the ovaries in a mask (H, W) of whole numbers, where 0 is none."""
-    places = ndimage.find_objects(mask)
-    return [
-        (x.start, y.start, x.stop, y.stop) for y, x in filter(None, places) if mask[y, x].astype(bool).sum() >= SEEN
-    ]
+    places = [place for place in ndimage.find_objects(mask) if place and np.count_nonzero(mask[place]) >= SEEN]
+    return [(x.start, y.start, x.stop, y.stop) for y, x in places]
 
 
 def matched(found: list[Found], there: list[Box]) -> int:
@@ -95,15 +93,9 @@ def overlap(one: Box, other: Box) -> float:
     return width * height / (sum(areas) - width * height)
 
 
-def kept_maps(frame: np.ndarray) -> np.ndarray:
-    """Return the kept network's probabilities of MAPS, float32 (3, SIDE, SIDE), for a frame uint8 (SIDE, SIDE)."""
-    from pcos_utils.follicles import network
-
-    return network.predict_maps(_kept(), frame[None])[0]
-
-
 @cache
-def _kept():
+def _kept() -> Callable[[np.ndarray], np.ndarray]:
     from pcos_utils.follicles import network
 
-    return network.load(KEPT, network.Locator)
+    finder = network.load(KEPT, network.Locator)
+    return lambda frame: network.predict_maps(finder, frame[None])[0]

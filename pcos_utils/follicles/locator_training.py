@@ -13,16 +13,14 @@ from pcos_utils.config import home
 from pcos_utils.files import appearing, code
 from pcos_utils.follicles import locator, network, pretrain, training_set
 from pcos_utils.models import devices, training, weights
-from pcos_utils.models.recipes import Recipe
+from pcos_utils.models.recipes import FOLLICLES
 from pcos_utils.phantom import sector
 
 # The modules whose code decides the phantoms of a file.
-CODE = tuple(
-    f"phantom/{name}.py" for name in ("anatomy", "display", "pelvis", "scene", "sector", "sector_screen", "ultrasound")
-)
+CODE = tuple(f"phantom/{name}.py" for name in ("anatomy", "display", "pelvis", "scene", "sector", "ultrasound"))
 EPOCHS = 12
 SHARD, FIRST_SEED, HELD_OUT_SEED, HELD_OUT = 100, 3_000_000_000, 3_900_000_000, 200
-RECIPE = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=EPOCHS)
+RECIPE = FOLLICLES.model_copy(update={"epochs": EPOCHS})
 ZOOM, SHIFT = 0.3, 0.2  # largest change of each side, as a logarithm, and of the place, as a share of the frame
 
 

@@ -37,15 +37,12 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(channels[0], len(MAPS) * BLOCK**2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return logits, shape (n, 3, H, W) in the order of MAPS, for standardised images (n, 1, H, W).
-
-        Raises ValueError unless both sides are multiples of 32, because the blocks and four poolings must divide them.
-        """
+        """Return logits (n, 3, H, W), as MAPS, of (n, 1, H, W). Raises ValueError unless 32 divides both sides."""
         return F.pixel_shuffle(self.head(self.body(x)), BLOCK)  # (n, 24, H / 2, W / 2) -> (n, 3, H, W)
 
     def body(self, x: Tensor) -> Tensor:
         """Return what the head reads, (n, 24, H / 2, W / 2)."""
-        if x.shape[-2] % 32 or x.shape[-1] % 32:
+        if x.shape[-2] % 32 or x.shape[-1] % 32:  # the blocks and four poolings must divide them
             raise ValueError(f"Both sides of the images must be multiples of 32, not {tuple(x.shape[-2:])}.")
         x, skips = F.pixel_unshuffle(x, BLOCK), []  # (n, 4, H / 2, W / 2)
         for level in self.down:
@@ -121,18 +118,14 @@ def measure_all(network: nn.Module, images: np.ndarray) -> pd.DataFrame:
 
 
 def targets(masks: dict[str, np.ndarray]) -> Tensor:
-    """Return the maps to learn, uint8 (n, 3, H, W) of 0 and 1, from the masks of phantoms, each (n, H, W).
-
-    ``masks``: follicles, cores and ovary. They leave out follicles that are too small to count.
-    """
+    """Return the maps to learn, uint8 (n, 3, H, W) of 0 and 1; ``masks`` leave out follicles too small to count."""
     return torch.from_numpy(np.stack([masks[name] > 0 for name in MASKS], axis=1).astype(np.uint8))
 
 
 def segmentation_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Return twice the cross-entropy plus the Dice loss of each map, weighted and summed to a scalar.
+    """Return twice the cross-entropy plus the Dice loss of each map, (n, 3, H, W), weighted and summed to a scalar.
 
-    ``logits`` and ``target``: (n, 3, H, W). Dice takes the whole batch as one set of pixels, so that an image without
-    follicles is no special case.
+    Dice takes the whole batch as one set of pixels, so that an image without follicles is no special case.
     """
     over = (0, 2, 3)
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none").mean(dim=over)  # (3,)

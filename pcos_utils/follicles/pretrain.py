@@ -18,10 +18,10 @@ from pcos_utils.follicles import counting, kept
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.follicles import training_set as shard_files
 from pcos_utils.models import devices, training, weights
-from pcos_utils.models.checkpoints import Checkpoint
+from pcos_utils.models.checkpoints import BUSY, Checkpoint
 from pcos_utils.models.recipes import FOLLICLES, Recipe
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import EVERY, Effects
 
 PHANTOM_SEED, HELD_OUT_SEED = 0, 1_000  # of the training shards, the same for all runs, and of the held-out ones
 BLUR = 0.3  # probability
@@ -59,17 +59,16 @@ def pretrain(
     *,
     recipe: Recipe = FOLLICLES,
     held_out: int = 200,
-    effects: Effects | None = None,
+    effects: Effects = EVERY,
     shard_folder: Path | None = None,
     on_epoch: Callable[[dict], None] = lambda row: None,
 ) -> dict:
-    """Train one follicle network and return its record.
+    """Train one follicle network and return its record; the folder then holds weights, history.csv and run.json.
 
-    The folder then holds weights.safetensors, history.csv and run.json. The network is trained on ``per_class``
-    phantoms of each label. It is judged on at most ``held_out`` of each that it never saw: Dice of the three maps, and
-    agreement of the count with the truth. A finished run with the same settings is read; an unfinished one resumes.
-    ``seed`` draws weights, order and changes; the phantoms are the same for every seed. ``effects`` are those of the
-    training phantoms; the held-out ones always have all effects. Raises StudyError if nothing can be written.
+    The network is trained on ``per_class`` phantoms of each label, with ``effects``, and judged on at most ``held_out``
+    of each that it never saw, with every effect. A finished run with the same settings is read; an unfinished one
+    resumes. ``seed`` draws weights, order and changes; the phantoms are the same for every seed. Raises StudyError if
+    nothing can be written.
     """
     shard_folder = shard_folder or folder.parent / "shards"
     settings = kept.settings_of(per_class, seed, recipe=recipe, held_out=held_out, effects=effects)
@@ -92,18 +91,13 @@ def pretrain(
         write_csv(folder / "history.csv", history)
         return judge(network.cpu(), held) | {"seconds": round(seconds, 1)}
 
-    busy = "another process is at this run; waiting for it to end"
-    record, _ = cached(folder, settings, make, waiting=lambda: print(busy, flush=True))
+    record, _ = cached(folder, settings, make, waiting=lambda: print(BUSY, flush=True))
     checkpoint.remove()
     return record
 
 
 def judge(network: torch.nn.Module, held: dict[str, np.ndarray]) -> dict[str, float]:
-    """Return the Dice of each map, and how well the count agrees with the number of visible follicles.
-
-    Dice is taken over all pixels of the phantoms. Agreement is Spearman correlation, mean absolute error and bias.
-    ``held`` is as ``training_set.load`` returns it.
-    """
+    """Return the Dice of each map over all pixels, and Spearman, mean absolute error and bias of the count."""
     maps = follicle_network.predict_maps(network, held["images"])
     predicted, truth = maps > counting.THRESHOLD, follicle_network.targets(held).numpy() > 0
     both, either = (predicted & truth).sum(axis=(0, 2, 3)), predicted.sum(axis=(0, 2, 3)) + truth.sum(axis=(0, 2, 3))
@@ -126,10 +120,7 @@ def _images(phantoms: dict[str, np.ndarray]) -> training.Images:
 
 
 def keep(folder: Path, target: Path = kept.KEPT) -> Path:
-    """Save the weights of a pretrained run as ``target`` and return it.
-
-    They are saved in float16, half the size, with what the run says of itself.
-    """
+    """Save the weights of a pretrained run in float16, with what it says of itself, as ``target``, and return that."""
     record = read_record(folder)
     names = ("phantoms_per_class", "phantom_version", "seed", "dice_follicle", "count_spearman", "count_mae")
     network = follicle_network.load(folder / "weights.safetensors").half()

@@ -22,20 +22,12 @@ NETWORKS = (*config.MODELS, config.LITE0, config.TUNED)
 
 
 def build(name: str, side: int = PUBLISHED_SIDE) -> nn.Module:
-    """Return a network with random weights for square images of ``side`` pixels.
-
-    ``name``: one of NETWORKS. Raises StudyError for another name.
-    """
-    match name:
-        case "densenet201":
-            return densenet201()
-        case "densenet121d":
-            return densenet121d()
-        case "iustnet" | config.TUNED:
-            return IustNet(side)
-        case config.LITE0:
-            return efficientnet_lite0()
-    raise config.StudyError(f"The network '{name}' is unknown; use one of: {', '.join(NETWORKS)}.")
+    """Return one of NETWORKS with random weights, for square images. Raises StudyError for another name."""
+    makers = {"densenet201": densenet201, "densenet121d": densenet121d, config.LITE0: efficientnet_lite0}
+    makers |= dict.fromkeys(("iustnet", config.TUNED), lambda: IustNet(side))
+    if name not in makers:
+        raise config.StudyError(f"The network '{name}' is unknown; use one of: {', '.join(NETWORKS)}.")
+    return makers[name]()
 
 
 def densenet201() -> DenseNet:
@@ -57,8 +49,8 @@ def densenet121d() -> DenseNet:
     stem["pool0"] = nn.MaxPool2d(3, stride=2, padding=1)
     after_stem = list(model.features.named_children())[4:]  # without torchvision's conv0, norm0, relu0 and pool0
     model.features = nn.Sequential(stem | OrderedDict(after_stem))
-    for conv in (stem["conv0"], stem["conv1"], stem["conv2"]):
-        nn.init.kaiming_normal_(conv.weight)  # as torchvision initialises its own convolutions
+    for i in range(3):
+        nn.init.kaiming_normal_(stem[f"conv{i}"].weight)  # as torchvision initialises its own convolutions
     return model
 
 
@@ -110,13 +102,8 @@ class IustNet(nn.Module):
     def _block(channels_in: int, hidden: int) -> nn.Sequential:
         # The published order is ReLU, then pooling. ReLU and max pooling commute, so this order gives the same
         # numbers and gradients, for a quarter of the ReLU's work.
-        return nn.Sequential(
-            nn.Conv2d(channels_in, hidden, 3, padding=1),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(hidden, hidden, 3, padding=1),
-            nn.MaxPool2d(2),
-            nn.ReLU(inplace=True),
-        )
+        first, second = nn.Conv2d(channels_in, hidden, 3, padding=1), nn.Conv2d(hidden, hidden, 3, padding=1)
+        return nn.Sequential(first, nn.ReLU(inplace=True), second, nn.MaxPool2d(2), nn.ReLU(inplace=True))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (n, 1) for images (n, 3, side, side) in [0, 1]. Raises ValueError for another side."""

@@ -17,6 +17,8 @@ import torch
 
 from pcos_utils.files import appearing
 
+BUSY = "another process is at this run; waiting for it to end"
+
 
 class Best(NamedTuple):
     """The epoch with the lowest selection loss so far, that loss, and the weights after it."""
@@ -34,9 +36,7 @@ class Checkpoint:
     later. None writes after every epoch. ``say`` takes messages for the user.
     """
 
-    def __init__(
-        self, path: Path, identity: str, *, share: float | None = None, say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, path: Path, identity: str, *, share: float | None = None, say: Callable = print) -> None:
         self.path, self.identity, self.share, self.say = path, identity, share, say
         self._earlier, self._started, self._due = 0.0, time.perf_counter(), 0.0
 
@@ -74,8 +74,7 @@ class Checkpoint:
     def restore(self, parts: dict, generator: torch.Generator) -> tuple[list[dict], Best | None]:
         """Restore every part and generator, and return the history and the best weights so far, or ([], None).
 
-        A damaged file, or one that is no checkpoint, is removed with a message. One of another identity is removed
-        silently.
+        A damaged file, or one that is no checkpoint, is removed with a message, and one of another identity silently.
         """
         state = self._read()
         if state is None:
@@ -109,10 +108,9 @@ class Checkpoint:
                 if broken := entries.testzip():
                     raise ValueError(f"{broken} is not what was written")
             state = torch.load(self.path, map_location="cpu", weights_only=True)
-            ours = state["identity"] == self.identity
+            if state["identity"] == self.identity:
+                return state
         except Exception as error:  # zipfile, zlib, pickle and torch each raise their own kinds on a damaged file
             self.say(f"the checkpoint cannot be used ({type(error).__name__}); training begins again at epoch 1")
-            ours = False
-        if not ours:
-            self.remove()
-        return state if ours else None
+        self.remove()
+        return None

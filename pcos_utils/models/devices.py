@@ -25,9 +25,10 @@ class Engine:
     torchrun train one network together, a GPU each. Raises StudyError if they are more than this machine's GPUs.
     """
 
-    def __init__(
-        self, device: str = "cpu", precision: str = "float32", *, channels_last: bool = True, shared: bool = False
-    ) -> None:
+    processes = property(lambda self: self.fabric.world_size)  # that train one network together
+    rank = property(lambda self: self.fabric.global_rank)  # of this process among them; only number 0 writes and prints
+
+    def __init__(self, device: str = "cpu", precision: str = "float32", *, channels_last=True, shared=False) -> None:
         from lightning_fabric import Fabric  # imported here, because it takes seconds and only training needs it
 
         logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -72,16 +73,6 @@ class Engine:
         if wanted is None or self.device.type != "cpu" or self.processes > 1:
             return images
         return wanted * (2 if self.precision == "bfloat16" else 1)
-
-    @property
-    def processes(self) -> int:
-        """Return how many processes train one network together."""
-        return self.fabric.world_size
-
-    @property
-    def rank(self) -> int:
-        """Return this process's number among them; only number 0 writes and prints."""
-        return self.fabric.global_rank
 
     def share(self, images: int) -> slice:
         """Return which images of a batch this process computes; it may be none of them."""
@@ -147,11 +138,10 @@ def has_bfloat16(device: str) -> bool:
 
 
 def choose_device(study: Study) -> str:
-    """Return the device a study trains on: "cpu" for a demo, "cuda" for the full study.
+    """Return the device a study trains on: "cpu" for a demo, else "cuda" or, where ``allow_cpu`` is set, "cpu".
 
-    With ``allow_cpu``, the full study may use the CPU. Otherwise StudyError, which names driver and remedy, is raised
-    if no GPU is usable. A demo also sets torch to deterministic algorithms and to as many threads as OMP_NUM_THREADS
-    says, or 2.
+    A demo also sets torch to deterministic algorithms and to as many threads as OMP_NUM_THREADS says, or 2. Raises
+    StudyError, which names driver and remedy, if no GPU is usable.
     """
     if study.preset == "demo":
         # Sums must run in the same order each time, because the demo's tables must agree to the last byte.

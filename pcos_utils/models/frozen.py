@@ -29,10 +29,7 @@ from pcos_utils.models.recipes import Recipe
 from pcos_utils.phantom import simulator
 
 # The modules whose code decides the features.
-CODE = (
-    *images.CODE,
-    *(f"models/{name}.py" for name in ("architectures", "devices", "frozen", "training")),
-)
+CODE = (*images.CODE, *(f"models/{name}.py" for name in ("architectures", "devices", "frozen", "training")))
 BATCH = 64
 STAND_INS = range(2_000_000_000, 2_000_000_032)  # phantom seeds, far from all others
 
@@ -53,13 +50,10 @@ def start(name: str, study: Study) -> tuple[nn.Module, str]:
     return network, origin
 
 
-def shared(
-    name: str, study: Study, recipe: Recipe, rows: pd.DataFrame, pixels: Tensor, engine: Engine
-) -> tuple[Tensor, Path, str]:
-    """Return the features of all images of a study, the file of the network that computed them, and its origin.
+def shared(name: str, study: Study, recipe: Recipe, rows: pd.DataFrame, pixels, engine) -> tuple[Tensor, Path, str]:
+    """Return what ``copies`` gives of a study's images, the file of the network that computed it, and its origin.
 
-    Features are as ``copies`` gives them. ``rows`` holds the images' ``sha256``. The first run computes and saves them;
-    all others read them.
+    ``rows`` holds the images' ``sha256``. The first run computes and saves the features; all others read them.
     """
     facts = {
         "starts_from": weights.identity(name, study.weights, must_fetch=study.preset == "full"),
@@ -97,9 +91,7 @@ def trained(name: str, study: Study, folder: Path) -> nn.Module:
     return network
 
 
-def copies(
-    model: nn.Module, prepare, pixels: Tensor, engine: Engine, recipe: Recipe, generator: torch.Generator
-) -> Tensor:
+def copies(model: nn.Module, prepare, pixels: Tensor, engine: Engine, recipe: Recipe, generator) -> Tensor:
     """Return what a head learns from: float32 on the device, shape (n, 1 + feature_copies, channels).
 
     The features of each image come first, computed in float32 because the head is evaluated on them too. Those of the
@@ -116,8 +108,7 @@ def extract(model: nn.Module, prepare, pixels: Tensor, engine: Engine, change=No
 
     ``pixels``: uint8 (n, H, W, 3). ``change`` returns a changed batch; without it all copies are the same.
     """
-    compute = computing(model, prepare, engine)
-    features = []
+    compute, features = computing(model, prepare, engine), []
     for _ in range(copies):
         batches = (part.to(engine.device) for part in pixels.split(BATCH))
         features.append(torch.cat([compute(change(batch) if change else batch) for batch in batches]))

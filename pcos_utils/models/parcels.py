@@ -62,7 +62,6 @@ def finished(job: Job) -> dict:
     """Return the record of a run that is finished here by the same settings, whichever device made it, or {}."""
     record, wanted = read_record(job.folder), json.loads(json.dumps(job.settings, default=str))
     wanted["threads"] = record.get("threads") and torch.get_num_threads()
-    whole = lambda name, digest: (path := job.folder / name).is_file() and sha256(path) == digest  # noqa: E731
-    if record.items() >= wanted.items() and all(whole(*file) for file in record["files"].items()):
-        return record
-    return {}
+    files = {job.folder / name: digest for name, digest in record.get("files", {}).items()}
+    same = record.items() >= wanted.items()
+    return record if same and all(path.is_file() and sha256(path) == files[path] for path in files) else {}

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from pcos_utils.config import PRESETS, PROTOCOL_OF_ARM, TUNED, Study
+from pcos_utils.config import MODELS, PRESETS, PROTOCOL_OF_ARM, TUNED, Study
 
 ARMS = tuple(PROTOCOL_OF_ARM)
 
@@ -26,8 +26,7 @@ class Recipe(BaseModel):
     weight_decay: float = 0.0
     momentum: float = 0.0  # used by sgd only
     batch: int = 32
-    # How many images of a batch a CPU computes together. Fewer need less memory, and without batch norm
-    # the gradients are the same.
+    # Images of a batch that a CPU computes together: fewer need less memory, and give the same without batch norm.
     at_once: int | None = None
     one_cycle: bool = False  # warm-up, then cosine decay to almost zero
     select_epoch: bool = False  # keep the epoch with the lowest selection loss instead of the last
@@ -62,15 +61,8 @@ RECIPES[TUNED, "ours"] = RECIPES["iustnet", "ours"].model_copy(update={"learning
 # The network that outlines follicles on phantoms; its augmentation is follicles.pretrain.jitter.
 FOLLICLES = Recipe(optimiser="adamw", learning_rate=0.003, weight_decay=0.001, batch=16, one_cycle=True, epochs=8)
 # A demo shows how the study works, not its results. With these epochs two CPU cores need about a minute per network.
-DEMO_EPOCHS = {
-    ("densenet201", "published"): 1,
-    ("densenet121d", "published"): 1,
-    ("iustnet", "published"): 1,
-    ("densenet201", "ours"): 30,
-    ("densenet121d", "ours"): 2,
-    ("iustnet", "ours"): 6,
-    (TUNED, "ours"): 3,
-}
+DEMO_EPOCHS = {(model, "published"): 1 for model in MODELS}
+DEMO_EPOCHS |= {("densenet201", "ours"): 30, ("densenet121d", "ours"): 2, ("iustnet", "ours"): 6, (TUNED, "ours"): 3}
 # Without a GPU, a full study at 224 pixels (at least 210 runs) would train these networks for days. With these sides
 # one of 7 x 10 folds takes less than an hour on two cores without bfloat16.
 SIDES_ON_CPU = {("densenet121d", "ours"): 128, ("iustnet", "ours"): 64}
@@ -82,7 +74,7 @@ def recipe(model: str, arm: str, study: Study) -> Recipe:
 
     Epochs come from the study, else from its preset, else from the recipe. If a full study may run on a CPU
     (``allow_cpu``), networks trained from scratch in the arm ``ours`` get smaller images and fewer epochs, unless the
-    study asks for an image side or for epochs itself. The published arm stays the same.
+    study asks for an image side or for epochs itself.
     """
     chosen, on_cpu = RECIPES[model, arm], study.preset == "full" and study.allow_cpu
     preset = DEMO_EPOCHS if study.preset == "demo" else EPOCHS_ON_CPU if on_cpu else {}

@@ -6,8 +6,7 @@ then gives the same result as a run that never stopped: to the bit on a CPU with
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -15,16 +14,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from pcos_utils import files
 from pcos_utils.config import Run, Study, StudyError
 from pcos_utils.data import images, splits
 from pcos_utils.data.pixels import copies_of, expand, stack
 from pcos_utils.files import cached, write_csv
-from pcos_utils.models import training, weights
-from pcos_utils.models.checkpoints import Checkpoint
+from pcos_utils.models import architectures, frozen, training, weights
+from pcos_utils.models.checkpoints import BUSY, Checkpoint
 from pcos_utils.models.devices import Engine
-from pcos_utils.models.inputs import images_of, lesson
 from pcos_utils.models.recipes import Recipe, recipe
 
 # On a GPU an epoch of few images can be shorter than a write. Some epochs are then not saved; they cost only seconds.
@@ -34,7 +33,7 @@ TURN = ("seed", "repeat", "fold", "inner")  # what tells the runs of one arm apa
 PACKAGES = ("torch", "torchvision", "numpy", "pandas", "pillow")
 # The modules whose code decides a run's numbers.
 CODE = (*images.CODE, "data/pixels.py", "data/splits.py", *(f"models/{name}.py" for name in (
-        "architectures", "checkpoints", "devices", "frozen", "inputs", "run", "training", "weights")))  # fmt: skip
+        "architectures", "checkpoints", "devices", "frozen", "run", "training", "weights")))  # fmt: skip
 
 
 class Job(NamedTuple):
@@ -64,19 +63,13 @@ class Job(NamedTuple):
     def settings(self) -> dict:
         """Return everything that decides the run's numbers, except the machine."""
         return {
-            "model": self.model,
-            "arm": self.run.arm,
-            "protocol": self.run.protocol,
-            "study": self.study.settings,
-            "data": self.study.data_name,
-            "recipe": self.recipe.model_dump(),
+            "model": self.model, "arm": self.run.arm, "protocol": self.run.protocol,
+            "study": self.study.settings, "data": self.study.data_name, "recipe": self.recipe.model_dump(),
             "run": {name: getattr(self.run, name) for name in TURN},
-            "sources_sha256": self.sources_sha256,
-            "starts_from": self.start,
-            "code_sha256": files.code(*CODE),
+            "sources_sha256": self.sources_sha256, "starts_from": self.start, "code_sha256": files.code(*CODE),
             # On a CPU the number of threads decides how sums are rounded.
             "threads": torch.get_num_threads() if self.engine.device.type == "cpu" else None,
-        }
+        }  # fmt: skip
 
     def say(self, text: str) -> None:
         """Print the text on a line that names the run, once where several processes train it."""
@@ -84,6 +77,45 @@ class Job(NamedTuple):
             return
         turn = f"repeat {self.run.repeat} fold {self.run.fold} inner {self.run.inner}"
         print(f"{self.model} {self.run.arm} {turn}: {text}", flush=True)
+
+
+class Lesson(NamedTuple):
+    """A network before training, with the part that learns and what it learns from."""
+
+    network: nn.Module
+    learner: nn.Module  # the part of the network that learns, or all of it
+    prepare: training.Prepare
+    pixels: torch.Tensor  # the images, or stored features in their place
+    change: training.Change | None
+    origin: str  # what the network starts from, as given by ``weights.start``
+    behind: Path | None = None  # the file of the network that computed stored features
+
+
+def lesson(model: str, study: Study, how: Recipe, rows: pd.DataFrame, pixels: torch.Tensor, engine: Engine) -> Lesson:
+    """Return the network before its training; torch's generator draws weights. ``pixels``: the images of ``rows``."""
+    if how.freeze_batch_norm:
+        features, behind, origin = frozen.shared(model, study, how, rows, pixels, engine)
+        head = nn.Linear(features.shape[-1], 1)
+        network = architectures.build(model, how.side)
+        weights.load(network, behind)
+        network.classifier = head
+        return Lesson(network, head, frozen.only, features, frozen.pick, origin, behind)
+    network = architectures.build(model, how.side)
+    origin = weights.start(network, model, study.weights, must_fetch=study.preset == "full")
+    return Lesson(network, network, partial(architectures.prepare, model), pixels, None, origin)
+
+
+def images_of(roles: pd.DataFrame, pixels: torch.Tensor, role: str) -> training.Images:
+    """Return the images of one role, with their weights for drawing.
+
+    Classes have equal weight, and so have the sources within a class and the images within a source.
+    """
+    rows = roles[roles.role == role]
+    of_source = rows.groupby("source").path.transform("size")
+    of_class = rows.groupby("label").source.transform("nunique")
+    shares = torch.tensor((1 / of_source / of_class).to_numpy(np.float64))
+    labels = torch.tensor(rows.label.to_numpy(np.float32))
+    return training.Images(pixels[rows.index.to_numpy(copy=True)], labels, shares)
 
 
 def split(job: Job, table: pd.DataFrame) -> tuple[pd.DataFrame, dict[int, int], int]:
@@ -116,34 +148,31 @@ def execute(job: Job, table: pd.DataFrame, bar, pixels: np.ndarray | None = None
     # Resuming with another device, number of processes or version of torch would mix two ways of rounding.
     engine, tell = job.engine, job.engine.fabric.broadcast
     identity = json.dumps([settings, engine.device.type, engine.processes, engine.precision, packages()])
-    share = SHARE_OF_WRITING[job.engine.device.type]
+    share = SHARE_OF_WRITING[engine.device.type]
     checkpoint = Checkpoint(job.folder / files.CHECKPOINT, identity, share=share, say=job.say)
+    given = rows, copies, pixels, bar, checkpoint
 
     if engine.rank:
         record = tell(None)  # the first process's answer; None asks for help
         if record is None:
-            with _enough_memory(job):
-                _train(job, rows, copies, pixels, bar, checkpoint)
+            _train(job, *given)
             record = tell(None)
         return record
 
     def make() -> dict:
         """Train, and return what run.json says besides the settings."""
         tell(None)
-        with _enough_memory(job):
-            facts = _train(job, rows, copies, pixels, bar, checkpoint)
-        plan = files.sha256(job.study.plan_path)
-        return facts | {"crossings": crossings, "plan_sha256": plan, "study": job.study.settings}
+        facts = _train(job, *given) | {"crossings": crossings, "plan_sha256": files.sha256(job.study.plan_path)}
+        return facts | {"study": job.study.settings}
 
-    busy = "another process is at this run; waiting for it to end"
-    record, trained = cached(job.folder, settings, make, waiting=lambda: job.say(busy))
+    record, trained = cached(job.folder, settings, make, waiting=lambda: job.say(BUSY))
     if not trained:
         bar.update(job.recipe.epochs)
     checkpoint.remove()
     return tell(record)
 
 
-def _train(job: Job, roles: pd.DataFrame, copies: dict, pixels: np.ndarray | None, bar, checkpoint: Checkpoint) -> dict:
+def _trained(job: Job, roles: pd.DataFrame, copies: dict, pixels: np.ndarray | None, bar, checkpoint) -> dict:
     """Train and evaluate the network, write the run's other files, and return what run.json says besides settings."""
     run, how, study = job.run, job.recipe, job.study
     pixels = torch.from_numpy(pixels_of(job, roles)) if pixels is None else torch.tensor(pixels)
@@ -168,20 +197,14 @@ def _train(job: Job, roles: pd.DataFrame, copies: dict, pixels: np.ndarray | Non
     write_csv(job.folder / "history.csv", history)
     write_csv(job.folder / "predictions.csv", predictions)
     return {
-        "start": what.origin,
-        "note": getattr(what.learner, "note", ""),
-        "chosen_epoch": int(chosen.epoch),
+        "start": what.origin, "note": getattr(what.learner, "note", ""), "chosen_epoch": int(chosen.epoch),
         "selection_loss": round(float(chosen.selection_loss), 6) if len(selection.labels) else None,
-        "train_images": len(train.labels),
-        "copies": {"normal": copies[0], "polycystic": copies[1]},
-        "test_sources": int(roles[roles.role == "test"].source.nunique()),
-        "device": str(job.engine.device),
+        "train_images": len(train.labels), "copies": {"normal": copies[0], "polycystic": copies[1]},
+        "test_sources": int(roles[roles.role == "test"].source.nunique()), "device": str(job.engine.device),
         **({"processes": job.engine.processes} if job.engine.processes > 1 else {}),
-        "precision": job.engine.precision,
-        "seconds": round(seconds, 2),
-        "images_per_second": round(len(train.labels) * how.epochs / seconds, 1),
-        "packages": packages(),
-    }
+        "precision": job.engine.precision, "seconds": round(seconds, 2),
+        "images_per_second": round(len(train.labels) * how.epochs / seconds, 1), "packages": packages(),
+    }  # fmt: skip
 
 
 def packages() -> dict[str, str]:
@@ -189,10 +212,10 @@ def packages() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES}
 
 
-@contextmanager
-def _enough_memory(job: Job) -> Iterator[None]:
+def _train(job: Job, *given) -> dict:
+    """Return what ``_trained`` does. Raises StudyError where memory runs out."""
     try:
-        yield
+        return _trained(job, *given)
     except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
         if not (isinstance(error, MemoryError) or any(words in str(error).lower() for words in NO_MEMORY)):
             raise
@@ -209,6 +232,5 @@ def _predictions(network, prepare, roles: pd.DataFrame, pixels: torch.Tensor, jo
     # In float32, because the eight bits of bfloat16 give ties between different sources, and ties change a ranking.
     chosen = pixels[rows.index.to_numpy(copy=True)]
     logits = training.predict(network, prepare, chosen, engine=job.engine.exact()).numpy()
-    table = rows[["path", "source", "label", "role"]].rename(columns={"path": "image"})
-    turn = {name: getattr(job.run, name) for name in TURN}
-    return table.assign(**turn, logit=logits, probability=1 / (1 + np.exp(-logits.astype(np.float64))))
+    table = rows[["path", "source", "label", "role"]].rename(columns={"path": "image"}).assign(**job.settings["run"])
+    return table.assign(logit=logits, probability=1 / (1 + np.exp(-logits.astype(np.float64))))

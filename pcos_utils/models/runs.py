@@ -9,7 +9,7 @@ scheduler: what it had not finished is submitted to the one that takes its place
 import logging
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -50,44 +50,37 @@ def _failure(error: BaseException) -> dict:
     return {"error": line, "traceback": "".join(traceback.format_exception(error))}
 
 
-def spread(jobs: list[Job], table: pd.DataFrame, on_end: Callable[[int, dict], None]) -> dict[int, dict]:
-    """Execute jobs on the cluster that JOBS or CLUSTER names, and return what ``attempt`` does, by the job's number.
+def spread(jobs: list[Job], table: pd.DataFrame) -> Iterator[tuple[int, dict]]:
+    """Execute jobs on the cluster that JOBS or CLUSTER names; yield each one's number and what ``attempt`` returns.
 
-    ``on_end`` is called with each job that ended, its number and its record. Each run takes as many threads as in this
-    process, since they decide how sums are rounded. If a worker has the resource GPU, a full study's runs go to such
-    workers alone. Raises StudyError where there is no scheduler or no worker, and where a worker's packages differ from
-    those here.
+    Each run takes as many threads as in this process, since they decide how sums are rounded. If a worker has the
+    resource GPU, a full study's runs go to such workers alone. Raises StudyError where there is no scheduler or no
+    worker, and where a worker's packages differ from those here.
     """
-    records, ours, study, away = {}, jobs, jobs[0].study, False
-
-    def end(number: int, record: dict) -> None:
-        """Note the record of a job that ended, and tell it."""
-        records[number] = record
-        on_end(number, record)
-
+    study, away = jobs[0].study, False
     if study.folder:  # a relative name would start at the worker's own checkout
         study = study.model_copy(update={"data": str(study.folder.resolve())})
-    jobs = [job._replace(study=study, engine=None) for job in jobs]
+    left = {number: job._replace(study=study, engine=None) for number, job in enumerate(jobs)}
     # A name of its own, because another disk may hold the same study at the same path.
     with scheduler() as address, NamedTemporaryFile(dir=study.plan_path.parent, prefix=".seen-") as token:
         wanted = _wanted(study, token.name)
-        while len(records) < len(jobs):
-            left = [number for number in range(len(jobs)) if number not in records]
+        while left:
             # Where the scheduler is lost, its futures are cancelled, or an answer of it fails to come.
-            with suppress(OSError, CancelledError), _connected(address, wanted, bool(records)) as client:
+            with suppress(OSError, CancelledError), _connected(address, wanted, len(left) < len(jobs)) as client:
                 from distributed import as_completed
 
                 if away := away or False in client.run(parcels.sees, wanted, on_error="return").values():
-                    for number in left:
-                        if record := parcels.finished(ours[number]):
-                            end(number, record)
-                unfinished = {number: jobs[number] for number in left if number not in records}
-                futures = _submitted(client, unfinished, table, wanted, away)
+                    for number in list(left):
+                        if record := parcels.finished(jobs[number]):
+                            del left[number]
+                            yield number, record
+                futures = _submitted(client, left, table, wanted, away)
                 for future in as_completed(futures, loop=client.loop):
                     if future.status in ("finished", "error"):
                         error = future.exception()  # such as that it killed several workers
-                        end(futures[future], _failure(error) if error else parcels.unpack(future.result()))
-    return records
+                        record = _failure(error) if error else parcels.unpack(future.result())
+                        del left[futures[future]]
+                        yield futures[future], record
 
 
 def _submitted(client, jobs: dict[int, Job], table: pd.DataFrame, wanted: dict, away: bool) -> dict:
@@ -102,8 +95,7 @@ def _submitted(client, jobs: dict[int, Job], table: pd.DataFrame, wanted: dict, 
 
 def _wanted(study: Study, token: str) -> dict:
     """Return what a worker must have in common with this process, and what it may see of this process's disk."""
-    places = {name: os.environ.get(name) for name in SHARED}
-    places = {name: str(from_root(value).resolve()) for name, value in places.items() if value}
+    places = {name: str(from_root(os.environ[name]).resolve()) for name in SHARED if os.environ.get(name)}
     return {
         "places": {"PCOS_HOME": str(home().resolve())} | places,
         "seen": (token, str(study.image_dir)),

@@ -43,10 +43,7 @@ def grad_cam(model: str, network: nn.Module, pixels: np.ndarray, labels: np.ndar
 
 
 def called(model: str, study: Study, folder: Path, chosen: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return pixels, uint8 (n, side, side, 3), and Grad-CAM maps (n, side, side) of the predicted class.
-
-    ``chosen``: of ``tables.surest``, test sources of the run in ``folder``.
-    """
+    """Return pixels, uint8 (n, side, side, 3), and Grad-CAM maps (n, side, side) of what ``tables.surest`` chose."""
     pixels = stack([study.image_dir / name for name in chosen.image], read_record(folder)["recipe"]["side"])
     network = frozen.trained(model, study, folder)
     return pixels, grad_cam(model, network, pixels, chosen.called.to_numpy(int))

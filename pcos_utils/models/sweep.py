@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 
 import pandas as pd
 
@@ -27,12 +28,11 @@ def plan(study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
 def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     """Execute the plan and return one row per run: epoch, selection loss, crossings, seconds and starting weights.
 
-    Finished runs with the same settings are read instead of trained; unfinished ones resume. A second process with the
-    same study waits for each run that the first is working on, and then reads it. With JOBS or CLUSTER the runs are
-    executed elsewhere (``runs.spread``), to the same bytes. Under torchrun all processes share each run, to the same
-    numbers within rounding. A run that fails does not stop the others; a row in failures.csv tells its error and
-    traceback. Raises StudyError if runs failed, the sources or the plan are missing, or the preset needs a device that
-    is missing.
+    Finished runs with the same settings are read instead of trained; unfinished ones resume. A second process waits for
+    each run that the first is working on, and then reads it. With JOBS or CLUSTER the runs are executed elsewhere
+    (``runs.spread``), to the same bytes. Under torchrun all processes share each run, to the same numbers within
+    rounding. A run that fails does not stop the others; failures.csv tells its error and traceback. Raises StudyError
+    if runs failed, the sources or the plan are missing, or the preset needs a device that is missing.
     """
     away = place_of_runs() is not None
     engine = engine_for(study.model_copy(update={"allow_cpu": study.allow_cpu or away}))  # a worker needs its own
@@ -50,34 +50,25 @@ def run(model: str, study: Study, arms: Sequence[str] = ARMS) -> pd.DataFrame:
     # Read once, so that all runs of a sweep use the same table even if the file changes meanwhile.
     digest, table = sha256(table_path), manifest.read(table_path)
     start = weights.identity(model, study.weights, must_fetch=study.preset == "full")
-    rows = [Run(*row) for row in plan(study, arms).itertuples(index=False)]
-    jobs = [Job(model, study, row, engine, digest, start) for row in rows]
+    planned, records = plan(study, arms).itertuples(index=False), {}
+    jobs = [Job(model, study, Run(*row), engine, digest, start) for row in planned]
     if not engine.rank:
         _say_what_changed(model, jobs)
     total, states = sum(job.recipe.epochs for job in jobs), Counter(done=0, failed=0, left=len(jobs))
     with progress.bar(name=model, total=total, hidden=engine.rank > 0) as bar:
-
-        def show(record: dict) -> None:
-            """Show beside the bar how many runs are done, failed and left."""
-            states.update({"failed" if "error" in record else "done": 1, "left": -1})
-            bar.set_postfix(states)
-
-        def ended(number: int, record: dict) -> None:
-            """Show a run that ended elsewhere."""
-            bar.update(jobs[number].recipe.epochs)
-            show(record)
-
-        if away:
-            found = runs.spread(jobs, table, ended)
-        else:
-            found = {}
-            for number, job in enumerate(jobs):
-                show(found.setdefault(number, runs.attempt(job, table, bar)))
-    _raise_failures(study, model, [(job.run, found[number]) for number, job in enumerate(jobs)])
+        here = ((number, runs.attempt(job, table, bar)) for number, job in enumerate(jobs))
+        with closing(runs.spread(jobs, table) if away else here) as ending:
+            for number, record in ending:
+                records[number] = record
+                bar.update(jobs[number].recipe.epochs if away else 0)  # here each epoch was told
+                states.update({"failed" if "error" in record else "done": 1, "left": -1})
+                bar.set_postfix(states)
+    ended = [(job.run, records[number]) for number, job in enumerate(jobs)]
+    _raise_failures(study, model, ended)
     if progress.plain() and not engine.rank:
-        for number, row in enumerate(rows):
-            print(f"{model} {row.arm} fold {row.fold}: epoch {found[number]['chosen_epoch']} kept", flush=True)
-    return pd.DataFrame(row._asdict() | {key: found[number][key] for key in SHOWN} for number, row in enumerate(rows))
+        for row, record in ended:
+            print(f"{model} {row.arm} fold {row.fold}: epoch {record['chosen_epoch']} kept", flush=True)
+    return pd.DataFrame(row._asdict() | {key: record[key] for key in SHOWN} for row, record in ended)
 
 
 def _say_what_changed(model: str, jobs: list[Job]) -> None:

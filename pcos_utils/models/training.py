@@ -103,13 +103,8 @@ def fit(
             if average:
                 average.update_parameters(model)
         selection_loss, selection_accuracy = _judge(judged, prepare, selection, engine, loss)
-        row = {
-            "epoch": epoch,
-            "train_loss": _mean(losses, sizes, engine),
-            "train_accuracy": _mean(hits, sizes, engine),
-            "selection_loss": selection_loss,
-            "selection_accuracy": selection_accuracy,
-        }
+        row = {"epoch": epoch, "train_loss": _mean(losses, sizes, engine), "train_accuracy": _mean(hits, sizes, engine),
+               "selection_loss": selection_loss, "selection_accuracy": selection_accuracy}  # fmt: skip
         rows.append(row)
         if not np.isfinite(row["train_loss"]):
             raise FloatingPointError(f"The loss of epoch {epoch} is not a number; lower the learning rate.")
@@ -125,9 +120,7 @@ def fit(
 
 
 @torch.inference_mode()
-def predict(
-    model: nn.Module, prepare: Prepare, pixels: Tensor, *, engine: Engine | None = None, batch: int = 64
-) -> Tensor:
+def predict(model: nn.Module, prepare: Prepare, pixels: Tensor, *, engine: Engine | None = None, batch=64) -> Tensor:
     """Return logits on the CPU, float32 (n,), for pixels uint8 (n, H, W, 3), with the model in eval mode."""
     engine = engine or Engine()
     engine.place(model).eval()
@@ -140,9 +133,8 @@ def predict(
 
 def augmentation_of(recipe: Recipe) -> Change:
     """Return the recipe's random flips, rotations and brightness, or no change if it has none."""
-    if recipe.rotation or recipe.brightness or recipe.flip:
-        return lambda images, labels, generator: (augment(images, recipe, generator), labels)
-    return lambda images, labels, generator: (images, labels)
+    changes = recipe.rotation or recipe.brightness or recipe.flip
+    return lambda images, labels, generator: (augment(images, recipe, generator) if changes else images, labels)
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

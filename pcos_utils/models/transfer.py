@@ -47,9 +47,8 @@ def photographs(study: Study) -> list[Path]:
                 np.save(temporary, frozen.extract(network, prepare, pixels, Engine())[:, 0].numpy())
             return {"origin": origin}
 
-        origin = weights.identity(model, start, must_fetch=False)
-        facts = {"starts_from": origin, "side": side, "seed": study.seed, **_facts(study)}
-        cached(path.parent, facts, make)
+        facts = {"starts_from": weights.identity(model, start, must_fetch=False), "side": side, "seed": study.seed}
+        cached(path.parent, facts | _facts(study), make)
         files.append(path)
     return files
 

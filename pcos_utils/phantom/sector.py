@@ -13,9 +13,8 @@ import numpy as np
 
 from pcos_utils.phantom import scene, ultrasound
 from pcos_utils.phantom.anatomy import Ovary, Section, draw_ovary, section
-from pcos_utils.phantom.display import Screen, display
+from pcos_utils.phantom.display import SIDE, Screen, display, on_screen, photograph
 from pcos_utils.phantom.pelvis import STRUCTURES, Pelvis
-from pcos_utils.phantom.sector_screen import SIDE, on_screen, photograph
 from pcos_utils.phantom.ultrasound import PROBE_RADIUS, even, length
 
 VERSION = "1"  # raise it whenever a seed gives other bytes
@@ -63,9 +62,9 @@ class View(NamedTuple):
 
     def samples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the line and the row of the grid at each pixel, float32, and which pixels are in the sector."""
-        x = (self.left + (np.arange(SIDE, dtype=np.float32) + 0.5) * self.width / SIDE)[None]
-        z = (self.top + self.radius + (np.arange(SIDE, dtype=np.float32) + 0.5) * self.height / SIDE)[:, None]
-        grid = self.grid()
+        grid, pixels = self.grid(), np.arange(SIDE, dtype=np.float32) + 0.5
+        x = (self.left + pixels * self.width / SIDE)[None]
+        z = (self.top + self.radius + pixels * self.height / SIDE)[:, None]
         reach, angle = length(x, z), even(np.arctan2, x, z)
         row = (reach - PROBE_RADIUS - grid.depth[0]) / (grid.depth[1] - grid.depth[0])
         line = (angle - grid.angle[0]) / (grid.angle[1] - grid.angle[0])
@@ -100,49 +99,40 @@ def simulate(seed: int) -> Sector:
     pelvis = Pelvis(view.grid(), view.face, view.unit, for_scene)
     ovaries = _compose(pelvis, view, for_ovaries)
     grid, beam = pelvis.grid, _beam(view, for_look)
-    numbers, follicles, cuts = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.uint8), []
+    numbers, follicles = np.zeros((2, *grid.shape), np.uint8)
+    share, void = np.zeros((2, *grid.shape), np.float32)
     for number, ovary in enumerate(ovaries, start=1):
         reach = pelvis.ovary(ovary)
         cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
         numbers[reach < 1] = number
         follicles = np.where(cut.owner > 0, cut.owner + follicles.max(), np.where(reach < 1, 0, follicles))
-        cuts.append(cut)
-    share, void = (np.max([np.zeros(grid.shape), *part], axis=0).astype(np.float32)
-                   for part in ([each.share for each in cuts], [each.void for each in cuts]))  # fmt: skip
+        share, void = np.maximum(share, cut.share), np.maximum(void, cut.void)
     attenuation = pelvis.attenuation + share * (ultrasound.FLUID_ATTENUATION - pelvis.attenuation)
     attenuation += scene.shadows(pelvis.below, for_scene)
     echo = scene.with_follicles(pelvis.power, Section(share, void, numbers, numbers > 0), for_scene)
     amplitude = ultrasound.envelope(echo, attenuation, grid, beam, for_speckle)
     line, row, seen = view.samples()
     scan = cv2.remap(amplitude, line, row, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    masks = [
-        cv2.remap(mask.astype(np.uint8), line, row, cv2.INTER_NEAREST) for mask in (numbers, follicles, pelvis.code)
-    ]
+    maps = (each.astype(np.uint8) for each in (numbers, follicles, pelvis.code))
+    masks = [cv2.remap(each, line, row, cv2.INTER_NEAREST) for each in maps]
     pixels = SIDE / view.height  # in a metre of the common scan
     shown = display(scan, _settings(for_look), for_grain)
     image = on_screen(shown, seen, view.unit * pixels, -view.top * pixels, for_marks)
     image, covered = photograph(image, for_marks)
     numbers, follicles, other = (np.where(seen & ~covered, mask, 0).astype(np.uint8) for mask in masks)
-    counts = [_visible(follicles[numbers == number]) for number in np.unique(numbers[numbers > 0])]
+    sizes = [np.bincount(follicles[numbers == number])[1:] for number in np.unique(numbers[numbers > 0])]
+    counts = [int((each >= LEAST).sum()) for each in sizes]
     names = [STRUCTURES[code - 1] for code in np.unique(other[other > 0])]
-    truth = {
-        "view": "endocavity" if view.inside else "abdominal",
-        "depth": round(view.depth, 1),
-        "ovaries": len(counts),
-    }
-    return Sector(image, numbers, follicles, other, truth | {"follicles": counts, "structures": names, "seed": seed})
-
-
-def _visible(follicles: np.ndarray) -> int:
-    """Return how many follicles have at least LEAST pixels."""
-    return int((np.bincount(follicles, minlength=1)[1:] >= LEAST).sum())
+    truth = {"view": "endocavity" if view.inside else "abdominal", "depth": round(view.depth, 1),
+             "ovaries": len(counts), "follicles": counts, "structures": names, "seed": seed}  # fmt: skip
+    return Sector(image, numbers, follicles, other, truth)
 
 
 def _settings(rng: np.random.Generator) -> Screen:
     """Draw a display whose blacks are those of fluid, of which a whole sector holds more than a crop."""
     screen, (span, black) = Screen.draw(rng), rng.uniform([40, 0.005], [62, 0.08])
     mean, floor = rng.uniform(0.14, 0.36), screen.floor * (rng.random() < 0.4)
-    return replace(screen, dynamic_range=span, black_share=black, mean=mean, floor=floor)
+    return screen._replace(dynamic_range=span, black_share=black, mean=mean, floor=floor)
 
 
 def _beam(view: View, rng: np.random.Generator) -> ultrasound.Beam:
@@ -153,9 +143,8 @@ def _beam(view: View, rng: np.random.Generator) -> ultrasound.Beam:
     axial, lateral = max(rng.uniform(0.5, 1.1) * pixel, 0.19e-3) / wave, rng.uniform(1.5, 4) * pixel / wave
     focus, slope, noise = rng.uniform([20e-3, 0.42, -3.2], [45e-3, 0.55, -1.9])
     thickness = rng.uniform(0.2, 0.9) * view.unit
-    return ultrasound.Beam(
-        frequency, axial, lateral, view.face + focus, slope, 10**noise, int(rng.integers(1, 5)), thickness
-    )
+    looks = int(rng.integers(1, 5))
+    return ultrasound.Beam(frequency, axial, lateral, view.face + focus, slope, 10**noise, looks, thickness)
 
 
 def _compose(pelvis: Pelvis, view: View, rng: np.random.Generator) -> list[Ovary]:
@@ -184,9 +173,8 @@ def _compose(pelvis: Pelvis, view: View, rng: np.random.Generator) -> list[Ovary
         pelvis.vessel(uniform(-0.6, 0.6) * depth, uniform(0.15, 0.9) * depth)
     if mass:
         size = uniform(0.12, 0.42) * depth
-        pelvis.cyst(
-            uniform(-0.2, 0.2) * depth, uniform(0.35, 0.6) * depth, size, size * uniform(0.6, 1), chance[6] < 0.7
-        )
+        place = uniform(-0.2, 0.2) * depth, uniform(0.35, 0.6) * depth
+        pelvis.cyst(*place, size, size * uniform(0.6, 1), chance[6] < 0.7)
     if mass and chance[7] < 0.2:
         size = uniform(6, 15)
         pelvis.cyst(uniform(-0.3, 0.3) * depth, uniform(0.3, 0.7) * depth, size, size, False)

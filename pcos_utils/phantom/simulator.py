@@ -14,14 +14,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from pcos_utils.files import appearing, write_text
 from pcos_utils.phantom import scene, ultrasound
-from pcos_utils.phantom.anatomy import draw_ovary, section
+from pcos_utils.phantom.anatomy import EVERY, Effects, draw_ovary, section
 from pcos_utils.phantom.display import Screen, display, draw_marks
-from pcos_utils.phantom.effects import Effects
 
 VERSION = "3"  # raise it whenever a seed gives other bytes
 VISIBLE_PIXELS = 60  # least area of a follicle that counts in a frame, about 1.2 mm across
-THIN = 0.02e-3  # m, a slice too thin for partial volume
 CHANGES = 2e-3  # m, elevation (SD of a Gaussian) over which the tissue of a sweep becomes other tissue
 FOLDERS = ("normal", "pcom")  # by label
 
@@ -36,19 +35,15 @@ class Phantom(NamedTuple):
     truth: dict
 
 
-def simulate(
-    seed: int, label: int, speckle: int | None = None, effects: Effects | None = None, elevation: float = 0.0
-) -> Phantom:
+def simulate(seed: int, label: int, speckle=None, effects: Effects = EVERY, elevation: float = 0.0) -> Phantom:
     """Simulate one phantom of the label, 0 normal or 1 polycystic. Equal arguments give equal bytes.
 
-    Another ``speckle`` gives a twin: the same scene with other speckle and camera noise. An ``elevation`` (m) gives a
-    parallel section of the same ovary, as a frame of one sweep: follicles are cut elsewhere, scatterers leave the slice
-    (``ultrasound.beside``), and tissue and distractors fade into others over CHANGES. Window, screen, marks and shadows
-    stay, which makes frames of a sweep more alike than a real hand does. Truth: FNPO (follicles of 2 to
-    9 mm in the ovary), FNPS (follicles visible in the frame, with a dominant one), dominant (diameter in mm of a
-    follicle above 9 mm, else 0), volume in mL, f0 in MHz.
+    Another ``speckle``, an integer, gives a twin: the same scene with other speckle and camera noise. An ``elevation``
+    (m) gives a parallel section of the same ovary, as a frame of one sweep: follicles are cut elsewhere, scatterers
+    leave the slice (``ultrasound.beside``), and tissue and distractors fade into others over CHANGES. Window, screen,
+    marks and shadows stay, so frames are more alike than those of a real hand. Truth: FNPO (follicles of 2 to 9 mm in
+    the ovary), FNPS (those visible in the frame, with a dominant one), dominant (mm, or 0), volume in mL, f0 in MHz.
     """
-    effects = effects or Effects()
     # Each part has its own stream, so that a change to one part leaves what the others draw.
     streams = np.random.default_rng(seed).spawn(8)
     for_ovary, for_scanner, for_look, for_tissue, for_distractors, for_marks, for_speckle, for_grain = streams
@@ -61,30 +56,21 @@ def simulate(
     ovary = replace(ovary, offset=ovary.offset + elevation)
     window = ultrasound.Window.draw(for_scanner, *ovary.centre, length=2 * ovary.semi_axes[0])
     beam, screen = ultrasound.Beam.draw(for_scanner, window.scale), Screen.draw(for_look)
-    if not effects.randomisation:
-        pulse = dict(axial_sigma=0.6 * window.scale, lateral_fwhm=2.5 * window.scale)
-        beam, screen = ultrasound.Beam(beam.frequency, thickness=beam.thickness, **pulse), Screen()
-    if not effects.partial_volume:
-        beam = replace(beam, thickness=THIN)
     grid = ultrasound.Grid.covering(window, beam, top=ovary.centre[1] - ovary.semi_axes[0])
-    parts = [(scene.tissue, for_tissue)] + [(scene.distractors, for_distractors)] * effects.distractors
-    power = sum(draw(ovary, grid.halved, window.scale, stream) for draw, stream in parts)
+    place = ovary, grid.halved, window.scale
+    power = scene.tissue(*place, for_tissue) + scene.distractors(*place, for_distractors)
     if elevation:
-        others = np.random.default_rng([seed, 2**33]).spawn(len(parts))
-        other = sum(
-            draw(ovary, grid.halved, window.scale, stream) for (draw, _), stream in zip(parts, others, strict=True)
-        )
+        one, two = np.random.default_rng([seed, 2**33]).spawn(2)
+        other = scene.tissue(*place, one) + scene.distractors(*place, two)
         power += np.float32(1 - np.exp(-((elevation / CHANGES) ** 2) / 2)) * (other - power)
     cut = section(*ovary.along_axes(*grid.positions), ovary, beam.thickness)
     fluid, tissue = ultrasound.FLUID_ATTENUATION, ultrasound.TISSUE_ATTENUATION
-    attenuation, marks = tissue + cut.share * (fluid - tissue), None
-    if effects.distractors:
-        attenuation += scene.shadows(grid, for_distractors)
-        marks = draw_marks(for_marks)
+    attenuation = tissue + cut.share * (fluid - tissue)
+    attenuation += scene.shadows(grid, for_distractors)
     power = cv2.resize(power, grid.shape[::-1], interpolation=cv2.INTER_LINEAR)
     echo = scene.with_follicles(power, cut, for_tissue)
     amplitude = ultrasound.envelope(echo, attenuation, grid, beam, for_speckle, elevation, for_noise)
-    image = display(ultrasound.scan_convert(amplitude, grid, window), screen, for_grain, marks)
+    image = display(ultrasound.scan_convert(amplitude, grid, window), screen, for_grain, draw_marks(for_marks))
     u, v = ovary.along_axes(*window.positions)
     _, _, owner, core = section(u, v, ovary, beam.thickness)
     seen = (np.bincount(owner.ravel(), minlength=256) >= VISIBLE_PIXELS) & (np.arange(256) > 0)
@@ -94,20 +80,14 @@ def simulate(
     return Phantom(image, follicles, follicles * core, (ovary.reach(u, v) < 1).astype(np.uint8), truth)
 
 
-def write(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
 def simulate_into(folder: Path, seed: int, label: int) -> dict:
     """Write the image and mask of one phantom, and return its row of the truth table."""
     phantom = simulate(seed, label)
     name = phantom.truth["source"] + ".png"
     row = {"image": f"{FOLDERS[label]}/{name}", "mask": f"masks/{name}", **phantom.truth, "version": VERSION}
-    write(folder / row["image"], cv2.imencode(".png", phantom.image)[1].tobytes())
-    write(folder / row["mask"], cv2.imencode(".png", phantom.follicles)[1].tobytes())
+    for place, pixels in ((row["image"], phantom.image), (row["mask"], phantom.follicles)):
+        with appearing(folder / place) as temporary:
+            temporary.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
     return row
 
 
@@ -115,6 +95,14 @@ def workers(count: int | None = None) -> ProcessPoolExecutor:
     """Return processes that compute in parallel, with one thread each; as many as there are cores if None."""
     spawn = multiprocessing.get_context("spawn")  # forking a notebook kernel, which has threads, can hang
     return ProcessPoolExecutor(count, spawn, cv2.setNumThreads, (1,))
+
+
+def seeds_of(per_class: int, seed: int, first: int = 1) -> range:
+    """Return the seeds of ``per_class`` phantoms of each label, which take turns; of another ``seed``, other ones."""
+    if not 0 < per_class < 500_000:
+        raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
+    first += seed * 1_000_000
+    return range(first, first + 2 * per_class)
 
 
 def generate(folder: Path, per_class: int, seed: int = 0, processes: int | None = None):
@@ -128,10 +116,7 @@ def generate(folder: Path, per_class: int, seed: int = 0, processes: int | None 
 
     from pcos_utils.progress import bar
 
-    if not 0 < per_class < 500_000:
-        raise ValueError(f"per_class must lie between 1 and 499,999, not {per_class}")
-    folder, truth, labels = Path(folder), Path(folder) / "truth.csv", [0, 1] * per_class
-    seeds = [seed * 1_000_000 + number for number in range(1, len(labels) + 1)]
+    folder, truth, seeds = Path(folder), Path(folder) / "truth.csv", list(seeds_of(per_class, seed))
     if truth.exists():
         table = pd.read_csv(truth, dtype={"version": str})
         whole = all((folder / name).exists() for name in [*table["image"], *table["mask"]])
@@ -139,11 +124,10 @@ def generate(folder: Path, per_class: int, seed: int = 0, processes: int | None 
             return table
         truth.unlink()  # first, so that it never vouches for a half-replaced folder
     for name in (*FOLDERS, "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for old in (folder / name).glob("phantom_*.png*"):
+        for old in (folder / name).glob("*phantom_*.png*"):
             old.unlink()
     with workers(processes) as pool:
-        jobs = pool.map(simulate_into, [folder] * len(seeds), seeds, labels, chunksize=4)
-        table = pd.DataFrame(bar(jobs, "phantoms", total=len(labels)))
-    write(truth, table.to_csv(index=False).encode())
+        jobs = pool.map(simulate_into, [folder] * len(seeds), seeds, [0, 1] * per_class, chunksize=4)
+        table = pd.DataFrame(bar(jobs, "phantoms", total=len(seeds)))
+    write_text(truth, table.to_csv(index=False))
     return table

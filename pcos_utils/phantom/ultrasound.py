@@ -27,8 +27,7 @@ ROWS, COLUMNS = 200, 300  # px, the frame size of the Telkom images
 def even(function: Callable, *values) -> np.ndarray:
     """Return ``function(*values)``, computed in double precision and rounded to float32.
 
-    Processors differ in the last bit of exponentials, powers and angles. Rounding to float32 drops that bit of a
-    double, so that a seed draws the same phantom on every processor.
+    Processors differ in the last bit of exponentials, powers and angles; without it, phantoms are the same.
     """
     return function(*(np.asarray(value, np.float64) for value in values)).astype(np.float32)
 
@@ -104,10 +103,9 @@ class Grid:
 
     @classmethod
     def covering(cls, window: Window, beam: Beam, top: float) -> Self:
-        """Make a grid that covers the whole window, so that the frame has no black border.
+        """Make a grid over the whole window, so that the frame has no black border, from depth ``top`` (m) at least.
 
-        The grid starts at depth ``top`` (metres) if that is above the window. Its steps are two thirds of the pulse's
-        sigma along the beam and a quarter of the focal width across it.
+        Its steps are two thirds of the pulse's sigma along the beam and a quarter of the focal width across it.
         """
         x, z = window.positions
         radius, angle = length(x, z + PROBE_RADIUS), even(np.arctan2, x, z + PROBE_RADIUS)
@@ -145,17 +143,15 @@ def step(x: np.ndarray) -> np.ndarray:
 
 
 def smooth_field(rng: np.random.Generator, grid: Grid, along: float, across: float) -> np.ndarray:
-    """Draw a smooth random map (rows, lines) of variance about 1.
+    """Draw a smooth random map (rows, lines) of variance about 1, its grain in metres along and across the beams.
 
-    ``along`` and ``across`` are its grain in metres along and across the beams. The map is drawn for every place that
-    a grid may cover, so the grid changes neither the map nor how many numbers are drawn.
+    It is drawn for every place that a grid may cover, so the grid changes neither the map nor how much is drawn.
     """
     spacing = across / (PROBE_RADIUS + FIELD_DEPTH / 2)  # radians
     nodes = int(FIELD_DEPTH / along) + 3, int(2 * FIELD_ANGLE / spacing) + 3
     coarse = rng.standard_normal(nodes, dtype=np.float32)
-    rows = (grid.depth / along + 1).astype(np.float32)[:, None]
-    lines = ((grid.angle + FIELD_ANGLE) / spacing + 1).astype(np.float32)[None]
-    rows, lines = np.broadcast_to(rows, grid.shape).copy(), np.broadcast_to(lines, grid.shape).copy()
+    rows, lines = grid.depth / along + 1, (grid.angle + FIELD_ANGLE) / spacing + 1
+    lines, rows = np.meshgrid(lines.astype(np.float32), rows.astype(np.float32))
     # Interpolation between independent nodes loses about a third of the amplitude.
     return 1.4 * cv2.remap(coarse, lines, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
@@ -214,9 +210,7 @@ def beside(scatterers: np.ndarray, elevation: float, thickness: float, rng: np.r
     return power * there + shared * (scatterers - power * here)
 
 
-def envelope(
-    echo: np.ndarray, attenuation: np.ndarray, grid: Grid, beam: Beam, rng, elevation: float = 0.0, for_noise=None
-) -> np.ndarray:
+def envelope(echo, attenuation, grid: Grid, beam: Beam, rng, elevation: float = 0.0, for_noise=None) -> np.ndarray:
     """Return the detected amplitude, float32 (rows, lines), averaged over the beam's looks.
 
     ``echo`` is the scatterer amplitude, 1 in reference tissue, and ``attenuation`` is in dB/cm/MHz, both (rows, lines).

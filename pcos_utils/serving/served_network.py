@@ -14,8 +14,8 @@ from pcos_utils.evaluation.predictions import of_runs, read_table
 from pcos_utils.files import read_record
 from pcos_utils.follicles import counts, kept
 from pcos_utils.models import architectures, devices, training
-from pcos_utils.models.inputs import images_of, lesson
 from pcos_utils.models.recipes import recipe
+from pcos_utils.models.run import images_of, lesson
 
 
 class Answering(nn.Module):

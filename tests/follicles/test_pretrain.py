@@ -16,7 +16,7 @@ from pcos_utils.follicles import network as follicle_network
 from pcos_utils.models import devices
 from pcos_utils.models.recipes import FOLLICLES
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import Effects
 
 SHORT = FOLLICLES.model_copy(update={"epochs": 2, "batch": 4})
 

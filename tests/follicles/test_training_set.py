@@ -6,7 +6,7 @@ import pytest
 
 from pcos_utils.follicles import training_set
 from pcos_utils.phantom import simulator
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import Effects
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_torn_or_stale_shard_is_made_again_and_an_impossible_size_refused(smal
 
 def test_a_shard_holds_the_phantoms_of_its_seeds(small, tmp_path):
     assert training_set.FIRST_SEED > 999 * 1_000_000  # the seeds of a study begin at a million times its own
-    effects = Effects(distractors=False)
+    effects = Effects(faint=False)
     table = training_set.load(training_set.shards(tmp_path, 4, seed=1, effects=effects, processes=1))
     assert table["images"].shape == table["cores"].shape == (8, 128, 192)
     assert all(table[name].dtype == np.uint8 for name in ("images", "follicles", "cores", "ovary"))

@@ -14,7 +14,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from pcos_utils.phantom import anatomy, simulator, ultrasound
-from pcos_utils.phantom.effects import Effects
+from pcos_utils.phantom.anatomy import Effects
 from studies.phantom_shortcuts import shortcuts
 
 BEAM = ultrasound.Beam(frequency=6.5, noise=1e-3)
