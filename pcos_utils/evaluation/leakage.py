@@ -25,16 +25,14 @@ from pcos_utils.evaluation.shortcuts import folds
 PLANTED, COPIES = 24, 12  # pictures of each class and copies of each, where the data have no copies of their own
 HASH_SIDE, HASH_KEPT = 32, 8  # a perceptual hash: 8 x 8 lowest frequencies of a 32 x 32 thumbnail
 HASH_DISTANCE = 5  # of 64 bits; pairs up to here count as look-alikes
-COLUMNS = ["split", "value", "low", "high", "method", "shared", "images", "groups", "sources", "polycystic", "normal"]
-COLUMNS += ["words"]
+COLUMNS = ["split", *Interval._fields[:4], "shared", "images", "groups", "sources", "polycystic", "normal", "words"]
 SPLITS = ("random", "hash", "source")  # drawn: images; look-alikes by perceptual hash, together; whole sources
 
 
 def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
     """Return the table of ``compare`` for a study's images; ``sources`` is its audited sources.csv.
 
-    Images that come with copies, two or more a source, are taken as they are, however few the sources. Where there
-    are none, as among phantoms, copies of the first PLANTED source pictures of each class are planted.
+    Images with two or more a source are taken as they are; else copies of the first PLANTED pictures a class are made.
     """
     table = sources[sources.status == "ok"].reset_index(drop=True)
     images = map(load, places(table, study.image_dir))
@@ -47,10 +45,7 @@ def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
 def plant(
     pictures: Iterable[np.ndarray], labels: Iterable[int], *, copies: int = COPIES, seed: int = 0
 ) -> tuple[list[np.ndarray], pd.DataFrame]:
-    """Return families with a known source: each picture and copies, changed as the published study changed its own.
-
-    Pictures and images are uint8 (H, W, 3); the table has one row for each image: ``source``, ``label``.
-    """
+    """Return families of pictures, uint8 (H, W, 3), and changed copies, with their ``source`` and ``label``."""
     images, rows = [], []
     for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         for copy in range(copies):
@@ -99,7 +94,7 @@ def compare(
         if not drawn:
             what = "source" if split == "source" else "group"
             words = f"cannot be estimated: {groups:,} {what}{'s' if groups > 1 else ''}"
-            rows.append((split, np.nan, np.nan, np.nan, "none", np.nan, *sizes, words))
+            rows.append((split, *Interval(np.nan)[:4], np.nan, *sizes, words))
             continue
         right, shared = np.empty(len(table)), np.empty(len(table))
         for fit, held in drawn:
@@ -117,7 +112,6 @@ def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interva
     label, right = each.label.to_numpy(int), each.right.to_numpy()
 
     def balanced(weights: np.ndarray) -> np.ndarray:
-        """Return the balanced accuracy of each resample, where ``weights`` (..., n) counts the images drawn."""
         parts = [weights[..., label == value] for value in (0, 1)]
         shares = [part @ right[label == value] / part.sum(-1) for value, part in enumerate(parts)]
         return (shares[0] + shares[1]) / 2

@@ -34,14 +34,10 @@ def of_share(truth: float, above: float, n: np.ndarray) -> np.ndarray:
 
 
 def sources(power_of: Callable[[int, int], float], prevalence: float, power: float) -> tuple[int, int]:
-    """Return the least number of sources, and of polycystic ones among them, that reach a power.
-
-    ``power_of`` takes the numbers of polycystic and of normal sources. Raises StudyError beyond MOST.
-    """
+    """Return the least number of sources, and of polycystic ones, that reach a power. Raises StudyError beyond MOST."""
 
     def split(n: int) -> tuple[int, int]:
-        """Return how many of ``n`` sources are polycystic and normal: at least one of each."""
-        positives = min(max(round(prevalence * n), 1), n - 1)
+        positives = min(max(round(prevalence * n), 1), n - 1)  # and at least one of each class
         return positives, n - positives
 
     low, high = 1, 2
@@ -80,14 +76,12 @@ def detectable(positives: int, negatives: int) -> float:
 
 def half_width(auc: float, positives: int, negatives: int) -> float:
     """Return half the length of the 95 % interval expected at an AUC, by Hanley and McNeil's variance."""
-    low, high = newcombe(auc, np.ones((positives, negatives)))
-    return (high - low) / 2
+    return float(np.ptp(newcombe(auc, np.ones((positives, negatives))))) / 2
 
 
 def half_width_of_share(truth: float, n: int) -> float:
     """Return half the length of the exact 95 % interval expected of a share of ``n`` sources."""
-    low, high = exact(truth * n, n)
-    return (high - low) / 2
+    return float(np.ptp(exact(truth * n, n))) / 2
 
 
 def table(

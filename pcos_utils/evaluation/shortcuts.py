@@ -48,8 +48,7 @@ def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFra
     distinct = readable.drop_duplicates("pixel_sha256")
     with ThreadPoolExecutor(2) as pool:
         measured = pd.DataFrame(list(pool.map(_measure, places(distinct, folder))), index=distinct.pixel_sha256)
-    values = measured.loc[readable.pixel_sha256].set_index(readable.index)
-    return readable.join(values)
+    return readable.join(measured.loc[readable.pixel_sha256].set_index(readable.index))
 
 
 def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from pcos_utils.evaluation.predictions import UNFITTED, Loaded
 
 GROUPED, PUBLISHED = "grouped", "published"
 JUDGED = ["model", "repeat", "fold", "inner", "source", "label", "logit", "called"]
-REPEATS = ["model", "repeat", "auc"]
 ANSWERS = ["model", "source", "label", "images", "probability", "called"]
 
 
@@ -26,12 +25,11 @@ def evaluate(
 ) -> dict[str, pd.DataFrame]:
     """Return the tables of a study by name.
 
-    ``metrics``: of every method by source, under grouped folds, and of the networks under the published split;
-    ``comparisons``: the planned ones; ``thresholds``: what every fold fixed before it read a test source;
-    ``judged``: of the networks, the count and the reference, each decision behind the other tables; ``answers``: of the
-    networks and the count for every source; ``repeats``: their AUC in each repeat;
-    ``repetition``: how alike the networks' predictions for images of one source are; ``flips``: the count's AUC if
-    labels were wrong; ``follicles``: what was counted in each image; ``published``: the published numbers with
+    ``metrics``: every method by source under grouped folds, and networks under the published split; ``comparisons``:
+    the planned ones; ``thresholds``: what a fold fixed before it read a test source; ``judged``: each decision of the
+    networks, the count and the reference; ``answers``: of networks and count for a source; ``repeats``: their AUC in a
+    repeat; ``repetition``: how alike the networks' predictions for images of one source are; ``flips``: the count's
+    AUC if labels were wrong; ``follicles``: what was counted in each image; ``published``: the published numbers with
     intervals; ``published_rerun``: the published protocol, published and again.
     """
     rankings = {name: auc.pairs(table) for name, table in judged.items()}
@@ -49,13 +47,14 @@ def evaluate(
     rules = named.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
     answers = pd.concat([calibration.by_source(judged[name]).assign(model=name) for name in studied], ignore_index=True)
     of_repeat = named[named.model.isin(studied)].groupby(["model", "repeat"], sort=False)
+    repeats = [(*key, float(auc.auc(auc.pairs(part)))) for key, part in of_repeat]
     results = {
         "metrics": pd.concat(rows, ignore_index=True),
         "comparisons": comparison.table(rankings, loaded.pairs, trained, **how),
         "judged": named[named.model.isin([*studied, REFERENCE])][JUDGED],
         "thresholds": rules.reset_index(),
         "answers": answers[ANSWERS],
-        "repeats": pd.DataFrame([(*key, float(auc.auc(auc.pairs(part)))) for key, part in of_repeat], columns=REPEATS),
+        "repeats": pd.DataFrame(repeats, columns=["model", "repeat", "auc"]),
         "repetition": metrics.repetition(loaded.grouped, loaded.published),
         "flips": pd.DataFrame(),
         "published": published.intervals(),
@@ -68,15 +67,9 @@ def evaluate(
 
 
 def of_method(
-    name: str,
-    judged: pd.DataFrame,
-    *,
-    bare: pd.DataFrame | None = None,
-    dealt: np.ndarray | None = None,
-    taught: str = "",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
+    name: str, judged: pd.DataFrame, *, bare: pd.DataFrame | None = None, dealt: np.ndarray | None = None,
+    taught: str = "", resamples: int = RESAMPLES, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Return the rows of metrics.csv of one method under grouped folds.
 
     ``bare``, ``dealt``, ``taught``: as in ``predictions.Loaded``. The AUC of a score that nothing was fitted to is over
