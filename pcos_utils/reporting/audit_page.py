@@ -44,14 +44,13 @@ def near_misses(measured: pd.DataFrame) -> list[dict]:
     ``measured``: images with ``thumbnail`` of ``shortcuts.measure``. What all thumbnails share, such as the shape of
     the sector, is taken off first. Each pair has ``first``, ``second`` (paths) and ``correlation``.
     """
-    firsts = measured.drop_duplicates("source")
+    firsts, best = measured.drop_duplicates("source"), []
     if len(firsts) < 3:
         return []
     values = np.stack(firsts.thumbnail.to_list()).astype(np.float32)
     values -= values.mean(axis=0)
     values -= values.mean(axis=1, keepdims=True)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
-    best = []
     for start in range(0, len(values), BLOCK):
         alike = values[start : start + BLOCK] @ values.T
         alike[np.tri(*alike.shape, start, dtype=bool)] = -1  # each pair once
@@ -70,30 +69,31 @@ def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -
     readable = sources[sources.status == "ok"]
     readable = readable.assign(name=names(readable), place=places(readable, where))
     bad = " bad" if content["leaks_or_conflicts"] else ""
-    parts = [
-        f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>',
-        *(f"<p>{_text(sentence)}</p>" for sentence in content["reading"]),
-        f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>",
-        _tables(content),
-        _pictures(content, readable),
-        _lists(content),
-    ]
-    head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
-    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
-
-
-def _tables(content: dict) -> str:
     splits = list(dict.fromkeys(split for row in content["classes"] for split in row["splits"]))
-    rows = [
+    classes = [
         (row["class"], row["images"], row["sources"], *(row["splits"].get(split, 0) for split in splits))
         for row in content["classes"]
     ]
     found = [(row["path"], KINDS[row["finding"]], row["here"], row["there"]) for row in content["findings"]]
-    return (
-        _section("Counts", _table([], list(content["summary"].items())))
-        + _section("Classes", _table(["class", "images", "pictures", *splits], rows))
-        + _section(f"Findings ({len(found):,})", _table(["image", "finding", "here", "there"], found))
-    )
+    tested = [
+        (row["shortcut"], row["split"], *(number(row[end]) for end in ("value", "low", "high")))
+        for row in content["shortcuts"]
+    ]
+    parts = [
+        f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>',
+        *(f"<p>{_text(sentence)}</p>" for sentence in content["reading"]),
+        f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>",
+        _section("Counts", _table([], list(content["summary"].items()))),
+        _section("Classes", _table(["class", "images", "pictures", *splits], classes)),
+        _section(f"Findings ({len(found):,})", _table(["image", "finding", "here", "there"], found)),
+        _pictures(content, readable),
+        _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], tested)),
+    ]
+    for title, part in (("Unreadable files", "unreadable"), ("Set apart", "apart")):
+        rows = [(row["path"], row["status"], row["reason"]) for row in content[part]]
+        parts.append(_section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows)))
+    head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
 def _pictures(content: dict, readable: pd.DataFrame) -> str:
@@ -127,18 +127,6 @@ def _pictures(content: dict, readable: pd.DataFrame) -> str:
         + _section("Near misses", missed and f"<p>{look}</p><div class=grid>{missed}</div>")
         + _section("Pictures without a copy", _row(alone, pixels) if len(alone) else "")
     )
-
-
-def _lists(content: dict) -> str:
-    rows = [
-        (row["shortcut"], row["split"], *(number(row[end]) for end in ("value", "low", "high")))
-        for row in content["shortcuts"]
-    ]
-    sections = _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], rows))
-    for title, part in (("Unreadable files", "unreadable"), ("Set apart", "apart")):
-        rows = [(row["path"], row["status"], row["reason"]) for row in content[part]]
-        sections += _section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows))
-    return sections
 
 
 def _section(title: str, body: str) -> str:

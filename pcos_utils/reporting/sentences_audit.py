@@ -23,10 +23,7 @@ LIKELY = 0.8  # share of the images whose names fit
 
 
 def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, between: pd.DataFrame) -> str:
-    """Return one sentence on what the images allow; it says of labels and splits only what was read.
-
-    ``count`` and ``pairs`` are of ``audit.findings``, ``between`` of ``audit.summary``.
-    """
+    """Return one sentence on what the images allow; it says of labels and splits only what was read."""
     images = sources[sources.status == "ok"]
     parts = [f"{many(len(images), 'readable image shows', 'readable images show')} {many(count[SOURCES], 'picture')}"]
     if plain := count["images too plain to compare"]:
