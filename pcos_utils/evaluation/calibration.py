@@ -113,10 +113,8 @@ def judge(predictions: pd.DataFrame) -> pd.DataFrame:
     for (repeat, fold), rows in predictions.assign(inner=predictions.get("inner", 0)).groupby(["repeat", "fold"]):
         selection, test = (by_network(rows[rows.role == role]) for role in ("selection", "test"))
         if both := sorted(set(selection.source) & set(test.source)):
-            raise StudyError(
-                f"Source {both[0]} is a selection and a test source of repeat {repeat}, fold {fold} ({len(both)} in "
-                "all); draw the split by source again."
-            )
+            where = f"repeat {repeat}, fold {fold} ({len(both)} in all); draw the split by source again"
+            raise StudyError(f"Source {both[0]} is a selection and a test source of {where}.")
         rule = fit(selection.raw_logit.to_numpy(), selection.label.to_numpy())
         logit = rule.slope * test.raw_logit + rule.intercept
         parts.append(test.assign(logit=logit, margin=logit - rule.threshold, **rule._asdict()))

@@ -92,8 +92,7 @@ def compare(
         few = split == "source" and min(normal, polycystic) < FEWEST_SOURCES
         drawn = [] if few else folds(label, group, seed)
         if not drawn:
-            what = "source" if split == "source" else "group"
-            words = f"cannot be estimated: {groups:,} {what}{'s' if groups > 1 else ''}"
+            words = f"cannot be estimated: {groups:,} {'source' if split == 'source' else 'group'}{'s' * (groups > 1)}"
             rows.append((split, *Interval(np.nan)[:4], np.nan, *sizes, words))
             continue
         right, shared = np.empty(len(table)), np.empty(len(table))
@@ -120,6 +119,5 @@ def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interva
     if not accuracy.reason:
         return accuracy
     # A bootstrap of equal values knows no uncertainty; the classes' own intervals, averaged, are on the safe side.
-    normal, polycystic = (share(right[label == value]) for value in (0, 1))
-    low, high = (normal.low + polycystic.low) / 2, (normal.high + polycystic.high) / 2
+    low, high = np.mean([share(right[label == value])[1:3] for value in (0, 1)], axis=0)
     return Interval(accuracy.value, low, high, "exact, averaged")

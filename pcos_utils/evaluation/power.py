@@ -44,10 +44,8 @@ def sources(power_of: Callable[[int, int], float], prevalence: float, power: flo
     while power_of(*split(high)) < power:
         low, high = high, 2 * high
         if low > MOST:
-            raise StudyError(
-                f"More than {MOST:,} sources would be needed; ask for a larger difference, less "
-                f"power or a prevalence nearer to .5 than {prevalence:g}."
-            )
+            remedy = f"ask for a larger difference, less power or a prevalence nearer to .5 than {prevalence:g}"
+            raise StudyError(f"More than {MOST:,} sources would be needed; {remedy}.")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power_of(*split(middle)) >= power else (middle, high)
@@ -101,9 +99,8 @@ def table(
     if not 0 <= correlation < 1:
         raise StudyError(f"--correlation {correlation:g} cannot be used; give 0 or more and less than 1.")
     if not 0.5 <= low < high:
-        raise StudyError(
-            f"--from {low:g} --to {high:g} is no gain: give an AUC of .5 or more, and then a higher one below 1."
-        )
+        remedy = "give an AUC of .5 or more, and then a higher one below 1"
+        raise StudyError(f"--from {low:g} --to {high:g} is no gain: {remedy}.")
     if not above < recall:
         raise StudyError(f"A recall of {recall:g} is not above {above:g}; give --above a lower value.")
     paired = sources(lambda p, n: power_of_difference(high, low, p, n, correlation), prevalence, power)

@@ -35,7 +35,7 @@ class Loaded(NamedTuple):
 
 
 def load(study: Study) -> Loaded:
-    """Return the predictions of a study's methods. Raises StudyError where one is missing, edited or leaks a test source."""
+    """Return the predictions of a study's methods. Raises StudyError where one is missing, edited or no fair test."""
     table = read_table(study, "sources")
     need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)
@@ -89,10 +89,8 @@ def of_runs(study: Study, model: str, protocol: str) -> pd.DataFrame:
     """Return the rows of all runs of a network under a protocol. Raises StudyError where one is missing or edited."""
     folders = [study.run_dir(model, run) for run in study.runs(ARM_OF_PROTOCOL[protocol], protocol)]
     if (finished := sum((folder / RECORD).exists() for folder in folders)) < len(folders):
-        raise StudyError(
-            f"{model} has {finished} of {len(folders)} runs under the {protocol} protocol with seed {study.seed}; "
-            "run its notebook again."
-        )
+        runs = f"{finished} of {len(folders)} runs under the {protocol} protocol with seed {study.seed}"
+        raise StudyError(f"{model} has {runs}; run its notebook again.")
     remedy = f"run the notebook of {model} again"
     return pd.concat([_written(study, folder / "predictions.csv", remedy) for folder in folders], ignore_index=True)
 
@@ -173,20 +171,16 @@ def as_drawn(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
         faults |= {"is not tested": drawn - tested, leaked: drawn & chosen}
         for fault, sources in faults.items():
             if sources:
-                raise StudyError(
-                    f"{name}, repeat {repeat}, fold {fold}: source {min(sources)} {fault} ({len(sources)} in all); run "
-                    "its notebook again."
-                )
+                where = f"{name}, repeat {repeat}, fold {fold}: source {min(sources)} {fault}"
+                raise StudyError(f"{where} ({len(sources)} in all); run its notebook again.")
 
 
 def as_split(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
     """Raise StudyError unless the test rows of the published protocol are the test images of sources.csv."""
     _need_sources(used, name, predictions)
     if wrong := sorted(set(_files(predictions.image, used)) ^ set(used.path[used.split == "test"])):
-        raise StudyError(
-            f"{name}, published split: image {wrong[0]} is tested and stands in train, or the other way round "
-            f"({len(wrong)} in all); run its notebook again."
-        )
+        what = f"image {wrong[0]} is tested and stands in train, or the other way round ({len(wrong)} in all)"
+        raise StudyError(f"{name}, published split: {what}; run its notebook again.")
 
 
 def _files(images: pd.Series, used: pd.DataFrame) -> pd.Series:
@@ -197,7 +191,5 @@ def _files(images: pd.Series, used: pd.DataFrame) -> pd.Series:
 def _need_sources(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
     source_of = _files(predictions.image, used).map(used.set_index("path").source)
     for row in predictions.assign(drawn=source_of)[source_of != predictions.source].itertuples():
-        raise StudyError(
-            f"{name}: image {row.image} is of source {row.source} in the predictions and of {row.drawn} in "
-            "sources.csv; run its notebook again."
-        )
+        here = f"of source {row.source} in the predictions and of {row.drawn} in sources.csv"
+        raise StudyError(f"{name}: image {row.image} is {here}; run its notebook again.")

@@ -45,9 +45,8 @@ def convert(path: Path, name: str, out: Path, own: Collection[str] = OWN) -> dic
     try:
         pairs = match(Network(network.state_dict(), parts if theirs.parts else {}), theirs)
     except StudyError as error:
-        raise AnotherNetwork(
-            f"{path} is not the published {name} ({error}); give that network's own file, or state another --model."
-        ) from error
+        remedy = "give that network's own file, or state another --model"
+        raise AnotherNetwork(f"{path} is not the published {name} ({error}); {remedy}.") from error
     state = {key: theirs.state[other] for key, other in pairs.items()}
     network.load_state_dict({key: -state[key] if key.startswith("classifier.") else state[key] for key in state})
     names = "the file's" if all(key == other for key, other in pairs.items()) else "matched by order and shape"
