@@ -23,17 +23,17 @@ NEAR = 12  # near misses
 ALIKE = 0.5  # least correlation of a near miss
 BLOCK = 1000  # pictures compared with all others at a time
 WIDTH, HEIGHT = 158, 105  # px, largest size of a picture on the page
+ENDS = ("value", "low", "high")  # of an AUC
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1080px;padding:24px;color:#1b1b1b;background:#fff}
 h1{font-size:24px;margin:0}h2{font-size:18px;margin:32px 0 6px;border-top:1px solid #ddd;padding-top:16px}
 p{margin:6px 0}.verdict{border-left:6px solid #0072b2;background:#f3f6f9;padding:10px 14px;font-weight:600}
-.bad{border-color:#d55e00}table{border-collapse:collapse;font-size:14px}td,th{padding:2px 14px 2px 0;text-align:left;
-vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.grid{display:grid;gap:10px;
-grid-template-columns:1fr 1fr}.wide{grid-column:1/-1}.family{padding:8px 10px;background:#f7f7f7;border-left:4px solid
-#bbb}
-.family.bad{border-color:#d55e00}.row{display:flex;flex-wrap:wrap;gap:10px}
-figure{margin:0;width:158px;font-size:12px}figcaption{overflow-wrap:anywhere;color:#444}
-img{display:block;background:#000}
+.bad{border-color:#d55e00}table{border-collapse:collapse;font-size:14px}
+td,th{padding:2px 14px 2px 0;text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}
+.grid{display:grid;gap:10px;grid-template-columns:1fr 1fr}.wide{grid-column:1/-1}
+.family{padding:8px 10px;background:#f7f7f7;border-left:4px solid #bbb}.family.bad{border-color:#d55e00}
+.row{display:flex;flex-wrap:wrap;gap:10px}figure{margin:0;width:158px;font-size:12px}
+figcaption{overflow-wrap:anywhere;color:#444}img{display:block;background:#000}
 code{font-size:13px;overflow-wrap:anywhere}.note{color:#555;font-size:13px}
 """
 
@@ -75,10 +75,7 @@ def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -
         for row in content["classes"]
     ]
     found = [(row["path"], KINDS[row["finding"]], row["here"], row["there"]) for row in content["findings"]]
-    tested = [
-        (row["shortcut"], row["split"], *(number(row[end]) for end in ("value", "low", "high")))
-        for row in content["shortcuts"]
-    ]
+    tested = [(row["shortcut"], row["split"], *map(number, map(row.get, ENDS))) for row in content["shortcuts"]]
     parts = [
         f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>',
         *(f"<p>{_text(sentence)}</p>" for sentence in content["reading"]),
@@ -100,7 +97,9 @@ def _pictures(content: dict, readable: pd.DataFrame) -> str:
     """Return families, near misses and pictures without a copy. ``readable``: with ``name`` and ``place``."""
     troubled = {row["source"] for row in content["findings"]}
     families = sorted(content["copies"], key=lambda row: row["source"] not in troubled)[:FAMILIES]
-    shown = [_of_family(readable[readable.source == row["source"]]) for row in families]
+    # The first of each class and split, then the others.
+    ordered = readable.loc[readable.duplicated(["source", "class", "folder_split"]).sort_values(kind="stable").index]
+    shown = [ordered[ordered.source == row["source"]].head(SHOWN) for row in families]
     alone = readable[~readable.source.duplicated(keep=False)]
     alone = alone.groupby("class").head(max(1, SINGLES // max(1, alone["class"].nunique()))).head(SINGLES)
     named = readable.set_index("name", drop=False)
@@ -132,12 +131,6 @@ def _pictures(content: dict, readable: pd.DataFrame) -> str:
 def _section(title: str, body: str) -> str:
     """Return a part of the page, or "" where it has no body."""
     return f"<h2>{title}</h2>{body}" if body else ""
-
-
-def _of_family(family: pd.DataFrame) -> pd.DataFrame:
-    """Return the images of a family to show: the first of each class and split, then the others."""
-    kinds = family.duplicated(["class", "folder_split"])
-    return family.loc[kinds.sort_values(kind="stable").index].head(SHOWN)
 
 
 def _picture(place: Path) -> str:

@@ -81,9 +81,8 @@ def _without_pixels(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def _abstract(study: Study, judged: bool) -> str:
     caveat = f"> **Not for clinical use. {CAVEAT}**"
     if study.synthetic:
-        caveat += (
-            " Everything here comes from **synthetic phantoms**: it tests the method and supports no clinical number."
-        )
+        caveat += " Everything here comes from **synthetic phantoms**: "
+        caveat += "it tests the method and supports no clinical number."
     if study.preset == "demo":
         caveat += " The demo is small on purpose: few sources, few epochs, small images."
     lines = [
@@ -108,28 +107,24 @@ def _prose(name: str) -> str:
     return (TEXTS / f"{name}.md").read_text(encoding="utf-8")
 
 
-def _limits(study: Study, judged: bool) -> list[str]:
-    """Return what the study cannot say, with its own numbers where it has any."""
-    texts = pd.read_csv(TEXTS / "limitations.csv", index_col="of").text
-    limits = list(texts["any"])
-    if judged:
-        table = read_table(study, "sources").query("used == 'yes'")
-        limits += [sentences_data.power(table), sentences.best(read_table(study, "metrics")), texts["judged"]]
-        if splits.source_labels(table).value_counts().min() < FEW:
-            limits.append(texts["few"].format(few=FEW))
-    return [*limits, texts["phantoms" if study.synthetic else "frames"], facts(study.data_name).known_problems]
-
-
 def _appendix(study: Study, judged: bool) -> list[str]:
-    sections = [("methods", "Methods", _methods(study, judged))]
-    sections.append(("limitations", "Limitations", "- " + "\n- ".join(_limits(study, judged))))
+    texts = pd.read_csv(TEXTS / "limitations.csv", index_col="of").text
+    limits, cards = list(texts["any"]), []
     if judged:
-        metrics = read_table(study, "metrics")
-        models = [name for name in main_rows(metrics).model if name in JUDGED]
-        sections.append(("cards", "Model cards", "\n\n".join(_model_card(study, name, metrics) for name in models)))
-    sections.append(("datasheets", "Data sheets", _data_sheets(study)))
-    sections.append(("availability", "Availability, funding and ethics", _prose("availability")))
-    return [f'<a id="{anchor}"></a>\n\n## {title}\n\n{text}' for anchor, title, text in sections]
+        metrics, used = read_table(study, "metrics"), read_table(study, "sources").query("used == 'yes'")
+        limits += [sentences_data.power(used), sentences.best(metrics), texts["judged"]]
+        if splits.source_labels(used).value_counts().min() < FEW:
+            limits.append(texts["few"].format(few=FEW))
+        cards = [_model_card(study, name, metrics) for name in main_rows(metrics).model if name in JUDGED]
+    limits += [texts["phantoms" if study.synthetic else "frames"], facts(study.data_name).known_problems]
+    sections = {
+        "methods": ("Methods", _methods(study, judged)),
+        "limitations": ("Limitations", "- " + "\n- ".join(limits)),
+        "cards": ("Model cards", "\n\n".join(cards)),
+        "datasheets": ("Data sheets", _data_sheets(study)),
+        "availability": ("Availability, funding and ethics", _prose("availability")),
+    }
+    return [f'<a id="{anchor}"></a>\n\n## {title}\n\n{text}' for anchor, (title, text) in sections.items() if text]
 
 
 def _methods(study: Study, judged: bool) -> str:
@@ -139,16 +134,14 @@ def _methods(study: Study, judged: bool) -> str:
     selection = "a share of the training sources of each fold selects"
     if study.inners > 1:
         selection = f"the training part of a fold is cut into {study.inners} inner parts that take turns to select"
-    rules = "\n".join(
-        f"- **{name.replace('_', ' ')}**: {rule if isinstance(rule, str) else '; '.join(rule)}"
-        for name, rule in plan.RULES.items()
-    )
+    rules = {name: rule if isinstance(rule, str) else "; ".join(rule) for name, rule in plan.RULES.items()}
+    listed = "\n".join(f"- **{name.replace('_', ' ')}**: {rule}" for name, rule in rules.items())
     pairs = "; ".join(f"{TITLES[first]} with {TITLES[second]}" for first, second in plan.comparisons(study))
     text = protocol.format(
         folds=study.folds, repeats=many(study.repeats, "repeat"), seed=study.seed, selection=selection,
         planned=sentences.planned(study), digest=sha256(study.report_dir / "sources.csv")[:12],
     )  # fmt: skip
-    return f"{source}\n\n{text}\n\n{rules}\n\nPlanned comparisons: {pairs}."
+    return f"{source}\n\n{text}\n\n{listed}\n\nPlanned comparisons: {pairs}."
 
 
 def _model_card(study: Study, model: str, metrics: pd.DataFrame) -> str:
@@ -169,9 +162,8 @@ def _model_card(study: Study, model: str, metrics: pd.DataFrame) -> str:
     texts["Training data"] = f"{taught[0].upper()}{taught[1:]}. {training}."
     others = ", ".join(f"{name} {interval(rows.loc[name])}" for name in DECISIONS)
     texts["Quantitative analyses"] = f"{sentences.method(rows.loc['auc'])} Further: {others}."
-    texts["Caveats and recommendations"] = (
-        f"{data.known_problems} The intervals leave out how much another training set or another seed would change."
-    )
+    left_out = "The intervals leave out how much another training set or another seed would change."
+    texts["Caveats and recommendations"] = f"{data.known_problems} {left_out}"
     return _entries(TITLES[model], CARD_HEADINGS, texts)
 
 
@@ -207,7 +199,6 @@ def _checklist(name: str, there: set[str]) -> str:
     rows["link"] = [f"[{place}](#{place})" if place in there else "" for place in rows["where"]]
     cells = rows[["item", "asks", "status", "how", "link"]].to_numpy()
     table, done = markdown(["item", "asks for", "state", "how, or why not", "where"], cells), sum(rows.status == "done")
-    return (
-        f"### {CHECKLISTS[name]}\n\n{len(rows)} items: {done} done, {len(rows) - done} not applicable. Items in our "
-        f"own words; 'done' says that it is reported, not that it is good.\n\n{table}"
-    )
+    counts = f"{len(rows)} items: {done} done, {len(rows) - done} not applicable"
+    note = "Items in our own words; 'done' says that it is reported, not that it is good."
+    return f"### {CHECKLISTS[name]}\n\n{counts}. {note}\n\n{table}"

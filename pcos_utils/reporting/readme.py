@@ -169,16 +169,15 @@ def refresh(executed: Path, notebook: Path) -> None:
                 if output.output_type == "execute_result":
                     output.execution_count = count
                 if "image/png" in output.get("data", {}):
-                    picture = base64.b64decode(output.data["image/png"])
-                    output.data["image/png"] = base64.b64encode(lean(picture)).decode()
+                    output.data["image/png"] = lean(output.data["image/png"])
     write_text(notebook, nbformat.writes(node) + "\n")
 
 
-def lean(picture: bytes) -> bytes:
-    """Return a PNG in 256 colours, or a large one at two thirds of its size in 64, so that notebooks stay small."""
-    large, stored = len(picture) > LARGE, io.BytesIO()
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
+def lean(coded: str) -> str:
+    """Return a PNG, in base64, in 256 colours, or a large one at two thirds of its size in 64: notebooks stay small."""
+    picture, stored = base64.b64decode(coded), io.BytesIO()
+    large, image = len(picture) > LARGE, Image.open(io.BytesIO(picture)).convert("RGB")
     if large:
         image = image.resize([round(0.65 * side) for side in image.size], Image.Resampling.LANCZOS)
     image.quantize(64 if large else 256).save(stored, "PNG", optimize=True)
-    return stored.getvalue()
+    return base64.b64encode(stored.getvalue()).decode()

@@ -46,15 +46,12 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     parts, copied, grouped, near = [], *(pairs[pairs[part] > 0] for part in ("copied", "group", "clip"))
     for row in copied.head(SHOWN).itertuples():
         if row.new:
-            parts.append(
-                f"{row.copied:,} of {many(row.images, f'`{row.here}` image')} {'shows' if row.copied == 1 else 'show'} "
-                f"a picture that `{row.there}` holds too, so a score on `{row.here}` is no score on new pictures"
-            )
+            old = f"a picture that `{row.there}` holds too, so a score on `{row.here}` is no score on new pictures"
+            show = f"{many(row.images, f'`{row.here}` image')} {'shows' if row.copied == 1 else 'show'}"
+            parts.append(f"{row.copied:,} of {show} {old}")
         else:
-            parts.append(
-                f"`{row.here}` ({many(row.images, 'image')}) holds no picture that `{row.there}` lacks, so no model "
-                "can be evaluated on it"
-            )
+            lacks = f"holds no picture that `{row.there}` lacks, so no model can be evaluated on it"
+            parts.append(f"`{row.here}` ({many(row.images, 'image')}) {lacks}")
     for row in grouped.head(SHOWN).itertuples():
         are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
         parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
@@ -76,8 +73,8 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     if len(named) and len(outside):
         known = outside.source.isin(images.source[images.folder_split != ""]).sum()
         belong = many(len(outside), f"image in {_folders(outside)} belongs", f"images in {_folders(outside)} belong")
-        show = "shows" if known == 1 else "show"
-        parts.append(f"{belong} to no split; {known:,} of them {show} a picture that a split holds")
+        show = many(known, "of them shows", "of them show")
+        parts.append(f"{belong} to no split; {show} a picture that a split holds")
     return parts
 
 
@@ -96,10 +93,8 @@ def _classes(images: pd.DataFrame) -> list[str]:
         few = sizes.index[sizes.sources < FEWEST_SOURCES]
         if len(few):
             named = listed(_quoted(few)) if len(few) <= SHOWN else f"{len(few)} of the classes"
-            parts.append(
-                f"with fewer than {FEWEST_SOURCES} pictures of {named} even a faultless score in such a class could "
-                "not be told from a coin"
-            )
+            coin = "even a faultless score in such a class could not be told from a coin"
+            parts.append(f"with fewer than {FEWEST_SOURCES} pictures of {named} {coin}")
     neither = sorted(set(labelled["class"][labelled.label.isna()]))
     if labelled.label.nunique() == 2 and neither:
         say = "says" if len(neither) == 1 else "say"
@@ -163,10 +158,8 @@ def named(sources: pd.DataFrame) -> list[str]:
     told = [f"Not looked into, unpack: {_some(_quoted(packed.path))}."] if len(packed) else []
     if len(against):
         images = many((sources.status == "ok").sum(), "image")
-        told.append(
-            f"**Table and folder contradict each other** for {len(against):,} of {images}: "
-            f"{_some(_quoted(against.path))}; the table was used."
-        )
+        which = f"{len(against):,} of {images}: {_some(_quoted(against.path))}"
+        told.append(f"**Table and folder contradict each other** for {which}; the table was used.")
     return told
 
 

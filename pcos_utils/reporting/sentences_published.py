@@ -52,11 +52,9 @@ def prevalence() -> str:
     accuracy = table.set_index("model").accuracy.rename(TITLES)
     each = ", ".join(f"{name} {number(value, 3)}" for name, value in accuracy.items())
     below = listed(list(accuracy.index[accuracy < table.always_normal.iloc[0]]))
-    return (
-        f"Copies made the classes equally large. At the true share of polycystic frames "
-        f'({ORIGINALS[1]} of {sum(ORIGINALS.values())}) the accuracies are {each}; always answering "normal" gives '
-        f"{number(table.always_normal.iloc[0], 3)}, and {below} stay below that."
-    )
+    share = f"the true share of polycystic frames ({ORIGINALS[1]} of {sum(ORIGINALS.values())})"
+    always = f'always answering "normal" gives {number(table.always_normal.iloc[0], 3)}, and {below} stay below that.'
+    return f"Copies made the classes equally large. At {share} the accuracies are {each}; {always}"
 
 
 def selection() -> str:
@@ -97,10 +95,8 @@ def split(across: int) -> str:
     """Return whether sources cross the published split."""
     if not across:
         return "No source stands on both sides of the published split."
-    return (
-        f"**{many(across, 'source stands', 'sources stand')} on both sides of the published split**: what is measured "
-        "there is memory of training pictures, not skill."
-    )
+    both = f"**{many(across, 'source stands', 'sources stand')} on both sides of the published split**"
+    return f"{both}: what is measured there is memory of training pictures, not skill."
 
 
 def rerun(table: pd.DataFrame) -> pd.DataFrame:

@@ -19,26 +19,22 @@ def planned(study: Study) -> str:
     """Return whether the plan was written before the results that are shown."""
     digest, older = plan.changed(study)
     if older:
-        return (
-            f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as "
-            "explored, not as planned."
-        )
+        changed = f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]})"
+        return f"{changed}: read them as explored, not as planned."
     return f"The plan ({digest[:12]}) was written before anything was trained, and every result was made under it."
 
 
 def method(row: pd.Series) -> str:
     """Return a method's verdict under grouped folds with AUC, interval, n and p. ``row``: its AUC in metrics.csv."""
-    few = "; fewer than ten of a class, so the interval is too narrow" if row.few_sources else ""
-    doubt = (
-        ". **Do not believe this yet:** experts who count follicles in single sections reach about "
-        f"{number(EXPERTS)}, so above {number(SUSPICIOUS)} look first for copies that the audit missed and for "
-        "traces other than follicles"
-    )
-    return (
-        f"{TITLES[row.model]} is {row.verdict}: AUC {interval(row)} on {many(row.sources, 'held-out source')}, "
-        f"{row.polycystic} of them polycystic (one-sided p {p_value(row.p)}, {row.test}){few}"
-        f"{doubt if row.value > SUSPICIOUS else ''}."
-    )
+    sources = f"{many(row.sources, 'held-out source')}, {row.polycystic} of them polycystic"
+    text = f"{TITLES[row.model]} is {row.verdict}: AUC {interval(row)} on {sources}"
+    text += f" (one-sided p {p_value(row.p)}, {row.test})"
+    text += "; fewer than ten of a class, so the interval is too narrow" if row.few_sources else ""
+    if row.value > SUSPICIOUS:
+        experts = f"experts who count follicles in single sections reach about {number(EXPERTS)}"
+        look = "look first for copies that the audit missed and for traces other than follicles"
+        text += f". **Do not believe this yet:** {experts}, so above {number(SUSPICIOUS)} {look}"
+    return f"{text}."
 
 
 def methods(table: pd.DataFrame) -> str:
@@ -70,10 +66,8 @@ def judged_on(table: pd.DataFrame) -> str:
     """Return on how many sources the AUCs of a table were measured."""
     first = main_rows(table).iloc[0]
     few = " With fewer than ten of a class the intervals are too narrow." if first.few_sources else ""
-    return (
-        f"AUC with its 95 % interval on {many(first.sources, 'held-out source')}, {first.polycystic} of them "
-        f"polycystic; .5 is a coin.{few}"
-    )
+    sources = f"{many(first.sources, 'held-out source')}, {first.polycystic} of them polycystic"
+    return f"AUC with its 95 % interval on {sources}; .5 is a coin.{few}"
 
 
 def compared(table: pd.DataFrame) -> str:
@@ -85,10 +79,8 @@ def compared(table: pd.DataFrame) -> str:
     if shown.empty:
         return text + "none is shown."
     row = shown.loc[shown.difference.abs().idxmax()]
-    return (
-        f"{text}{len(shown)} {'is' if len(shown) == 1 else 'are'} shown; the largest is {TITLES[row['first']]} minus "
-        f"{TITLES[row['second']]}, {interval(row.rename({'difference': 'value'}))}."
-    )
+    largest = f"{TITLES[row['first']]} minus {TITLES[row['second']]}, {interval(row.rename({'difference': 'value'}))}"
+    return f"{text}{many(len(shown), 'is', 'are')} shown; the largest is {largest}."
 
 
 def _family(table: pd.DataFrame) -> str:
@@ -123,10 +115,8 @@ def best(table: pd.DataFrame, kind: str = "method") -> str:
     """Return which method of the table has the highest AUC, and that it was picked after all were scored."""
     rows = main_rows(table)
     best = rows.loc[rows.value.idxmax()]
-    return (
-        f"Of {many(len(rows), kind)} {TITLES[best.model]} has the highest AUC, {interval(best)}; it was picked after "
-        "all were scored, which flatters it."
-    )
+    picked = "it was picked after all were scored, which flatters it"
+    return f"Of {many(len(rows), kind)} {TITLES[best.model]} has the highest AUC, {interval(best)}; {picked}."
 
 
 def acquisition(table: pd.DataFrame) -> str:
@@ -134,10 +124,8 @@ def acquisition(table: pd.DataFrame) -> str:
     rows = main_rows(table).query("model == 'intensity' and verdict == @comparison.BETTER")
     if rows.empty:
         return ""
-    return (
-        f"Mean brightness, spread and border alone have an AUC of {interval(rows.iloc[0])}: the two classes "
-        "were acquired or displayed otherwise, and a method may have learned that."
-    )
+    otherwise = "the two classes were acquired or displayed otherwise, and a method may have learned that"
+    return f"Mean brightness, spread and border alone have an AUC of {interval(rows.iloc[0])}: {otherwise}."
 
 
 def counted(table: pd.DataFrame) -> str:
@@ -155,32 +143,24 @@ def ranking(table: pd.DataFrame, models: list[str]) -> str:
     """Return which methods rank sources better than chance, and the best AUC."""
     rows = main_rows(table).set_index("model", drop=False).loc[models]
     best = rows.loc[rows.value.idxmax()]
-    return (
-        f"Of the {len(rows)} drawn, shown to rank better than chance: {better(rows)}. Highest AUC: "
-        f"{TITLES[best.model]}, {interval(best)}."
-    )
+    highest = f"Highest AUC: {TITLES[best.model]}, {interval(best)}."
+    return f"Of the {len(rows)} drawn, shown to rank better than chance: {better(rows)}. {highest}"
 
 
 def decided(table: pd.DataFrame, models: list[str]) -> str:
     """Return between what recall and specificity lie at thresholds fixed beforehand, beside the recall asked for."""
-    recall, specificity = (
-        main_rows(table, metric=name).set_index("model").value[models] for name in ("recall", "specificity")
-    )
-    return (
-        "A recall of .90 was asked for on the selection sources. On test sources recall lies between "
-        f"{number(recall.min())} and {number(recall.max())}, and specificity between {number(specificity.min())} and "
-        f"{number(specificity.max())}."
-    )
+    values = (main_rows(table, metric=name).set_index("model").value[models] for name in ("recall", "specificity"))
+    recall, specificity = (f"between {number(of.min())} and {number(of.max())}" for of in values)
+    asked = "A recall of .90 was asked for on the selection sources."
+    return f"{asked} On test sources recall lies {recall}, and specificity {specificity}."
 
 
 def shared_errors(answers: pd.DataFrame) -> str:
     """Return how many sources every method calls wrong, and how many each calls right, by the majority of its runs."""
     wrong = (answers.called >= 0.5) != (answers.label == 1)
     per, count = wrong.groupby(answers.source).mean(), answers.model.nunique()
-    return (
-        f"Of {many(len(per), 'source')}, {(per == 1).sum():,} are called wrong by all of {many(count, 'method')}, and "
-        f"{(per == 0).sum()} right by all."
-    )
+    wrongly = f"{(per == 1).sum():,} are called wrong by all of {many(count, 'method')}"
+    return f"Of {many(len(per), 'source')}, {wrongly}, and {(per == 0).sum()} right by all."
 
 
 def beats_chance(table: pd.DataFrame, model: str) -> bool:

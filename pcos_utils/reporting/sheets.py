@@ -134,10 +134,8 @@ def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
         whole = [cv2.imread(str(folder / Path(path).name), cv2.IMREAD_UNCHANGED) for path in drawn.path]
         truth = [images.shrink(mask, cv2.INTER_NEAREST) for mask in whole]
         excess = [int(mask.max()) - int(true.max()) for true, mask in zip(whole, masks, strict=True)]
-        reading += (
-            f" Blue: the truth; yellow: found. Found minus true: {number(float(np.mean(excess)))} follicles on "
-            f"average, from {min(excess)} to {max(excess)}."
-        )
+        mean = f"{number(float(np.mean(excess)))} follicles on average, from {min(excess)} to {max(excess)}"
+        reading += f" Blue: the truth; yellow: found. Found minus true: {mean}."
     return outlines(frames, masks, titles, truth=truth), reading
 
 
@@ -159,10 +157,9 @@ def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) ->
     wrong = wrong[wrong.share >= 0.5].sort_values(["share", "source"], ascending=[False, True], kind="stable")
     wrong["follicles"] = np.nan if counts is None else wrong.path.map(counts)
     groups = {name: wrong[wrong.label == label] for label, name in WRONG.items()}
-    reading = (
-        f"{TITLES[answers.model.iloc[0]]} calls {len(wrong)} of {many(len(answers), 'source')} wrong: "
-        f"{len(groups['missed'])} missed, {len(groups['called polycystic'])} normal ones called polycystic."
-    )
+    kinds = f"{len(groups['missed'])} missed, {len(groups['called polycystic'])} normal ones called polycystic"
+    name, sources = TITLES[answers.model.iloc[0]], many(len(answers), "source")
+    reading = f"{name} calls {len(wrong)} of {sources} wrong: {kinds}."
     if counts is not None and len(wrong):
         medians = [f"{name}: {rows.follicles.median():g}" for name, rows in groups.items() if len(rows)]
         reading += f" Median number of {words}, {'; '.join(medians)}."

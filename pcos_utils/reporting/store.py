@@ -43,10 +43,8 @@ def use_style() -> None:
     """Set the look of every figure of the study, and show the cells of tables whole."""
     import seaborn as sns
 
-    sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
-    plt.rcParams.update(
-        {"figure.dpi": 72, "savefig.dpi": 100, "figure.constrained_layout.use": True, "svg.hashsalt": "pcos"}
-    )
+    rc = {"figure.dpi": 72, "savefig.dpi": 100, "figure.constrained_layout.use": True, "svg.hashsalt": "pcos"}
+    sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9, rc=rc)
     pd.set_option("display.max_colwidth", None)
 
 
