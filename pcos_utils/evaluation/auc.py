@@ -50,10 +50,9 @@ def by_source(images: pd.DataFrame, score: ArrayLike) -> pd.DataFrame:
 
 
 def pairs(judged: pd.DataFrame) -> Pairs:
-    """Return the pairs of sources in ``judged``: source, label, logit, and where there are any repeat, fold, inner.
+    """Return the pairs of sources in ``judged``: source, label, logit, and where there are folds repeat, fold, inner.
 
-    Without folds all are tested together. Raises StudyError where a source is tested twice by one network, or a logit
-    is no number.
+    Raises StudyError where a source is tested twice by one network, or a logit is no number.
     """
     label = judged.groupby("source", sort=True).label.max()
     above, met = np.zeros((2, len(label), len(label)))
@@ -192,10 +191,9 @@ def permuted(ranking: Pairs, *, permutations: int, seed: int = 0) -> float:
 
 
 def flips(ranking: Pairs) -> pd.DataFrame:
-    """Return the range of the AUC over every way in which one label, or two, might be wrong: a row for 0, 1, 2 flips.
+    """Return the range of the AUC over every way in which up to two labels might be wrong: a row for 0, 1, 2 flips.
 
-    Columns: flips, ``ways`` (those that leave two sources of unlike label that met), lowest, median, highest, and the
-    sources behind the lowest and the highest (``to_lowest``, ``to_highest``). Every way is tried.
+    ``ways``: those that leave two sources of unlike label that met; ``to_lowest``, ``to_highest``: the sources behind.
     """
     rows = []
     for number in range(3):

@@ -34,11 +34,10 @@ Baseline = namedtuple("Baseline", "title columns estimator")
 def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return predictions in the format of run folders: one row per image, role, repeat and fold.
 
-    ``features``: one row per used image of ``table``, which is as from ``splits.draw``. The sources outside a fold are
-    its training part: "selection" rows are their out-of-fold predictions (inner folds over sources, stratified), "test"
-    rows come from a fit on all of them. ``estimator``: scikit-learn's; a ``decision_function`` must be a log-odds. It
-    may read the sources of what it is fitted on from the index. Raises StudyError where a source stands in two folds,
-    and TooFewSources where nothing can be judged.
+    ``features``: one row per used image of ``table``, as from ``splits.draw``. Sources outside a fold are its training
+    part: "selection" rows are their out-of-fold predictions, "test" rows come from a fit on all of them. ``estimator``:
+    scikit-learn's; a ``decision_function`` must be a log-odds. It may read the sources of what it is fitted on from the
+    index. Raises StudyError where a source stands in two folds, and TooFewSources where nothing can be judged.
     """
     splits.need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)

@@ -103,11 +103,10 @@ def by_network(rows: pd.DataFrame) -> pd.DataFrame:
 def judge(predictions: pd.DataFrame) -> pd.DataFrame:
     """Apply each fold's rule to its test sources: return one row per test source and network.
 
-    Columns: source, label, repeat, fold, inner, images, logit (calibrated), raw_logit, margin, probability, called,
-    threshold, slope, intercept, fitted. ``margin`` is the calibrated logit minus the threshold; from 0 on the network
-    calls polycystic. ``predictions``: as in predictions.csv, with selection and test rows. A fold has one rule, from
-    its selection sources; where inner networks take turns to select, each of these is judged by the network that did
-    not train on it. Raises StudyError where a test source helped to choose, or is tested in two folds.
+    With images, calibrated logit, raw_logit, probability, called, the rule, and ``margin``, the calibrated logit minus
+    the threshold. ``predictions``: as in predictions.csv, with selection and test rows. A fold has one rule, from its
+    selection sources; where inner networks take turns to select, each of these is judged by the network that did not
+    train on it. Raises StudyError where a test source helped to choose, or is tested in two folds.
     """
     parts = []
     for (repeat, fold), rows in predictions.assign(inner=predictions.get("inner", 0)).groupby(["repeat", "fold"]):

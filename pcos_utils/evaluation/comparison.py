@@ -119,8 +119,7 @@ def table(
 ) -> pd.DataFrame:  # fmt: skip
     """Return one row per planned pair whose methods are there: COLUMNS, ``p_holm``, ``verdict`` and ``planned``.
 
-    All planned pairs are one family of Holm's, ``planned`` of them, whether they could be made or not.
-    Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
+    Better or worse: the p, corrected for all planned, is at most .05 and the interval leaves out 0 under every seed.
     """
     rows, tests = [], []
     for names in (pair for pair in planned if set(pair) <= set(rankings)):
@@ -130,12 +129,12 @@ def table(
         tests.append((difference, compare))
         rows.append((*names, first, second, *difference, p, len(both[0].label)))
     compared = pd.DataFrame(rows, columns=COLUMNS)
-    compared["p_holm"], sides = holm(compared.p.to_numpy(), len(planned)), []
+    compared["p_holm"], verdicts = holm(compared.p.to_numpy(), len(planned)), []
     for p, (difference, compare) in zip(compared.p_holm, tests, strict=True):
         small = p <= 1 - LEVEL + 1e-12  # elsewhere the other seeds, which take seconds, decide nothing
-        sides.append(_side(difference, 0.0, lambda at, of=compare: of(seed=at).difference) if small else 0)
-    verdict = [{1: "better", -1: "worse", 0: "not shown"}[side] for side in sides]
-    return compared.assign(verdict=verdict, planned=len(planned))
+        side = _side(difference, 0.0, lambda at, of=compare: of(seed=at).difference) if small else 0
+        verdicts.append({1: "better", -1: "worse", 0: "not shown"}[side])
+    return compared.assign(verdict=verdicts, planned=len(planned))
 
 
 def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:

@@ -64,9 +64,9 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 def measures(pixels: np.ndarray) -> dict[str, float]:
     """Return the measures of one image, uint8 (height, width, 3).
 
-    ``mean`` and ``sd`` of its grey levels; ``border``: mean of the outer tenth; ``black``: share of the outer tenth
-    that is empty; ``otsu_count`` and ``otsu_area``: number and share of area of dark blobs below one threshold for
-    the whole frame; ``contrast_count``: number of blobs that are dark against their surroundings; ``glcm_*``: texture.
+    ``border``: mean of the outer tenth; ``black``: its empty share; ``otsu_count``, ``otsu_area``: number and share of
+    area of dark blobs below one threshold for the whole frame; ``contrast_count``: of blobs that are dark against their
+    surroundings; ``glcm_*``: texture.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     outer = grey[outer_tenth(grey.shape)]

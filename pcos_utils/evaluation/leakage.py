@@ -42,9 +42,7 @@ def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
     return compare(*look(images), table, seed=study.seed)
 
 
-def plant(
-    pictures: Iterable[np.ndarray], labels: Iterable[int], *, copies: int = COPIES, seed: int = 0
-) -> tuple[list[np.ndarray], pd.DataFrame]:
+def plant(pictures: Iterable, labels: Iterable, *, copies: int = COPIES, seed: int = 0) -> tuple[list, pd.DataFrame]:
     """Return families of pictures, uint8 (H, W, 3), and changed copies, with their ``source`` and ``label``."""
     images, rows = [], []
     for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):

@@ -126,9 +126,8 @@ def _logistic(design: np.ndarray, offset: np.ndarray | float, label: np.ndarray,
 def repetition(grouped: dict[str, pd.DataFrame], published: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return how much the images of one source repeat each other, for every network that the published split judged.
 
-    A row per network, protocol and class: the intra-source correlation of the logits, the design effect and the number
-    of images that it leaves. Within a class, because the difference between classes is skill, not repetition. No row
-    where every source has one image. ``grouped``, ``published``: as in ``predictions.Loaded``.
+    A row per network, protocol and class (whose difference is skill): the intra-source correlation of the logits, the
+    design effect and the images that it leaves. No row where every source has one image. Both as in ``Loaded``.
     """
     rows = []
     for model, copies in published.items():

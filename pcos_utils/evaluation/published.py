@@ -118,10 +118,9 @@ def best_of_runs(shared: float = SHARED) -> pd.DataFrame:
 def rerun(predictions: dict[str, pd.DataFrame | None]) -> pd.DataFrame:
     """Return one row per network, run (published, again) and level (image, frame): the counts and both accuracies.
 
-    ``predictions``: test rows of the published protocol, by network; None where it was not run. Columns
-    ``accuracy_by_count``: the share that is right; ``accuracy_by_batch``: the mean over batches of 32 in the file's
-    order, as the study averaged it, where the last batch is smaller and weighs as much. A frame is called by the mean
-    logit of its copies; of the published frames only the number is known.
+    ``predictions``: test rows of the published protocol, by network; None where it was not run. By count: the share
+    right; by batch: the mean over batches of 32 in the file's order, as the study averaged it, where the last batch
+    is smaller and weighs as much. A frame is called by the mean logit of its copies; of the published only n is known.
     """
     rows, printed = [], published_results().set_index("model")
     for model, test in predictions.items():

@@ -28,14 +28,10 @@ FOLDS = 5
 BLOCK = 500  # resamples computed together
 COLUMNS = ["shortcut", "split", "value", "low", "high", "reason", "sources", "images", "few_sources"]
 SHORTCUTS = {
-    "image size": ["width", "height"],
-    "file size": ["bytes"],
-    "file format": ["format", "mode"],
-    "mean intensity": ["intensity"],
-    "flat border": ["border"],
-    "colour": ["colour"],
+    "image size": ["width", "height"], "file size": ["bytes"], "file format": ["format", "mode"],
+    "mean intensity": ["intensity"], "flat border": ["border"], "colour": ["colour"],
     "nearest thumbnail": ["thumbnail"],
-}
+}  # fmt: skip
 
 
 def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFrame:

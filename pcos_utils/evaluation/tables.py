@@ -20,9 +20,7 @@ def judge(loaded: Loaded) -> dict[str, pd.DataFrame]:
     return {name: calibration.judge(rows) for name, rows in loaded.grouped.items()}
 
 
-def evaluate(
-    loaded: Loaded, judged: dict[str, pd.DataFrame], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, pd.DataFrame]:
+def evaluate(loaded: Loaded, judged: dict[str, pd.DataFrame], *, resamples: int = RESAMPLES, seed: int = 0) -> dict:
     """Return the tables of a study by name.
 
     ``metrics``: every method by source under grouped folds, and networks under the published split; ``comparisons``:
@@ -61,8 +59,7 @@ def evaluate(
         "published_rerun": published.rerun({name: loaded.published.get(name) for name in MODELS if name in judged}),
     }
     if COUNT in loaded.bare:
-        results[COUNT] = loaded.counted
-        results["flips"] = auc.flips(auc.pairs(loaded.bare[COUNT])).assign(model=COUNT)
+        results |= {COUNT: loaded.counted, "flips": auc.flips(auc.pairs(loaded.bare[COUNT])).assign(model=COUNT)}
     return results
 
 
@@ -70,10 +67,9 @@ def of_method(
     name: str, judged: pd.DataFrame, *, bare: pd.DataFrame | None = None, dealt: np.ndarray | None = None,
     taught: str = "", resamples: int = RESAMPLES, seed: int = 0,
 ) -> pd.DataFrame:  # fmt: skip
-    """Return the rows of metrics.csv of one method under grouped folds.
+    """Return the rows of metrics.csv of one method under grouped folds. The others: as in ``predictions.Loaded``.
 
-    ``bare``, ``dealt``, ``taught``: as in ``predictions.Loaded``. The AUC of a score that nothing was fitted to is over
-    all pairs, of any other over those tested together.
+    The AUC of a score that nothing was fitted to is over all pairs, of any other over those tested together.
     """
     ranking = auc.pairs(judged if bare is None else bare)
     test = comparison.against_chance(ranking, trained=name not in UNFITTED, dealt=dealt, resamples=resamples, seed=seed)
@@ -105,8 +101,8 @@ def main_rows(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
 def surest(judged: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
     """Return the surest decisions of the first network of fold 0, right and wrong: at most two of an outcome.
 
-    ``judged``: of one method; ``used``: the used rows of sources.csv. Columns: image (the first of the source), source,
-    label, called, probability, outcome (true or false, positive or negative) and a title.
+    ``judged``: of one method; ``used``: the used rows of sources.csv. With ``image``, the first of the source,
+    ``outcome`` (true or false, positive or negative) and ``title``.
     """
     rows = judged[judged[["repeat", "fold", "inner"]].eq(0).all(axis=1)]
     right = np.where(rows.called == (rows.label == 1), "true ", "false ").astype(object)

@@ -118,8 +118,8 @@ def _place(network: Network, layers: dict[str, tuple], layer: str) -> tuple | No
 def gather(folder: Path, out: Path, own: list[str]) -> dict[str, Path]:
     """Return the converted weights of each published network that lies in ``folder``, in the order of MODELS.
 
-    Pickled files are converted into ``out``; each may have any name, because its tensors say which network it is.
-    Raises StudyError for a file that is none of the three, for two of one network, and where there are none.
+    Pickled files of any name are converted into ``out``: their tensors say which network it is. Raises StudyError for
+    a file that is none of the three, for two of one network, and where there are none.
     """
     places = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
