@@ -36,8 +36,7 @@ def run(
 ) -> dict:  # fmt: skip
     """Audit one folder, or several against each other, and return what ``write`` does.
 
-    ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``;
-    ``level`` as in ``findings``; ``shards`` as in ``find_sources``.
+    ``baseline``: an earlier sources.csv, whose findings are known; else as ``survey``, ``findings``, ``find_sources``.
     """
     try:
         earlier = manifest.read(baseline) if baseline else None

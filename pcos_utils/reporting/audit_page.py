@@ -57,11 +57,8 @@ def near_misses(measured: pd.DataFrame) -> list[dict]:
         other = alike.argmax(axis=1)
         best += [(float(row[at]), start + i, int(at)) for i, (row, at) in enumerate(zip(alike, other, strict=True))]
     name = names(firsts).to_list()
-    return [
-        {"first": name[left], "second": name[right], "correlation": round(value, 3)}
-        for value, left, right in sorted(best, reverse=True)[:NEAR]
-        if value >= ALIKE
-    ]
+    near = [each for each in sorted(best, reverse=True)[:NEAR] if each[0] >= ALIKE]
+    return [{"first": name[left], "second": name[right], "correlation": round(value, 3)} for value, left, right in near]
 
 
 def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -> str:

@@ -12,10 +12,9 @@ from pcos_utils.reporting.text import ends, number
 CLASS_COLOURS = {"normal": "#0072B2", "polycystic": "#D55E00"}
 SPLIT_COLOURS = {"random": "#D55E00", "hash": "#E69F00", "source": "#0072B2"}
 SPLIT_WORDS = {
-    "random": "images drawn\nat random",
-    "hash": "look-alikes (hash)\nkept together",
+    "random": "images drawn\nat random", "hash": "look-alikes (hash)\nkept together",
     "source": "whole source pictures\nkept together",
-}
+}  # fmt: skip
 PLAIN = dict(fc="white", ec="none", pad=1)  # behind words, so that no grid line runs through them
 
 

@@ -109,8 +109,7 @@ def _band(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def confusion_matrix(answers: pd.DataFrame, *, title: str, ax: plt.Axes) -> plt.Axes:
     """Plot how many sources of each class are called what: ``called`` is a share of the networks, one row a source."""
     called = answers.called.astype(float)
-    counts = pd.DataFrame({"normal": 1 - called, "polycystic": called}).groupby(answers.label).sum()
-    counts = counts.rename(index=CLASS_NAMES)
+    counts = pd.DataFrame({"normal": 1 - called, "polycystic": called}).groupby(answers.label.map(CLASS_NAMES)).sum()
     whole = np.allclose(counts, counts.round())
     sns.heatmap(counts, annot=True, fmt=".0f" if whole else ".1f", cmap="Blues", vmin=0, cbar=False, square=True, ax=ax)
     ax.set(xlabel="called", ylabel="true", title=f"{title}\n(n = {len(answers)} sources)")
@@ -120,8 +119,7 @@ def confusion_matrix(answers: pd.DataFrame, *, title: str, ax: plt.Axes) -> plt.
 def error_map(answers: pd.DataFrame, *, axes: np.ndarray) -> np.ndarray:
     """Plot a row a method and a column a source, the darker the more networks are wrong; polycystic sources first."""
     for ax, (label, words) in zip(axes.flat, ((1, "missed"), (0, "called polycystic")), strict=True):
-        rows = answers[answers.label == label]
-        rows = rows.assign(wrong=(rows.called - label).abs())
+        rows = answers.assign(wrong=(answers.called - label).abs())[answers.label == label]
         wide = rows.pivot(index="model", columns="source", values="wrong").loc[rows.model.unique()]
         wide = wide[wide.sum().sort_values(ascending=False, kind="stable").index]
         ax.pcolormesh(wide.to_numpy(float)[::-1], cmap="Greys", vmin=0, vmax=1.3, edgecolors="0.85", lw=0.3)

@@ -95,11 +95,9 @@ def caption() -> str:
     """Return what the README's figure of the real frames shows."""
     folder = reports()["real"] / "tables"
     methods, compared = main_rows(pd.read_csv(folder / "metrics.csv")), pd.read_csv(folder / "comparisons.csv")
-    return (
-        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods, shown better than chance: "
-        f"{sentences.better(methods)}. Right: {compared.verdict.ne('not shown').sum()} of {compared.planned.max()} "
-        "planned differences are shown ([rules](reports/README.md)).*"
-    )
+    left = f"of {len(methods)} methods, shown better than chance: {sentences.better(methods)}"
+    right = f"{compared.verdict.ne('not shown').sum()} of {compared.planned.max()} planned differences are shown"
+    return f"*{methods.sources.iloc[0]} real sources. Left: {left}. Right: {right} ([rules](reports/README.md)).*"
 
 
 def answer(folder: Path) -> str:
@@ -154,10 +152,8 @@ def refresh(executed: Path, notebook: Path) -> None:
     """Write the committed notebook with the outputs of an executed one, and nothing of the machine that ran it."""
     node = nbformat.read(executed, as_version=4)
     node.cells = [cell for cell in node.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    node.metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    node.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     count = 0
     for place, cell in enumerate(node.cells):
         cell.id = f"cell-{place:02d}"

@@ -63,10 +63,8 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     if len(pairs) and copied.empty and grouped.empty:
         names = pd.unique(pd.concat([pairs.there, pairs.here]))
         folds = {name.rpartition("/")[0] for name in names if "/" in name}
-        if len(folds) > 1:
-            parts.append(f"in none of {len(folds)} folds do its parts share a picture; folds were not compared")
-        else:
-            parts.append(f"{listed(_quoted(names))} share no picture")
+        by_fold = f"in none of {len(folds)} folds do its parts share a picture; folds were not compared"
+        parts.append(by_fold if len(folds) > 1 else f"{listed(_quoted(names))} share no picture")
     outside, named = images[images.folder_split == ""], pd.unique(images.folder_split[images.folder_split != ""])
     if len(named) == 1 and len(outside):
         parts.append(f"`{named[0]}` is the only split that was recognised, so splits were not compared")
@@ -138,11 +136,9 @@ def suggestion(sources: pd.DataFrame) -> str:
         groups = survey.groups(paths, pattern)
         groups = groups[groups != ""]
         if len(groups) >= LIKELY * len(paths) and 1 < groups.nunique() < len(groups):
-            return (
-                f"File names look as if they carried a patient or a clip; nothing was read from them. With --group-by "
-                f"'{pattern}' {len(groups):,} images would be of {many(groups.nunique(), 'group')}, such as "
-                f"`{re.sub('`', '', groups.iloc[0])}`."
-            )
+            why = "File names look as if they carried a patient or a clip; nothing was read from them."
+            such = f"{many(groups.nunique(), 'group')}, such as `{re.sub('`', '', groups.iloc[0])}`"
+            return f"{why} With --group-by '{pattern}' {len(groups):,} images would be of {such}."
     return ""
 
 

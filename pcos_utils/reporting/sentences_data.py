@@ -140,11 +140,10 @@ def ceiling(truth: pd.DataFrame) -> str:
     medians = truth.groupby("label").FNPS.median()
     pairs = auc.pairs(truth.assign(source=range(len(truth)), logit=truth.FNPS)[["source", "label", "logit"]])
     perfect = auc.interval(pairs, resample(pairs.label))
-    return (
-        f"The section shows {medians[1]:.0f} follicles in the median polycystic phantom and {medians[0]:.0f} in the "
-        f"median normal one. Counting them without error gives an AUC of {number(perfect.value)} "
-        f"{ends(perfect.low, perfect.high)} on these {len(truth)} sources: what a perfect counter reaches."
-    )
+    shows = f"{medians[1]:.0f} follicles in the median polycystic phantom and {medians[0]:.0f} in the median normal one"
+    reached = f"{number(perfect.value)} {ends(perfect.low, perfect.high)} on these {len(truth)} sources"
+    counted = f"Counting them without error gives an AUC of {reached}: what a perfect counter reaches."
+    return f"The section shows {shows}. {counted}"
 
 
 def located() -> str:

@@ -71,9 +71,7 @@ def saliency(pixels: np.ndarray, maps: np.ndarray, titles: list[str]) -> plt.Fig
     return figure
 
 
-def outlines(
-    frames: np.ndarray, masks: list[np.ndarray], titles: list[str], *, truth: list[np.ndarray] | None = None
-) -> plt.Figure:
+def outlines(frames: np.ndarray, masks: list, titles: list[str], *, truth: list | None = None) -> plt.Figure:
     """Return frames with the outlines of numbered masks; with ``truth``, the same frames with the true ones above."""
     layers = [(truth, TRUTH, [f"truth: {mask.max()}" for mask in truth])] if truth else []
     layers.append((masks, OUTLINE, titles))
@@ -93,10 +91,9 @@ def taught(truth: pd.DataFrame, folder: Path) -> tuple[plt.Figure, str]:
     masks = [cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in truth["mask"]]
     titles = [f"{CLASS_NAMES[row.label]}: {row.FNPS} of {row.FNPO}" for row in truth.itertuples()]
     means = truth.groupby("label").FNPS.mean()
-    return outlines(frames, masks, titles), (
-        f"Visible of all follicles in the ovary, as the simulator knows them. Of {many(len(truth), 'section')} the "
-        f"normal ones hold {means[0]:.1f} visible follicles on average and the polycystic ones {means[1]:.1f}."
-    )
+    hold = f"the normal ones hold {means[0]:.1f} visible follicles on average and the polycystic ones {means[1]:.1f}"
+    known = "Visible of all follicles in the ovary, as the simulator knows them."
+    return outlines(frames, masks, titles), f"{known} Of {many(len(truth), 'section')} {hold}."
 
 
 def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
@@ -113,11 +110,9 @@ def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
             ax.text(x0 + 3, y0 + 3, f"{score:.2f}", color=OUTLINE, fontsize=8, va="top")
         right = locator.matched(found, there)
         hits, ovaries, others = hits + right, ovaries + len(there), others + len(found) - right
-    return figure, (
-        f"{many(len(made), 'phantom')} of whole sectors. Blue: the true outlines; yellow: boxes with scores. The "
-        f"locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}. "
-        f"{sentences_data.located()}"
-    )
+    shown = f"{many(len(made), 'phantom')} of whole sectors. Blue: the true outlines; yellow: boxes with scores."
+    right = f"The locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}."
+    return figure, f"{shown} {right} {sentences_data.located()}"
 
 
 def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
@@ -142,9 +137,8 @@ def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
 def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) -> tuple[plt.Figure, str]:
     """Return every source that a method calls wrong as a small picture, and the sentence that reads the sheet.
 
-    ``answers``: of one method; ``called`` is the share of its networks that call a source polycystic. A source is
-    wrong where at least half of them are, and the most often wrong come first. Shown is the first image of a source,
-    with the true number of follicles in a phantom's section, or else the number found (``counted``).
+    ``answers``: of one method. A source is wrong where at least half of its networks are; the most often wrong come
+    first. Shown is its first image, with the true number of a phantom's follicles, or else that found (``counted``).
     """
     table = read_table(study, "sources")
     first = table[table.used == "yes"].drop_duplicates("source").set_index("source").path

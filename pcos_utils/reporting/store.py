@@ -56,8 +56,7 @@ def say(text: str) -> None:
 def show(figure: plt.Figure, study: Study, name: str, reading: str, *, pixels: bool = False) -> None:
     """Save the figure as PNG and SVG with its reading, and show it with the reading under the cell.
 
-    ``pixels``: the figure shows images. Unless these are phantoms, it goes to the ``local`` folder, which git ignores,
-    and is left out of the report, because the images may not be redistributed.
+    ``pixels``: it shows images. Unless of phantoms, these may not be redistributed: it goes to the folder ``local``.
     """
     folder = study.report_dir / ("local" if pixels and not study.synthetic else "figures")
     origin = f"{study.name}, seed {study.seed}" + (", synthetic phantoms" if study.synthetic else "")
