@@ -54,7 +54,10 @@ def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
-    """Return a small grey picture, float32 (256,), of an image, uint8 (H, W, 3), with mean 0 and length 1."""
+    """Return a small grey picture, float32 (256,), of an image, uint8 (H, W, 3): mean 0 and length 1.
+
+    So a copy made brighter stays the same; no follicle can be counted in it.
+    """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     small = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
     small -= small.mean()

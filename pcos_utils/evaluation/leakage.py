@@ -43,7 +43,7 @@ def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
 
 
 def plant(pictures: Iterable, labels: Iterable, *, copies: int = COPIES, seed: int = 0) -> tuple[list, pd.DataFrame]:
-    """Return families of pictures, uint8 (H, W, 3), and changed copies, with their ``source`` and ``label``."""
+    """Return pictures, uint8 (H, W, 3), with copies changed as the published ones were, ``source`` and ``label``."""
     images, rows = [], []
     for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         for copy in range(copies):

@@ -27,7 +27,7 @@ NOT_SHOWN = "the method is not shown to beat chance"
 
 
 def decisions(judged: pd.DataFrame, weights: np.ndarray) -> dict[str, Interval]:
-    """Return recall, specificity, precision and accuracy over sources. ``weights``: of ``intervals.resample``."""
+    """Return recall, specificity, precision and accuracy over sources. ``weights``: of the sorted sources."""
     sources = judged.groupby("source", sort=True)
     called, label = sources.called.mean().to_numpy(), sources.label.max().to_numpy()
     right = np.where(label == 1, called, 1 - called)

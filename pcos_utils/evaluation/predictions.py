@@ -35,7 +35,7 @@ class Loaded(NamedTuple):
 
 
 def load(study: Study) -> Loaded:
-    """Return the predictions of a study's methods. Raises StudyError where one is missing, edited or no fair test."""
+    """Return the predictions of a study. Raises StudyError where a fold is missing, edited or tests what trained it."""
     table = read_table(study, "sources")
     need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)

@@ -111,8 +111,8 @@ def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
         right = locator.matched(found, there)
         hits, ovaries, others = hits + right, ovaries + len(there), others + len(found) - right
     shown = f"{many(len(made), 'phantom')} of whole sectors. Blue: the true outlines; yellow: boxes with scores."
-    right = f"The locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}."
-    return figure, f"{shown} {right} {sentences_data.located()}"
+    counted = f"The locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}."
+    return figure, f"{shown} {counted} {sentences_data.located()}"
 
 
 def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
