@@ -95,7 +95,7 @@ def differences(table: pd.DataFrame) -> str:
     if table.empty:
         return ""
     names = [f"{TITLES[row.first]} minus {TITLES[row.second]}" for row in table.itertuples()]
-    values = [f"{number(row.difference)} [{number(row.low)}, {number(row.high)}]" for row in table.itertuples()]
+    values = [interval(row.rename({"difference": "value"})) for _, row in table.iterrows()]
     chances = [p_value(p).removeprefix("= ") for p in table.p_holm]
     rows = zip(names, values, chances, table.verdict, strict=True)
     return (
