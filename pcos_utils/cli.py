@@ -157,7 +157,7 @@ def convert(
     network_class: NetworkClass = None,
 ) -> None:
     """Convert a published network's pickled file into our weights. Nothing in it is run; the logit's sign is turned."""
-    from pcos_utils.published.conversion import convert
+    from pcos_utils.published.networks import convert
     from pcos_utils.published.reader import OWN
 
     need_writable(out.parent)
@@ -178,16 +178,16 @@ def published(
     from pcos_utils.data.survey import survey
     from pcos_utils.evaluation import published as tables
     from pcos_utils.files import write_csv
-    from pcos_utils.published import answers
+    from pcos_utils.published import networks
     from pcos_utils.published.reader import OWN
     from pcos_utils.reporting.text import interval
 
     if not folder.is_dir():
         raise StudyError(f"{folder} is no folder; name a folder of images.")
     need_writable(out)
-    places = answers.gather(weights, out / "weights", [*OWN, *(network_class or [])])
+    places = networks.gather(weights, out / "weights", [*OWN, *(network_class or [])])
     scanned = survey(folder, Path(labels) if labels else None)
-    predictions = answers.predict(find_sources(scanned, folder), folder, places)
+    predictions = networks.predict(find_sources(scanned, folder), folder, places)
     metrics = tables.of_folder(predictions)
     write_csv(out / "predictions.csv", predictions)
     write_csv(out / "metrics.csv", metrics)

@@ -30,8 +30,7 @@ from pcos_utils.files import write_json
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.models import architectures
 from pcos_utils.phantom import simulator
-from pcos_utils.reporting.names import TITLES
-from pcos_utils.reporting.text import markdown
+from pcos_utils.reporting.text import TITLES, markdown
 from pcos_utils.serving import export
 from pcos_utils.serving.model import Served
 from pcos_utils.serving.served_network import Answering

@@ -22,8 +22,7 @@ from pcos_utils.evaluation.baselines import REFERENCE
 from pcos_utils.evaluation.intervals import resample
 from pcos_utils.follicles import kept
 from pcos_utils.follicles import network as follicle_network
-from pcos_utils.reporting.names import TITLES
-from pcos_utils.reporting.text import interval, listed, many
+from pcos_utils.reporting.text import TITLES, interval, listed, many
 from studies import OUT, arguments, publish
 
 FEWEST = {12: "Rotterdam 2003", 20: "international guidelines 2018 and 2023", 25: "AE-PCOS 2014"}  # follicles

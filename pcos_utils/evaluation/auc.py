@@ -50,10 +50,9 @@ def by_source(images: pd.DataFrame, score: ArrayLike) -> pd.DataFrame:
 
 
 def pairs(judged: pd.DataFrame) -> Pairs:
-    """Return the pairs of sources in ``judged``: source, label, logit, and where there are any repeat, fold, inner.
+    """Return the pairs of sources in ``judged``: source, label, logit, and where there are folds repeat, fold, inner.
 
-    Without folds all are tested together. Raises StudyError where a source is tested twice by one network, or a logit
-    is no number.
+    Raises StudyError where a source is tested twice by one network, or a logit is no number.
     """
     label = judged.groupby("source", sort=True).label.max()
     above, met = np.zeros((2, len(label), len(label)))
@@ -73,17 +72,16 @@ def auc(ranking: Pairs, weights: np.ndarray | None = None) -> np.ndarray:
     ``weights``: of the sources, shape (..., n); all 1 by default. NaN where no such two were tested together.
     """
     weights = np.ones(len(ranking.label)) if weights is None else weights
-    positive, negative = weights[..., ranking.label == 1], weights[..., ranking.label == 0]
-    above, met = ranking.opposite
-    with np.errstate(invalid="ignore"):
-        return ((positive @ above) * negative).sum(-1) / ((positive @ met) * negative).sum(-1)
+    return _share_above(*ranking.opposite, weights[..., ranking.label == 1], weights[..., ranking.label == 0])
+
+
+@np.errstate(invalid="ignore")
+def _share_above(above: np.ndarray, met: np.ndarray, positive: np.ndarray, negative: np.ndarray) -> np.ndarray:
+    return ((positive @ above) * negative).sum(-1) / ((positive @ met) * negative).sum(-1)
 
 
 def interval(ranking: Pairs, weights: np.ndarray, widen: float = 1.0) -> Interval:
-    """Return the AUC with its BCa interval over sources; Newcombe's where the bootstrap has none, as at an AUC of 1.
-
-    ``weights``: from ``intervals.resample``. ``widen``: as in ``intervals.bca``.
-    """
+    """Return the AUC with its BCa interval, or Newcombe's where there is none, as at 1. Arguments: as in ``bca``."""
     if len(np.unique(ranking.label)) < 2:
         return Interval(np.nan, reason="a class is missing")
     bootstrap = bca(lambda each: auc(ranking, each), ranking.label, weights, widen)
@@ -111,9 +109,8 @@ def newcombe(value: float, met: np.ndarray, widen: float = 1.0) -> tuple[float, 
     z2 = (widen * norm.ppf((1 + LEVEL) / 2)) ** 2
 
     def excess(at: float) -> float:
-        """Return the squared distance of ``value`` from an AUC, minus that of so many standard errors."""
         variance = at * (1 - at) * (1 + shared * ((1 - at) / (2 - at) + at / (1 + at))) / pairs_met
-        return (value - at) ** 2 - z2 * variance
+        return (value - at) ** 2 - z2 * variance  # 0 where ``value`` is so many standard errors away
 
     edge = 1e-9  # at 0 and 1 the variance is 0, which is a root of its own
     low = 0.0 if value <= edge else brentq(excess, 0, min(value, 1 - edge))
@@ -127,18 +124,13 @@ def covariance(rankings: list[Pairs]) -> tuple[np.ndarray, np.ndarray]:
     It is that of DeLong, DeLong and Clarke-Pearson (1988) where every source meets every other; else each source's
     share of the AUC counts by how often it met the other class. NaN where a class has a single source.
     """
-    values, of_positive, of_negative = [], [], []
-    for ranking in rankings:
-        above, met = ranking.opposite
-        values.append(above.sum() / met.sum() if met.any() else np.nan)
-        excess = (above - values[-1] * met) / max(met.sum(), 1)
-        of_positive.append(excess.sum(axis=1) * len(above))
-        of_negative.append(excess.sum(axis=0) * above.shape[1])
-    k, total = len(values), 0
-    for shares in (np.stack(of_positive), np.stack(of_negative)):
+    values, total = np.array([float(auc(ranking)) for ranking in rankings]), np.zeros((len(rankings),) * 2)
+    above, met = map(np.stack, zip(*(ranking.opposite for ranking in rankings), strict=True))
+    excess = (above - values[:, None, None] * met) / np.maximum(met.sum((1, 2), keepdims=True), 1)
+    for shares in (excess.sum(2) * excess.shape[1], excess.sum(1) * excess.shape[2]):
         n = shares.shape[1]
-        total = total + (np.atleast_2d(np.cov(shares) / n) if n > 1 else np.full((k, k), np.nan))
-    return np.array(values), total
+        total += np.cov(shares) / n if n > 1 else np.nan
+    return values, total
 
 
 def roc(judged: pd.DataFrame, weights: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -184,13 +176,8 @@ def within(label: np.ndarray, score: np.ndarray, group: np.ndarray, weights: np.
 
 def relabelled(ranking: Pairs, labels: np.ndarray) -> np.ndarray:
     """Return the AUC that other labels of the sources would give, shape (k,) for labels (k, n); NaN without a pair."""
-    parts = []
-    for some in np.array_split(labels, len(labels) // BLOCK + 1):
-        positive = some.astype(float)
-        above, met = (((positive @ table) * (1 - positive)).sum(-1) for table in (ranking.above, ranking.met))
-        with np.errstate(invalid="ignore"):
-            parts.append(above / met)
-    return np.concatenate(parts)
+    parts = (part.astype(float) for part in np.array_split(labels, len(labels) // BLOCK + 1))
+    return np.concatenate([_share_above(ranking.above, ranking.met, part, 1 - part) for part in parts])
 
 
 def permuted(ranking: Pairs, *, permutations: int, seed: int = 0) -> float:
@@ -204,10 +191,9 @@ def permuted(ranking: Pairs, *, permutations: int, seed: int = 0) -> float:
 
 
 def flips(ranking: Pairs) -> pd.DataFrame:
-    """Return the range of the AUC over every way in which one label, or two, might be wrong: a row for 0, 1, 2 flips.
+    """Return the range of the AUC over every way in which up to two labels might be wrong: a row for 0, 1, 2 flips.
 
-    Columns: flips, ``ways`` (those that leave two sources of unlike label that met), lowest, median, highest, and the
-    sources behind the lowest and the highest (``to_lowest``, ``to_highest``). Every way is tried.
+    ``ways``: those that leave two sources of unlike label that met; ``to_lowest``, ``to_highest``: the sources behind.
     """
     rows = []
     for number in range(3):

@@ -5,9 +5,9 @@ before it predicts it, and all that is chosen or scaled is chosen and scaled ins
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections import namedtuple
+from collections.abc import Iterator
 from importlib.metadata import version
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,24 +26,18 @@ INNER = 5  # folds inside a training part, fewer where a class has fewer sources
 SURE = 1e-6  # a method that is certain has this probability of being wrong, so that its logit is finite
 LEAST_SLOPE = 0.1  # of a score in units of its SD: by chance of few sources it must not count against itself
 COLUMNS = ["image", "source", "label", "role", "seed", "repeat", "fold", "logit", "probability"]
-
-
-class Baseline(NamedTuple):
-    """A baseline: its name in tables and figures, the measures that it reads, and a new estimator."""
-
-    title: str
-    columns: str  # a regular expression for columns of image_measures; "" for thumbnails
-    estimator: Callable[[], BaseEstimator]
+# Its name in tables and figures; the image measures that it reads, a regular expression, or "" for thumbnails; and what
+# returns a new estimator.
+Baseline = namedtuple("Baseline", "title columns estimator")
 
 
 def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Return predictions in the format of run folders: one row per image, role, repeat and fold.
 
-    ``features``: one row per used image of ``table``, which is as from ``splits.draw``. The sources outside a fold are
-    its training part: "selection" rows are their out-of-fold predictions (inner folds over sources, stratified), "test"
-    rows come from a fit on all of them. ``estimator``: scikit-learn's; a ``decision_function`` must be a log-odds. It
-    may read the sources of what it is fitted on from the index. Raises StudyError where a source stands in two folds,
-    and TooFewSources where nothing can be judged.
+    ``features``: one row per used image of ``table``, as from ``splits.draw``. Sources outside a fold are its training
+    part: "selection" rows are their out-of-fold predictions, "test" rows come from a fit on all of them. ``estimator``:
+    scikit-learn's; a ``decision_function`` must be a log-odds. It may read the sources of what it is fitted on from the
+    index. Raises StudyError where a source stands in two folds, and TooFewSources where nothing can be judged.
     """
     splits.need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)
@@ -55,27 +49,30 @@ def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, st
             raise StudyError(f"A source stands in two folds of repeat {repeat}; draw them again with splits.draw.")
         for fold in range(study.folds):
             test, train = np.flatnonzero(fold_of == fold), np.flatnonzero(fold_of != fold)
-            seed, inside = 10_000 * study.seed + 100 * repeat + fold, np.empty(len(train))
-            for fit, held in source_folds(used.source[train], label[train], INNER, seed):
-                inside[held] = logits(estimator, x, label, train[fit], train[held])
-            outside = logits(estimator, x, label, train, test)
+            inside = out_of_fold(estimator, x.iloc[train], label[train], 10_000 * study.seed + 100 * repeat + fold)
+            logit = np.r_[inside, logits(estimator, x, label, train, test)]
             rows = used.loc[np.r_[train, test], ["path", "source", "label"]].rename(columns={"path": "image"})
             roles = np.repeat(["selection", "test"], [len(train), len(test)])
-            parts.append(rows.assign(role=roles, repeat=repeat, fold=fold, logit=np.r_[inside, outside]))
+            parts.append(rows.assign(role=roles, repeat=repeat, fold=fold, logit=logit))
     predicted = pd.concat(parts, ignore_index=True).assign(seed=study.seed)
     return predicted.assign(probability=1 / (1 + np.exp(-predicted.logit)))[COLUMNS]
 
 
 def source_folds(source, label, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield positions to fit on and positions held out, for each fold: whole sources, stratified by class.
-
-    As many folds as ``folds``, fewer where a class has fewer sources.
-    """
+    """Yield positions (fit, held out) by fold: whole sources, stratified; no more folds than a class has sources."""
     of_source = splits.source_labels(pd.DataFrame({"source": np.asarray(source), "label": np.asarray(label)}))
     number = min(folds, of_source.value_counts().min())
     fold_of = splits.folds_of(of_source, number, seed)[np.asarray(source)].to_numpy()
     for fold in range(number):
         yield np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
+
+
+def out_of_fold(estimator, x: pd.DataFrame, label: np.ndarray, seed: int) -> np.ndarray:
+    """Return ``logits`` of all rows by inner folds over the sources, which the index of ``x`` names."""
+    scores = np.empty(len(x))
+    for fit, held in source_folds(x.index, label, INNER, seed):
+        scores[held] = logits(estimator, x, label, fit, held)
+    return scores
 
 
 def logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held: np.ndarray) -> np.ndarray:
@@ -88,10 +85,9 @@ def logits(estimator, x: pd.DataFrame, label: np.ndarray, fit: np.ndarray, held:
 
 
 class Monotone(ClassifierMixin, BaseEstimator):
-    """Turn a score into log-odds by a logistic whose slope is at least LEAST_SLOPE, so that the ranking stays."""
+    """Turn scores, (n, 1) or (n,), into log-odds by a logistic of at least LEAST_SLOPE, so that the ranking stays."""
 
     def fit(self, x, y) -> "Monotone":
-        """Fit on scores, shape (n, 1) or (n,), and labels."""
         score = np.asarray(x, float).reshape(len(y))
         self.classes_, self.spread_ = np.array([0, 1]), max(score.std(), 1e-12)
         self.middle_ = (score[y == 1].mean() + score[y == 0].mean()) / 2
@@ -119,11 +115,8 @@ class Scored(ClassifierMixin, BaseEstimator):
         self.method, self.seed = method, seed
 
     def fit(self, x: pd.DataFrame, y: np.ndarray) -> "Scored":
-        """Fit on features whose index names the sources, and labels."""
-        self.classes_, scores = np.array([0, 1]), np.empty(len(x))
-        for fit, held in source_folds(x.index, y, INNER, self.seed):
-            scores[held] = clone(self.method).fit(x.iloc[fit], y[fit]).decision_function(x.iloc[held])
-        self.scale_, self.method_ = Monotone().fit(scores, y), clone(self.method).fit(x, y)
+        self.classes_, self.method_ = np.array([0, 1]), clone(self.method).fit(x, y)
+        self.scale_ = Monotone().fit(out_of_fold(self.method, x, y, self.seed), y)
         return self
 
     def decision_function(self, x: pd.DataFrame) -> np.ndarray:
@@ -132,15 +125,14 @@ class Scored(ClassifierMixin, BaseEstimator):
 
 
 class Nearest(ClassifierMixin, BaseEstimator):
-    """Score by the distance to the nearest normal picture minus that to the nearest polycystic one: not a log-odds."""
+    """Score pictures, (n, values), by the distance to the nearest normal minus that to the nearest polycystic one."""
 
     def fit(self, x, y) -> "Nearest":
-        """Keep the pictures, shape (n, values), and their labels."""
         self.classes_, self.known_, self.label_ = np.array([0, 1]), np.asarray(x, float), np.asarray(y)
         return self
 
     def decision_function(self, x) -> np.ndarray:
-        """Return scores, shape (n,): above 0 where the nearest picture is polycystic."""
+        """Return scores, shape (n,), no log-odds: above 0 where the nearest picture is polycystic."""
         x = np.asarray(x, float)
         squares = (x**2).sum(1)[:, None] + (self.known_**2).sum(1) - 2 * x @ self.known_.T
         apart = np.sqrt(np.maximum(squares, 0))
@@ -169,16 +161,12 @@ FROZEN_RIDGE = 0.001  # fixed beforehand: a network's features outnumber the sou
 UNFITTED = ("always_normal", "local_contrast")
 
 
-def predictions(
-    study: Study, table: pd.DataFrame, measured: tuple[pd.DataFrame, np.ndarray]
-) -> dict[str, pd.DataFrame]:
+def predictions(study: Study, table: pd.DataFrame, measured: tuple) -> dict[str, pd.DataFrame]:
     """Return each baseline's predictions, which afterwards lie in ``runs/<run>/baselines/<name>/``.
 
-    ``table``: the study's sources.csv. ``measured``: of ``image_measures.measured`` for its used rows. Deterministic by
-    the study's seed.
+    ``table``: the study's sources.csv. ``measured``: of ``image_measures.measured`` for its used rows.
     """
-    measures, thumbnails = measured
-    predicted = {}
+    (measures, thumbnails), predicted = measured, {}
     for name, baseline in BASELINES.items():
         read = measures.filter(regex=f"^({baseline.columns})$") if baseline.columns else thumbnails
         predicted[name] = _cached(study, table, name, read, baseline.estimator())
@@ -186,10 +174,7 @@ def predictions(
 
 
 def of_features(study: Study, table: pd.DataFrame, features: dict[str, np.ndarray]) -> dict[str, pd.DataFrame]:
-    """Return the predictions of a logistic regression on frozen features, as ``predictions`` does for the baselines.
-
-    ``features``: of the used images, (n, channels), by the name of the method.
-    """
+    """Return what a logistic regression predicts from frozen ``features``, (used images, channels), of each method."""
     return {name: _cached(study, table, name, read, logistic(FROZEN_RIDGE)) for name, read in features.items()}
 
 
@@ -206,7 +191,6 @@ def _cached(study: Study, table: pd.DataFrame, name: str, features, estimator: B
     }
 
     def make() -> dict:
-        """Fit and predict in every fold, and write the predictions."""
         write_csv(path, fold_predictions(features, estimator, table, study))
         return {}
 

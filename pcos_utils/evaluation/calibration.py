@@ -4,7 +4,7 @@ Platt 1999, pulled weakly towards leaving the logit as it is, so that a handful 
 cannot blow it up. One network decides on one source: nothing is averaged before it decides.
 """
 
-from typing import NamedTuple
+from collections import namedtuple
 
 import numpy as np
 import pandas as pd
@@ -19,15 +19,9 @@ RIDGE = np.array([0.5, 0.1])
 STARTS = (-3.0, 0.0, 2.0)  # log slopes
 STEPS, HALVINGS, CLOSE = 100, 20, 1e-9  # of Fisher scoring, and of a step that leads up
 STEEPEST = 5.0  # no source can ask for a slope beyond e^5
-
-
-class Rule(NamedTuple):
-    """What one fold fixed before its test sources were read."""
-
-    slope: float
-    intercept: float
-    threshold: float  # on the calibrated logit
-    fitted: str  # "Platt", or why the logit is left as it is
+# What one fold fixed before its test sources were read. The threshold is on the calibrated logit; ``fitted`` is "Platt"
+# or says why the logit is left as it is.
+Rule = namedtuple("Rule", "slope intercept threshold fitted")
 
 
 def platt(logit: np.ndarray, label: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -45,8 +39,7 @@ def platt(logit: np.ndarray, label: np.ndarray, weights: np.ndarray) -> tuple[np
 def _descend(logit: np.ndarray, label: np.ndarray, weights: np.ndarray, start: float) -> tuple[np.ndarray, np.ndarray]:
     """Return log slope and intercept, shape (k, 2), by Fisher scoring from a log slope, and their loss, (k,)."""
 
-    def loss(at: np.ndarray) -> np.ndarray:
-        """Return the penalised log loss of each fit, (n,), at its log slope and intercept, (n, 2)."""
+    def loss(at: np.ndarray) -> np.ndarray:  # penalised log loss of each fit, (k,)
         margin = (2 * label - 1) * (np.exp(at[:, :1]) * logit + at[:, 1:])
         return (weights * np.logaddexp(0, -margin)).sum(1) + (RIDGE * at**2).sum(1) / 2
 
@@ -80,11 +73,7 @@ def probability(logit: np.ndarray) -> np.ndarray:
 
 
 def fit(logit: np.ndarray, label: np.ndarray) -> Rule:
-    """Return calibration and threshold from independent sources, shapes (n,).
-
-    Where a class is missing nothing can be fitted: the logit stays, and without a positive the threshold is
-    probability .5.
-    """
+    """Return calibration and threshold of independent sources, (n,). A missing class leaves the logit as it is."""
     logit, label = np.asarray(logit, float), np.asarray(label, int)
     missing = [CLASS_NAMES[value] for value in (1, 0) if not (label == value).any()]
     fitted = f"identity: no {' and no '.join(missing)} selection source" if missing else "Platt"
@@ -114,21 +103,17 @@ def by_network(rows: pd.DataFrame) -> pd.DataFrame:
 def judge(predictions: pd.DataFrame) -> pd.DataFrame:
     """Apply each fold's rule to its test sources: return one row per test source and network.
 
-    Columns: source, label, repeat, fold, inner, images, logit (calibrated), raw_logit, margin, probability, called,
-    threshold, slope, intercept, fitted. ``margin`` is the calibrated logit minus the threshold; from 0 on the network
-    calls polycystic. ``predictions``: as in predictions.csv, with selection and test rows. A fold has one rule, from
-    its selection sources; where inner networks take turns to select, each of these is judged by the network that did
-    not train on it. Raises StudyError where a test source helped to choose, or is tested in two folds.
+    With images, calibrated logit, raw_logit, probability, called, the rule, and ``margin``, the calibrated logit minus
+    the threshold. ``predictions``: as in predictions.csv, with selection and test rows. A fold has one rule, from its
+    selection sources; where inner networks take turns to select, each of these is judged by the network that did not
+    train on it. Raises StudyError where a test source helped to choose, or is tested in two folds.
     """
     parts = []
     for (repeat, fold), rows in predictions.assign(inner=predictions.get("inner", 0)).groupby(["repeat", "fold"]):
         selection, test = (by_network(rows[rows.role == role]) for role in ("selection", "test"))
-        both = sorted(set(selection.source) & set(test.source))
-        if both:
-            raise StudyError(
-                f"Source {both[0]} is a selection and a test source of repeat {repeat}, fold {fold} ({len(both)} in "
-                "all); draw the split by source again."
-            )
+        if both := sorted(set(selection.source) & set(test.source)):
+            where = f"repeat {repeat}, fold {fold} ({len(both)} in all); draw the split by source again"
+            raise StudyError(f"Source {both[0]} is a selection and a test source of {where}.")
         rule = fit(selection.raw_logit.to_numpy(), selection.label.to_numpy())
         logit = rule.slope * test.raw_logit + rule.intercept
         parts.append(test.assign(logit=logit, margin=logit - rule.threshold, **rule._asdict()))

@@ -21,22 +21,15 @@ CLOSE, ROUNDED = 1e-6, 1e-4  # relative, and absolute below 1
 # Of each of these every number passed through a network that the study did not train.
 THROUGH = (*FEATURES, ZERO_SHOT)
 TRAINED = (*MODELS, TUNED)
-KEYS = {  # what names a row; the rows of a table that is not listed are numbered
-    "sources": ["path"],
-    "audit": ["fact"],
-    "shortcuts": ["shortcut", "split"],
-    "metrics": ["model", "protocol", "metric"],
-    "comparisons": ["first", "second"],
-    "flips": ["model", "flips"],
-    "answers": ["model", "source"],
-    "repeats": ["model", "repeat"],
-    "repetition": ["model", "protocol", "label"],
-    "thresholds": ["model", "repeat", "fold"],
-    "published": ["model", "metric", "way"],
+# What names a row; the rows of a table that is not listed are numbered.
+KEYS = {
+    "sources": ["path"], "audit": ["fact"], "shortcuts": ["shortcut", "split"], "leakage": ["split"], COUNT: ["path"],
+    "metrics": ["model", "protocol", "metric"], "comparisons": ["first", "second"], "flips": ["model", "flips"],
+    "answers": ["model", "source"], "repeats": ["model", "repeat"], "thresholds": ["model", "repeat", "fold"],
+    "repetition": ["model", "protocol", "label"], "published": ["model", "metric", "way"],
     "published_rerun": ["model", "run", "level"],
-    "leakage": ["split"],
-    COUNT: ["path"],
-} | {f"runs_{model}": ["arm", "repeat", "fold", "inner"] for model in TRAINED}
+    **{f"runs_{model}": ["arm", "repeat", "fold", "inner"] for model in TRAINED},
+}  # fmt: skip
 # Of rows that were trained only these columns are compared: counts and names exactly, values within their spread.
 COUNTED = ("protocol", "seed", "start", "crossings", "train_images", "test_sources", "sources", "images", "polycystic",
            "few_sources", "crossing_sources", "label", "n", "taught", "test", "verdict")  # fmt: skip
@@ -115,9 +108,8 @@ def alike(old: pd.Series, new: pd.Series, may: np.ndarray) -> np.ndarray:
 def sentences(found: pd.DataFrame) -> list[str]:
     """Return a sentence for each cell that differs."""
     return [
-        f"{table}{row and f', row {row}'}{column and f', column {column}'}: committed {committed}, made {made}; "
-        f"due: {due}"
-        for table, row, column, committed, made, due in found.itertuples(index=False)
+        f"{table}{row and f', row {row}'}{column and f', column {column}'}: committed {old}, made {new}; due: {due}"
+        for table, row, column, old, new, due in found.itertuples(index=False)
     ]
 
 

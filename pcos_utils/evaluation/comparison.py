@@ -6,9 +6,9 @@ labels without meaning give a trained method's AUC. The variance of what was tra
 all tests here, training included, were simulated (reports/studies/test_sizes.csv).
 """
 
+from collections import namedtuple
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,17 +26,11 @@ SEEDS, NEAR = 50, 0.02  # resampling seeds that must agree on a verdict, and how
 PERMUTATIONS = 20_000
 CLEAR = ONE_SIDED - 3 * (ONE_SIDED * (1 - ONE_SIDED) / PERMUTATIONS) ** 0.5  # whatever the seed of permuting
 BETTER, WORSE, NOT_SHOWN = "better than chance", "worse than chance", "not shown to be better than chance"
-COLUMNS = ["first", "second", "value_first", "value_second", "difference", "low", "high", "method", "reason", "p"]
-COLUMNS += ["sources"]
-
-
-class Chance(NamedTuple):
-    """A test of one method against chance: the AUC with its interval, the one-sided p, the test's name, the verdict."""
-
-    auc: Interval
-    p: float
-    test: str
-    verdict: str
+COLUMNS = ["first", "second", "value_first", "value_second", "difference", *Interval._fields[1:], "p", "sources"]
+# A test of one method against chance: the AUC with its interval, the one-sided p, the test's name, the verdict.
+Chance = namedtuple("Chance", "auc p test verdict")
+# The paired difference of two AUCs, first minus second: both values, the interval, and the two-sided p.
+Difference = namedtuple("Difference", "first second difference p")
 
 
 def against_chance(
@@ -51,7 +45,6 @@ def against_chance(
     """
 
     def interval(seed: int) -> Interval:
-        """Return the interval under one resampling seed."""
         return ranks.interval(ranking, resample(ranking.label, resamples, seed), WIDEN if trained else 1.0)
 
     observed = interval(seed)
@@ -88,15 +81,6 @@ def _side(observed: Interval, null: float, interval: Callable[[int], Interval]) 
     return sides.pop() if len(sides) == 1 else 0
 
 
-class Difference(NamedTuple):
-    """The paired difference of two AUCs, first minus second: both values, the interval, and the two-sided p."""
-
-    first: float
-    second: float
-    difference: Interval
-    p: float
-
-
 def paired(
     first: Pairs, second: Pairs, trained: tuple[bool, bool], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
@@ -122,10 +106,7 @@ def paired(
 
 
 def holm(p: np.ndarray, planned: int) -> np.ndarray:
-    """Return the p of each comparison after Holm's correction (1979) for all that were planned.
-
-    A comparison that could not be made, or has no p, counts as 1.
-    """
+    """Return each p after Holm's correction (1979) for all ``planned``; what was not made, or has no p, counts as 1."""
     p = np.nan_to_num(np.asarray(p, float), nan=1.0)
     order, corrected = np.argsort(p), np.empty(len(p))
     corrected[order] = np.minimum(np.maximum.accumulate(p[order] * (planned - np.arange(len(p)))), 1)
@@ -133,17 +114,12 @@ def holm(p: np.ndarray, planned: int) -> np.ndarray:
 
 
 def table(
-    rankings: dict[str, Pairs],
-    planned: list[tuple[str, str]],
-    trained: dict[str, bool],
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
+    rankings: dict[str, Pairs], planned: list[tuple[str, str]], trained: dict[str, bool], *,
+    resamples: int = RESAMPLES, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
     """Return one row per planned pair whose methods are there: COLUMNS, ``p_holm``, ``verdict`` and ``planned``.
 
-    All planned pairs are one family of Holm's, ``planned`` of them, whether they could be made or not.
-    Better or worse: the corrected p is at most .05 and the interval leaves out 0 under every resampling seed.
+    Better or worse: the p, corrected for all planned, is at most .05 and the interval leaves out 0 under every seed.
     """
     rows, tests = [], []
     for names in (pair for pair in planned if set(pair) <= set(rankings)):
@@ -153,19 +129,16 @@ def table(
         tests.append((difference, compare))
         rows.append((*names, first, second, *difference, p, len(both[0].label)))
     compared = pd.DataFrame(rows, columns=COLUMNS)
-    compared["p_holm"], sides = holm(compared.p.to_numpy(), len(planned)), []
+    compared["p_holm"], verdicts = holm(compared.p.to_numpy(), len(planned)), []
     for p, (difference, compare) in zip(compared.p_holm, tests, strict=True):
         small = p <= 1 - LEVEL + 1e-12  # elsewhere the other seeds, which take seconds, decide nothing
-        sides.append(_side(difference, 0.0, lambda at, of=compare: of(seed=at).difference) if small else 0)
-    verdict = [{1: "better", -1: "worse", 0: "not shown"}[side] for side in sides]
-    return compared.assign(verdict=verdict, planned=len(planned))
+        side = _side(difference, 0.0, lambda at, of=compare: of(seed=at).difference) if small else 0
+        verdicts.append({1: "better", -1: "worse", 0: "not shown"}[side])
+    return compared.assign(verdict=verdicts, planned=len(planned))
 
 
 def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:
-    """Return the chance that a study of so many sources shows an AUC to be above .5, by the normal approximation.
-
-    Scores are binormal with equal variances, and the variance is DeLong's at that AUC.
-    """
+    """Return the chance that so many sources show an AUC above .5: normal, DeLong's variance, binormal scores."""
     variance = binormal(auc, auc, 1.0) * (1 / positives + 1 / negatives) * (DOUBLED if trained else 1.0)
     return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (auc - 0.5) / np.sqrt(variance)))
 

@@ -21,10 +21,7 @@ ROUNDING = 1e-9  # a score so little below the threshold reaches it
 
 
 def by_source(answers: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Return source, label, images, score (NaN where every image was refused) and whether the source is called.
-
-    ``answers``: image, source, label, score (NaN where refused).
-    """
+    """Return source, label, images, mean score, ``called``. ``answers``: image, source, label, score (NaN: refused)."""
     how = {"label": ("label", "max"), "images": ("image", "nunique"), "score": ("score", "mean")}
     each = answers.groupby("source", sort=True).agg(**how).reset_index()
     return each.assign(called=each.score >= threshold - ROUNDING)

@@ -1,7 +1,6 @@
 """Measure an image without a network: size, grey levels, dark blobs, texture. Only numbers are kept."""
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -32,16 +31,18 @@ CONTRAST = {"share": 0.6, "fine": 1.0, "coarse": 45.0, "least": 150, "most": 400
 def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """Return the measures of the used images, a row each in their order, and their thumbnails, float32 (n, 256).
 
-    Computed once, then read. Columns: those of ``measures``. Raises StudyError where a file is no longer the one that
-    was listed.
+    Computed once, then read. Raises StudyError where a file is no longer the one that was listed.
     """
     manifest.need_unchanged(used.rename(columns={"path": "file"}), study.image_dir)
     folder, facts = study.cache_dir / "measures", {"images": used.sha256.tolist(), "code_sha256": code(*CODE)}
 
+    def seen(path: str) -> tuple[dict, np.ndarray]:
+        pixels = images.load(study.image_dir / path)
+        return measures(pixels), thumbnail(pixels)
+
     def make() -> dict:
-        """Measure every image, and write both files."""
         with ThreadPoolExecutor(2) as pool:  # Pillow and OpenCV work outside Python's lock
-            rows, thumbnails = zip(*pool.map(_seen, [study.image_dir / path for path in used.path]), strict=True)
+            rows, thumbnails = zip(*pool.map(seen, used.path), strict=True)
         write_csv(folder / "image_measures.csv", pd.DataFrame(list(rows)))
         with appearing(folder / "thumbnails.npy") as temporary:
             np.save(temporary, np.stack(thumbnails))
@@ -50,11 +51,6 @@ def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray
     cached(folder, facts, make)
     # Read back even when it was just made, so that the first call and the second see the same rounding.
     return pd.read_csv(folder / "image_measures.csv").set_index(used.index), np.load(folder / "thumbnails.npy")
-
-
-def _seen(path: Path) -> tuple[dict, np.ndarray]:
-    pixels = images.load(path)
-    return measures(pixels), thumbnail(pixels)
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
@@ -71,9 +67,9 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray:
 def measures(pixels: np.ndarray) -> dict[str, float]:
     """Return the measures of one image, uint8 (height, width, 3).
 
-    ``mean`` and ``sd`` of its grey levels; ``border``: mean of the outer tenth; ``black``: share of the outer tenth
-    that is empty; ``otsu_count`` and ``otsu_area``: number and share of area of dark blobs below one threshold for
-    the whole frame; ``contrast_count``: number of blobs that are dark against their surroundings; ``glcm_*``: texture.
+    ``border``: mean of the outer tenth; ``black``: its empty share; ``otsu_count``, ``otsu_area``: number and share of
+    area of dark blobs below one threshold for the whole frame; ``contrast_count``: of blobs that are dark against their
+    surroundings; ``glcm_*``: texture.
     """
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     outer = grey[outer_tenth(grey.shape)]
@@ -104,16 +100,14 @@ def otsu_blobs(frame: np.ndarray) -> tuple[int, float]:
 
 
 def contrast_count(image: np.ndarray) -> int:
-    """Return the number of regions of a follicle's size that are dark against their surroundings.
+    """Return the number of regions of a follicle's size, in an image, uint8 (H, W, 3), darker than their surroundings.
 
     The count without a network that every method has to beat. A place is dark where the frame, slightly blurred, falls
-    below a share of its own strongly blurred self. ``image``: uint8 (H, W, 3).
+    below a share of its own strongly blurred self.
     """
     grey = cv2.resize(image.mean(axis=2).astype(np.float32), SIZE, interpolation=cv2.INTER_AREA)
-    fine, coarse = (
-        cv2.GaussianBlur(grey, (0, 0), width, borderType=cv2.BORDER_REPLICATE)
-        for width in (CONTRAST["fine"], CONTRAST["coarse"])
-    )
+    fine = cv2.GaussianBlur(grey, (0, 0), CONTRAST["fine"], borderType=cv2.BORDER_REPLICATE)
+    coarse = cv2.GaussianBlur(grey, (0, 0), CONTRAST["coarse"], borderType=cv2.BORDER_REPLICATE)
     dark = (fine < CONTRAST["share"] * coarse).astype(np.uint8)
     return len(_areas(dark, CONTRAST["least"], CONTRAST["most"]))
 

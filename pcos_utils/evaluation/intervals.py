@@ -32,8 +32,7 @@ class Interval(NamedTuple):
 def resample(label: np.ndarray, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """Return bootstrap weights, shape (resamples, n): how often each source was drawn, with replacement within class.
 
-    ``label``: 0 or 1, shape (n,). Every resample keeps the number of sources of each class. The array is read-only,
-    because the methods of a study share it.
+    ``label``: 0 or 1, shape (n,). Each class keeps its number. Read-only, because the methods of a study share it.
     """
     return _resample(np.asarray(label).astype(np.int8).tobytes(), resamples, seed)
 
@@ -69,12 +68,16 @@ def bca(statistic: Statistic, label: np.ndarray, weights: np.ndarray, widen: flo
     known to spread too little (``comparison.WIDEN``). Ties with the value count half; the acceleration is that of two
     samples, as in scipy.stats.bootstrap. Without an interval the ends are NaN and ``reason`` says why.
     """
-    value, draws = float(statistic(np.ones(len(label)))), statistic(weights)
-    left_out = statistic(leave_one_out(label))
-    reason = _why_none(value, draws, left_out)
-    if reason:
-        return Interval(value, reason=reason)
-    draws = draws[~np.isnan(draws)]
+    value, all_draws = float(statistic(np.ones(len(label)))), statistic(weights)
+    left_out, draws = statistic(leave_one_out(label)), all_draws[~np.isnan(all_draws)]
+    if not np.isfinite(value):
+        return Interval(value, reason="the value is not finite")
+    if len(draws) < (1 - UNDEFINED) * len(all_draws):
+        return Interval(value, reason=f"undefined in {1 - len(draws) / len(all_draws):.0%} of the resamples")
+    if np.isclose(draws, draws[0], **SAME).all():
+        return Interval(value, reason="all resamples agree")
+    if not np.isfinite(left_out).all():
+        return Interval(value, reason="undefined where one source is left out")
     tied = np.isclose(draws, value, **SAME)
     below = ((draws < value) & ~tied).mean() + tied.mean() / 2
     skew = spread = 0.0
@@ -91,22 +94,8 @@ def bca(statistic: Statistic, label: np.ndarray, weights: np.ndarray, widen: flo
     return Interval(value, float(low), float(high), "BCa" if widen == 1 else "BCa, widened")
 
 
-def _why_none(value: float, draws: np.ndarray, left_out: np.ndarray) -> str:
-    defined = draws[~np.isnan(draws)]
-    if not np.isfinite(value):
-        return "the value is not finite"
-    if len(defined) < (1 - UNDEFINED) * len(draws):
-        return f"undefined in {1 - len(defined) / len(draws):.0%} of the resamples"
-    if np.isclose(defined, defined[0], **SAME).all():
-        return "all resamples agree"
-    return "" if np.isfinite(left_out).all() else "undefined where one source is left out"
-
-
 def exact(hits: float, n: float) -> tuple[float, float]:
-    """Return the ends of the Clopper-Pearson interval of a share of ``hits`` among ``n`` independent sources.
-
-    Both may be fractions, as ``korn_graubard`` makes them.
-    """
+    """Return the Clopper-Pearson interval of ``hits`` among ``n`` independent sources; both may be fractions."""
     tail = (1 - LEVEL) / 2
     low = beta.ppf(tail, hits, n - hits + 1) if hits > 0 else 0.0
     high = beta.ppf(1 - tail, hits + 1, n - hits) if hits < n else 1.0
@@ -116,8 +105,7 @@ def exact(hits: float, n: float) -> tuple[float, float]:
 def share(parts: np.ndarray) -> Interval:
     """Return the mean of one share in [0, 1] for each source, shape (n,), with its interval.
 
-    Exact where every source is decided once, 0 or 1; else Korn and Graubard's (1998), because a source that several
-    networks decide counts in part.
+    Exact where all are 0 or 1; else Korn and Graubard's (1998): a source that several networks decide counts in part.
     """
     n = len(parts)
     if not n:  # a test folder may hold one class alone
@@ -134,8 +122,8 @@ def share(parts: np.ndarray) -> Interval:
 def korn_graubard(worth: float, clusters: int, images: float = np.inf) -> float:
     """Return the sample size to use in an exact interval for images in clusters (Korn and Graubard 1998).
 
-    ``worth``: number of independent images that the ``images`` are worth. It is reduced by the squared ratio of the t
-    quantiles of images and of clusters, because few clusters know little of their own spread.
+    ``worth``: independent images that the ``images`` are worth. It is reduced by the squared ratio of the t quantiles
+    of images and of clusters, because few clusters know little of their own spread.
     """
     if clusters < 2:
         return worth

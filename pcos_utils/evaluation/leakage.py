@@ -25,16 +25,14 @@ from pcos_utils.evaluation.shortcuts import folds
 PLANTED, COPIES = 24, 12  # pictures of each class and copies of each, where the data have no copies of their own
 HASH_SIDE, HASH_KEPT = 32, 8  # a perceptual hash: 8 x 8 lowest frequencies of a 32 x 32 thumbnail
 HASH_DISTANCE = 5  # of 64 bits; pairs up to here count as look-alikes
-COLUMNS = ["split", "value", "low", "high", "method", "shared", "images", "groups", "sources", "polycystic", "normal"]
-COLUMNS += ["words"]
+COLUMNS = ["split", *Interval._fields[:4], "shared", "images", "groups", "sources", "polycystic", "normal", "words"]
 SPLITS = ("random", "hash", "source")  # drawn: images; look-alikes by perceptual hash, together; whole sources
 
 
 def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
     """Return the table of ``compare`` for a study's images; ``sources`` is its audited sources.csv.
 
-    Images that come with copies, two or more a source, are taken as they are, however few the sources. Where there
-    are none, as among phantoms, copies of the first PLANTED source pictures of each class are planted.
+    Images with two or more a source are taken as they are; else copies of the first PLANTED pictures a class are made.
     """
     table = sources[sources.status == "ok"].reset_index(drop=True)
     images = map(load, places(table, study.image_dir))
@@ -44,13 +42,8 @@ def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
     return compare(*look(images), table, seed=study.seed)
 
 
-def plant(
-    pictures: Iterable[np.ndarray], labels: Iterable[int], *, copies: int = COPIES, seed: int = 0
-) -> tuple[list[np.ndarray], pd.DataFrame]:
-    """Return families with a known source: each picture and copies, changed as the published study changed its own.
-
-    Pictures and images are uint8 (H, W, 3); the table has one row for each image: ``source``, ``label``.
-    """
+def plant(pictures: Iterable, labels: Iterable, *, copies: int = COPIES, seed: int = 0) -> tuple[list, pd.DataFrame]:
+    """Return pictures, uint8 (H, W, 3), with copies changed as the published ones were, ``source`` and ``label``."""
     images, rows = [], []
     for place, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
         for copy in range(copies):
@@ -97,9 +90,8 @@ def compare(
         few = split == "source" and min(normal, polycystic) < FEWEST_SOURCES
         drawn = [] if few else folds(label, group, seed)
         if not drawn:
-            what = "source" if split == "source" else "group"
-            words = f"cannot be estimated: {groups:,} {what}{'s' if groups > 1 else ''}"
-            rows.append((split, np.nan, np.nan, np.nan, "none", np.nan, *sizes, words))
+            words = f"cannot be estimated: {groups:,} {'source' if split == 'source' else 'group'}{'s' * (groups > 1)}"
+            rows.append((split, *Interval(np.nan)[:4], np.nan, *sizes, words))
             continue
         right, shared = np.empty(len(table)), np.empty(len(table))
         for fit, held in drawn:
@@ -117,7 +109,6 @@ def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interva
     label, right = each.label.to_numpy(int), each.right.to_numpy()
 
     def balanced(weights: np.ndarray) -> np.ndarray:
-        """Return the balanced accuracy of each resample, where ``weights`` (..., n) counts the images drawn."""
         parts = [weights[..., label == value] for value in (0, 1)]
         shares = [part @ right[label == value] / part.sum(-1) for value, part in enumerate(parts)]
         return (shares[0] + shares[1]) / 2
@@ -126,6 +117,5 @@ def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interva
     if not accuracy.reason:
         return accuracy
     # A bootstrap of equal values knows no uncertainty; the classes' own intervals, averaged, are on the safe side.
-    normal, polycystic = (share(right[label == value]) for value in (0, 1))
-    low, high = (normal.low + polycystic.low) / 2, (normal.high + polycystic.high) / 2
+    low, high = np.mean([share(right[label == value])[1:3] for value in (0, 1)], axis=0)
     return Interval(accuracy.value, low, high, "exact, averaged")

@@ -27,41 +27,29 @@ NOT_SHOWN = "the method is not shown to beat chance"
 
 
 def decisions(judged: pd.DataFrame, weights: np.ndarray) -> dict[str, Interval]:
-    """Return recall, specificity, precision and accuracy with their intervals over sources.
-
-    ``judged``: source, label, called; ``weights``: from ``intervals.resample`` over the sorted sources.
-    """
+    """Return recall, specificity, precision and accuracy over sources. ``weights``: of the sorted sources."""
     sources = judged.groupby("source", sort=True)
     called, label = sources.called.mean().to_numpy(), sources.label.max().to_numpy()
     right = np.where(label == 1, called, 1 - called)
     recall, specificity, accuracy = map(share, (right[label == 1], right[label == 0], right))
-    return dict(zip(DECISIONS, (recall, specificity, _precision(called, label, weights), accuracy), strict=True))
-
-
-def _precision(called: np.ndarray, label: np.ndarray, weights: np.ndarray) -> Interval:
-    if np.isin(called, (0, 1)).all():
-        return share(label[called == 1]) if called.any() else Interval(np.nan, reason="none is called")
-
-    def precision(each: np.ndarray) -> np.ndarray:
-        """Return the precision of each resample, where ``each`` (..., n) counts the sources drawn."""
+    if not called.any():
+        precision = Interval(np.nan, reason="none is called")
+    elif np.isin(called, (0, 1)).all():
+        precision = share(label[called == 1])
+    else:
         with np.errstate(invalid="ignore"):
-            return each @ (called * label) / (each @ called)
-
-    return bca(precision, label, weights)
+            precision = bca(lambda each: each @ (called * label) / (each @ called), label, weights)
+    return dict(zip(DECISIONS, (recall, specificity, precision, accuracy), strict=True))
 
 
 def calibration(judged: pd.DataFrame, weights: np.ndarray, shown: bool) -> dict[str, Interval]:
-    """Return Brier score, slope, calibration in the large and net benefit with their intervals over sources.
-
-    ``shown``: that the method beats chance. Otherwise every value is NaN, and ``reason`` says so.
-    """
+    """Return Brier score, slope, calibration in the large and net benefit; NaN unless ``shown`` to beat chance."""
     if not shown:
         return dict.fromkeys(CALIBRATION, Interval(np.nan, reason=NOT_SHOWN))
     label = judged.label.to_numpy()
     y = judged.groupby("source", sort=True).label.max().to_numpy()
 
-    def mean_of(values: np.ndarray) -> Interval:
-        """Return the mean over sources of each source's mean over its networks."""
+    def mean_of(values: np.ndarray) -> Interval:  # over sources, of each source's mean over its networks
         each = judged.assign(value=values).groupby("source", sort=True).value.mean().to_numpy()
         return bca(lambda at: at @ each / at.sum(-1), y, weights)
 
@@ -82,10 +70,7 @@ def _recalibration(judged: pd.DataFrame, y: np.ndarray, weights: np.ndarray) -> 
         return dict.fromkeys(statistics, Interval(np.nan, reason=f"a fold tests fewer than {FEW} sources of a class"))
     at = np.searchsorted(np.sort(judged.source.unique()), judged.source)
     data = judged.logit.to_numpy(), judged.label.to_numpy(), group
-    return {
-        name: bca(lambda each, statistic=statistic: statistic(*data, each[..., at]), y, weights)
-        for name, statistic in statistics.items()
-    }
+    return {name: bca(lambda each, of=of: of(*data, each[..., at]), y, weights) for name, of in statistics.items()}
 
 
 def slope(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -99,10 +84,7 @@ def slope(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weights: np.n
 
 
 def in_the_large(logit: np.ndarray, label: np.ndarray, group: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean over groups, by weight, of the intercept at slope 1: 0 where probabilities fit on average.
-
-    Van Calster et al. 2019. Shapes as in ``slope``.
-    """
+    """Return, as ``slope`` does, the mean intercept at slope 1 (Van Calster et al. 2019): 0 where probabilities fit."""
     of_group = np.eye(group.max() + 1)[group]
     intercepts = _logistic(of_group, logit, label, weights)
     return (intercepts * (weights @ of_group)).sum(-1) / weights.sum(-1)
@@ -144,9 +126,8 @@ def _logistic(design: np.ndarray, offset: np.ndarray | float, label: np.ndarray,
 def repetition(grouped: dict[str, pd.DataFrame], published: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return how much the images of one source repeat each other, for every network that the published split judged.
 
-    A row per network, protocol and class: the intra-source correlation of the logits, the design effect and the number
-    of images that it leaves. Within a class, because the difference between classes is skill, not repetition. No row
-    where every source has one image. ``grouped``, ``published``: as in ``predictions.Loaded``.
+    A row per network, protocol and class (whose difference is skill): the intra-source correlation of the logits, the
+    design effect and the images that it leaves. No row where every source has one image. Both as in ``Loaded``.
     """
     rows = []
     for model, copies in published.items():
@@ -164,8 +145,7 @@ def repetition(grouped: dict[str, pd.DataFrame], published: dict[str, pd.DataFra
 def correlation(values: np.ndarray, source: np.ndarray) -> float:
     """Return the intra-source correlation by one-way analysis of variance (Donner 1986). Sizes may differ.
 
-    NaN where no value differs or none is repeated; negative where images of one source differ more than images of
-    several.
+    NaN where no value differs or none is repeated; negative where a source differs more than several do.
     """
     images = [rows.to_numpy() for _, rows in pd.Series(np.asarray(values, float)).groupby(np.asarray(source))]
     sizes, n = np.array([len(rows) for rows in images]), len(values)

@@ -34,24 +34,18 @@ def of_share(truth: float, above: float, n: np.ndarray) -> np.ndarray:
 
 
 def sources(power_of: Callable[[int, int], float], prevalence: float, power: float) -> tuple[int, int]:
-    """Return the least number of sources, and of polycystic ones among them, that reach a power.
-
-    ``power_of`` takes the numbers of polycystic and of normal sources. Raises StudyError beyond MOST.
-    """
+    """Return the least number of sources, and of polycystic ones, that reach a power. Raises StudyError beyond MOST."""
 
     def split(n: int) -> tuple[int, int]:
-        """Return how many of ``n`` sources are polycystic and normal: at least one of each."""
-        positives = min(max(round(prevalence * n), 1), n - 1)
+        positives = min(max(round(prevalence * n), 1), n - 1)  # and at least one of each class
         return positives, n - positives
 
     low, high = 1, 2
     while power_of(*split(high)) < power:
         low, high = high, 2 * high
         if low > MOST:
-            raise StudyError(
-                f"More than {MOST:,} sources would be needed; ask for a larger difference, less "
-                f"power or a prevalence nearer to .5 than {prevalence:g}."
-            )
+            remedy = f"ask for a larger difference, less power or a prevalence nearer to .5 than {prevalence:g}"
+            raise StudyError(f"More than {MOST:,} sources would be needed; {remedy}.")
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if power_of(*split(middle)) >= power else (middle, high)
@@ -80,14 +74,12 @@ def detectable(positives: int, negatives: int) -> float:
 
 def half_width(auc: float, positives: int, negatives: int) -> float:
     """Return half the length of the 95 % interval expected at an AUC, by Hanley and McNeil's variance."""
-    low, high = newcombe(auc, np.ones((positives, negatives)))
-    return (high - low) / 2
+    return float(np.ptp(newcombe(auc, np.ones((positives, negatives))))) / 2
 
 
 def half_width_of_share(truth: float, n: int) -> float:
     """Return half the length of the exact 95 % interval expected of a share of ``n`` sources."""
-    low, high = exact(truth * n, n)
-    return (high - low) / 2
+    return float(np.ptp(exact(truth * n, n))) / 2
 
 
 def table(
@@ -107,9 +99,8 @@ def table(
     if not 0 <= correlation < 1:
         raise StudyError(f"--correlation {correlation:g} cannot be used; give 0 or more and less than 1.")
     if not 0.5 <= low < high:
-        raise StudyError(
-            f"--from {low:g} --to {high:g} is no gain: give an AUC of .5 or more, and then a higher one below 1."
-        )
+        remedy = "give an AUC of .5 or more, and then a higher one below 1"
+        raise StudyError(f"--from {low:g} --to {high:g} is no gain: {remedy}.")
     if not above < recall:
         raise StudyError(f"A recall of {recall:g} is not above {above:g}; give --above a lower value.")
     paired = sources(lambda p, n: power_of_difference(high, low, p, n, correlation), prevalence, power)

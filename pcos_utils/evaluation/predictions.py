@@ -35,10 +35,7 @@ class Loaded(NamedTuple):
 
 
 def load(study: Study) -> Loaded:
-    """Return the predictions of a study's methods.
-
-    Raises StudyError where a fold is missing, a file is not what its run wrote, or a source is tested that trained.
-    """
+    """Return the predictions of a study. Raises StudyError where a fold is missing, edited or tests what trained it."""
     table = read_table(study, "sources")
     need_test_set(table, study)
     used = table[table.used == "yes"].reset_index(drop=True)
@@ -57,11 +54,11 @@ def load(study: Study) -> Loaded:
     simple = baselines.predictions(study, table, measured)
     grouped |= on_features | simple
     bare["local_contrast"] = auc.by_source(used, measured[0].contrast_count)
-    taught |= dict.fromkeys([*simple, *on_features], "the labels of the training folds")
+    fitted = "the labels of the training folds"
     for name in on_features:
-        first = "no picture (random features)" if name.endswith("_random") else PHOTOGRAPHS
-        taught[name] = f"{first}; then {taught[name]}"
-    taught["always_normal"], taught["local_contrast"] = "nothing", "400 phantoms, which chose its settings"
+        taught[name] = f"{'no picture (random features)' if name.endswith('_random') else PHOTOGRAPHS}; then {fitted}"
+    taught |= dict.fromkeys(simple, fitted) | {"always_normal": "nothing"}
+    taught["local_contrast"] = "400 phantoms, which chose its settings"
     order = (*MODELS, *FEATURES, TUNED, ZERO_SHOT, COUNT, *simple)
     grouped = {name: grouped[name] for name in order if name in grouped}
     for name, rows in grouped.items():
@@ -89,17 +86,11 @@ def trained_models(study: Study, among: tuple[str, ...] | None = None, protocol:
 
 
 def of_runs(study: Study, model: str, protocol: str) -> pd.DataFrame:
-    """Return the rows of every run of one network under one protocol.
-
-    Raises StudyError where a fold is missing, a file is not what its run wrote, or the sources were drawn anew since.
-    """
+    """Return the rows of all runs of a network under a protocol. Raises StudyError where one is missing or edited."""
     folders = [study.run_dir(model, run) for run in study.runs(ARM_OF_PROTOCOL[protocol], protocol)]
-    finished = sum((folder / RECORD).exists() for folder in folders)
-    if finished < len(folders):
-        raise StudyError(
-            f"{model} has {finished} of {len(folders)} runs under the {protocol} protocol with seed {study.seed}; "
-            "run its notebook again."
-        )
+    if (finished := sum((folder / RECORD).exists() for folder in folders)) < len(folders):
+        runs = f"{finished} of {len(folders)} runs under the {protocol} protocol with seed {study.seed}"
+        raise StudyError(f"{model} has {runs}; run its notebook again.")
     remedy = f"run the notebook of {model} again"
     return pd.concat([_written(study, folder / "predictions.csv", remedy) for folder in folders], ignore_index=True)
 
@@ -124,8 +115,7 @@ def histories(study: Study, model: str, arm: str) -> pd.DataFrame:
 def count(study: Study) -> tuple[pd.DataFrame, str]:
     """Return one row per used image in the order of sources.csv, and what the networks that counted were taught with.
 
-    Columns: path, source, label and the means over the networks of their measures. Raises StudyError where notebook 2
-    has not counted these images, or the counts were edited since.
+    Columns: path, source, label and means over the networks. Raises StudyError where these images were not counted.
     """
     path = study.runs_dir / COUNT / "counts.csv"
     counted = _written(study, path, "run notebook 02_explore again").drop(columns="network")
@@ -151,19 +141,14 @@ def _taught(study: Study, model: str) -> str:
 
 
 def features(study: Study) -> dict[str, np.ndarray]:
-    """Return frozen features of the used images, (n, channels), by the method that reads them, where they were made.
-
-    Raises StudyError where the sources were drawn anew since.
-    """
-    drawn, made = sha256(study.report_dir / "sources.csv"), {}
-    for name in FEATURES:
-        path = study.runs_dir / name / "features.npy"
-        if not path.exists():
-            continue
+    """Return frozen features of the used images, (n, channels), by method. Raises StudyError where sources are new."""
+    drawn = sha256(study.report_dir / "sources.csv")
+    paths = {name: study.runs_dir / name / "features.npy" for name in FEATURES}
+    there = {name: path for name, path in paths.items() if path.exists()}
+    for path in there.values():
         if read_record(path.parent).get("sources_sha256") != drawn:
             raise StudyError(f"{path} is of another sources.csv; run notebook 03_finetune_densenet201 again.")
-        made[name] = np.load(path)
-    return made
+    return {name: np.load(path) for name, path in there.items()}
 
 
 def dealings(study: Study) -> dict[str, np.ndarray]:
@@ -171,43 +156,31 @@ def dealings(study: Study) -> dict[str, np.ndarray]:
     path = study.report_dir / DEALINGS
     if not path.exists():
         return {}
-    table = pd.read_csv(path)
-    of_these = table[table.sources_sha256 == sha256(study.report_dir / "sources.csv")]
-    return {name: rows.auc.to_numpy() for name, rows in of_these.groupby("model")}
+    table, drawn = pd.read_csv(path), sha256(study.report_dir / "sources.csv")
+    return {name: rows.auc.to_numpy() for name, rows in table[table.sources_sha256 == drawn].groupby("model")}
 
 
 def as_drawn(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
-    """Raise StudyError unless each fold tests the sources that sources.csv puts there, and selects on none of them.
-
-    ``used``: the used rows of sources.csv; ``predictions``: of one method under grouped folds.
-    """
+    """Raise StudyError unless each fold tests what sources.csv (its used rows) puts there and selects on none of it."""
     _need_sources(used, name, predictions)
     for (repeat, fold), rows in predictions.groupby(["repeat", "fold"]):
         drawn = set(used.source[used[f"r{repeat}"].astype(int) == fold])
         tested, chosen = (set(rows.source[rows.role == role]) for role in ("test", "selection"))
-        faults = {
-            "is tested and stands on the training side of this fold": tested - drawn,
-            "is not tested": drawn - tested,
-            "is a test source among the selection sources, so the threshold would be chosen on test data": drawn
-            & chosen,
-        }
+        leaked = "is a test source among the selection sources, so the threshold would be chosen on test data"
+        faults = {"is tested and stands on the training side of this fold": tested - drawn}
+        faults |= {"is not tested": drawn - tested, leaked: drawn & chosen}
         for fault, sources in faults.items():
             if sources:
-                raise StudyError(
-                    f"{name}, repeat {repeat}, fold {fold}: source {min(sources)} {fault} ({len(sources)} in all); run "
-                    "its notebook again."
-                )
+                where = f"{name}, repeat {repeat}, fold {fold}: source {min(sources)} {fault}"
+                raise StudyError(f"{where} ({len(sources)} in all); run its notebook again.")
 
 
 def as_split(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
     """Raise StudyError unless the test rows of the published protocol are the test images of sources.csv."""
     _need_sources(used, name, predictions)
-    wrong = sorted(set(_files(predictions.image, used)) ^ set(used.path[used.split == "test"]))
-    if wrong:
-        raise StudyError(
-            f"{name}, published split: image {wrong[0]} is tested and stands in train, or the other way round "
-            f"({len(wrong)} in all); run its notebook again."
-        )
+    if wrong := sorted(set(_files(predictions.image, used)) ^ set(used.path[used.split == "test"])):
+        what = f"image {wrong[0]} is tested and stands in train, or the other way round ({len(wrong)} in all)"
+        raise StudyError(f"{name}, published split: {what}; run its notebook again.")
 
 
 def _files(images: pd.Series, used: pd.DataFrame) -> pd.Series:
@@ -217,10 +190,6 @@ def _files(images: pd.Series, used: pd.DataFrame) -> pd.Series:
 
 def _need_sources(used: pd.DataFrame, name: str, predictions: pd.DataFrame) -> None:
     source_of = _files(predictions.image, used).map(used.set_index("path").source)
-    other = predictions[source_of != predictions.source]
-    if len(other):
-        first = other.iloc[0]
-        raise StudyError(
-            f"{name}: image {first.image} is of source {first.source} in the predictions and of "
-            f"{source_of[other.index[0]]} in sources.csv; run its notebook again."
-        )
+    for row in predictions.assign(drawn=source_of)[source_of != predictions.source].itertuples():
+        here = f"of source {row.source} in the predictions and of {row.drawn} in sources.csv"
+        raise StudyError(f"{name}: image {row.image} is {here}; run its notebook again.")

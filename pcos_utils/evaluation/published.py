@@ -41,10 +41,7 @@ def published_results() -> pd.DataFrame:
 
 
 def original_hits() -> pd.DataFrame:
-    """Return whether each original polycystic test frame was called polycystic: a row per frame, a column per network.
-
-    Only of the networks whose probabilities the study prints.
-    """
+    """Return whether each polycystic test frame (row) was called so by each network (column) with printed numbers."""
     table = pd.read_csv(Path(__file__).parent / "published_originals.csv")
     return table.pivot(index="frame", columns="model", values="p_normal") < 0.5
 
@@ -79,8 +76,7 @@ def intervals() -> pd.DataFrame:
 def recall_ranking() -> dict:
     """Return the paired comparison on the original frames, on which recall ranked DenseNet121d first.
 
-    ``frames``, how many each network finds, by its name, on how many the two differ (``apart``), and the exact McNemar
-    ``p``.
+    ``frames``; how many each network finds, by name; on how many they differ (``apart``); the exact McNemar ``p``.
     """
     hits = original_hits()
     apart = hits[hits.densenet121d != hits.iustnet].densenet121d
@@ -122,10 +118,9 @@ def best_of_runs(shared: float = SHARED) -> pd.DataFrame:
 def rerun(predictions: dict[str, pd.DataFrame | None]) -> pd.DataFrame:
     """Return one row per network, run (published, again) and level (image, frame): the counts and both accuracies.
 
-    ``predictions``: test rows of the published protocol, by network; None where it was not run. Columns
-    ``accuracy_by_count``: the share that is right; ``accuracy_by_batch``: the mean over batches of 32 in the file's
-    order, as the study averaged it, where the last batch is smaller and weighs as much. A frame is called by the mean
-    logit of its copies; of the published frames only the number is known.
+    ``predictions``: test rows of the published protocol, by network; None where it was not run. By count: the share
+    right; by batch: the mean over batches of 32 in the file's order, as the study averaged it, where the last batch
+    is smaller and weighs as much. A frame is called by the mean logit of its copies; of the published only n is known.
     """
     rows, printed = [], published_results().set_index("model")
     for model, test in predictions.items():
@@ -149,10 +144,7 @@ def _by_source(test: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_one_half(test: pd.DataFrame, resamples: int, seed: int) -> tuple[auc.Pairs, dict[str, Interval], int]:
-    """Return the ranking of a network's test sources, its AUC and decisions at probability .5, and its images.
-
-    ``test``: source, label, image, logit, without folds.
-    """
+    """Return the ranking of test sources without folds, its AUC and decisions at probability .5, and their images."""
     each = _by_source(test)
     ranking = auc.pairs(each)
     weights = resample(ranking.label, resamples, seed)
@@ -162,7 +154,7 @@ def at_one_half(test: pd.DataFrame, resamples: int, seed: int) -> tuple[auc.Pair
 def of_folder(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return what the published networks' predictions on a folder are worth: a row per network, split and metric.
 
-    ``predictions``: as from ``published.answers.predict``. By source, decided at probability .5. Images without a label
+    ``predictions``: of ``published.networks.predict``. By source, decided at probability .5. Images without a label
     count nowhere, and a split whose sources lack a class has no rows: the table may be empty.
     """
     labelled, rows = predictions[predictions.label.notna()].astype({"label": int}), []

@@ -28,14 +28,10 @@ FOLDS = 5
 BLOCK = 500  # resamples computed together
 COLUMNS = ["shortcut", "split", "value", "low", "high", "reason", "sources", "images", "few_sources"]
 SHORTCUTS = {
-    "image size": ["width", "height"],
-    "file size": ["bytes"],
-    "file format": ["format", "mode"],
-    "mean intensity": ["intensity"],
-    "flat border": ["border"],
-    "colour": ["colour"],
+    "image size": ["width", "height"], "file size": ["bytes"], "file format": ["format", "mode"],
+    "mean intensity": ["intensity"], "flat border": ["border"], "colour": ["colour"],
     "nearest thumbnail": ["thumbnail"],
-}
+}  # fmt: skip
 
 
 def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFrame:
@@ -48,8 +44,7 @@ def measure(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> pd.DataFra
     distinct = readable.drop_duplicates("pixel_sha256")
     with ThreadPoolExecutor(2) as pool:
         measured = pd.DataFrame(list(pool.map(_measure, places(distinct, folder))), index=distinct.pixel_sha256)
-    values = measured.loc[readable.pixel_sha256].set_index(readable.index)
-    return readable.join(values)
+    return readable.join(measured.loc[readable.pixel_sha256].set_index(readable.index))
 
 
 def separation(measured: pd.DataFrame, *, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:

@@ -12,7 +12,6 @@ from pcos_utils.evaluation.predictions import UNFITTED, Loaded
 
 GROUPED, PUBLISHED = "grouped", "published"
 JUDGED = ["model", "repeat", "fold", "inner", "source", "label", "logit", "called"]
-REPEATS = ["model", "repeat", "auc"]
 ANSWERS = ["model", "source", "label", "images", "probability", "called"]
 
 
@@ -21,17 +20,14 @@ def judge(loaded: Loaded) -> dict[str, pd.DataFrame]:
     return {name: calibration.judge(rows) for name, rows in loaded.grouped.items()}
 
 
-def evaluate(
-    loaded: Loaded, judged: dict[str, pd.DataFrame], *, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, pd.DataFrame]:
+def evaluate(loaded: Loaded, judged: dict[str, pd.DataFrame], *, resamples: int = RESAMPLES, seed: int = 0) -> dict:
     """Return the tables of a study by name.
 
-    ``metrics``: of every method by source, under grouped folds, and of the networks under the published split;
-    ``comparisons``: the planned ones; ``thresholds``: what every fold fixed before it read a test source;
-    ``judged``: of the networks, the count and the reference, each decision behind the other tables; ``answers``: of the
-    networks and the count for every source; ``repeats``: their AUC in each repeat;
-    ``repetition``: how alike the networks' predictions for images of one source are; ``flips``: the count's AUC if
-    labels were wrong; ``follicles``: what was counted in each image; ``published``: the published numbers with
+    ``metrics``: every method by source under grouped folds, and networks under the published split; ``comparisons``:
+    the planned ones; ``thresholds``: what a fold fixed before it read a test source; ``judged``: each decision of the
+    networks, the count and the reference; ``answers``: of networks and count for a source; ``repeats``: their AUC in a
+    repeat; ``repetition``: how alike the networks' predictions for images of one source are; ``flips``: the count's
+    AUC if labels were wrong; ``follicles``: what was counted in each image; ``published``: the published numbers with
     intervals; ``published_rerun``: the published protocol, published and again.
     """
     rankings = {name: auc.pairs(table) for name, table in judged.items()}
@@ -49,38 +45,31 @@ def evaluate(
     rules = named.groupby(["model", "repeat", "fold"], sort=False)[list(calibration.Rule._fields)].first()
     answers = pd.concat([calibration.by_source(judged[name]).assign(model=name) for name in studied], ignore_index=True)
     of_repeat = named[named.model.isin(studied)].groupby(["model", "repeat"], sort=False)
+    repeats = [(*key, float(auc.auc(auc.pairs(part)))) for key, part in of_repeat]
     results = {
         "metrics": pd.concat(rows, ignore_index=True),
         "comparisons": comparison.table(rankings, loaded.pairs, trained, **how),
         "judged": named[named.model.isin([*studied, REFERENCE])][JUDGED],
         "thresholds": rules.reset_index(),
         "answers": answers[ANSWERS],
-        "repeats": pd.DataFrame([(*key, float(auc.auc(auc.pairs(part)))) for key, part in of_repeat], columns=REPEATS),
+        "repeats": pd.DataFrame(repeats, columns=["model", "repeat", "auc"]),
         "repetition": metrics.repetition(loaded.grouped, loaded.published),
         "flips": pd.DataFrame(),
         "published": published.intervals(),
         "published_rerun": published.rerun({name: loaded.published.get(name) for name in MODELS if name in judged}),
     }
     if COUNT in loaded.bare:
-        results[COUNT] = loaded.counted
-        results["flips"] = auc.flips(auc.pairs(loaded.bare[COUNT])).assign(model=COUNT)
+        results |= {COUNT: loaded.counted, "flips": auc.flips(auc.pairs(loaded.bare[COUNT])).assign(model=COUNT)}
     return results
 
 
 def of_method(
-    name: str,
-    judged: pd.DataFrame,
-    *,
-    bare: pd.DataFrame | None = None,
-    dealt: np.ndarray | None = None,
-    taught: str = "",
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return the rows of metrics.csv of one method under grouped folds.
+    name: str, judged: pd.DataFrame, *, bare: pd.DataFrame | None = None, dealt: np.ndarray | None = None,
+    taught: str = "", resamples: int = RESAMPLES, seed: int = 0,
+) -> pd.DataFrame:  # fmt: skip
+    """Return the rows of metrics.csv of one method under grouped folds. The others: as in ``predictions.Loaded``.
 
-    ``bare``, ``dealt``, ``taught``: as in ``predictions.Loaded``. The AUC of a score that nothing was fitted to is over
-    all pairs, of any other over those tested together.
+    The AUC of a score that nothing was fitted to is over all pairs, of any other over those tested together.
     """
     ranking = auc.pairs(judged if bare is None else bare)
     test = comparison.against_chance(ranking, trained=name not in UNFITTED, dealt=dealt, resamples=resamples, seed=seed)
@@ -112,8 +101,8 @@ def main_rows(table: pd.DataFrame, metric: str = "auc") -> pd.DataFrame:
 def surest(judged: pd.DataFrame, used: pd.DataFrame) -> pd.DataFrame:
     """Return the surest decisions of the first network of fold 0, right and wrong: at most two of an outcome.
 
-    ``judged``: of one method; ``used``: the used rows of sources.csv. Columns: image (the first of the source), source,
-    label, called, probability, outcome (true or false, positive or negative) and a title.
+    ``judged``: of one method; ``used``: the used rows of sources.csv. With ``image``, the first of the source,
+    ``outcome`` (true or false, positive or negative) and ``title``.
     """
     rows = judged[judged[["repeat", "fold", "inner"]].eq(0).all(axis=1)]
     right = np.where(rows.called == (rows.label == 1), "true ", "false ").astype(object)

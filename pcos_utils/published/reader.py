@@ -145,10 +145,9 @@ def read(path: Path, own: Collection[str] = OWN) -> Network:
         return Network({name: tensor.contiguous() for name, tensor in tensors.items()}, network.parts)
     except Exception as error:  # a stranger's bytes may make Python raise anything
         why = error if isinstance(error, StudyError) else f"it is damaged ({repr(error)[:80]!a})"
-        raise StudyError(
-            f"The pickled network {path} is refused, and nothing in it was run: {why}; fetch the published file again "
-            "or, if this is the network's own class, name it with --network-class."
-        ) from error
+        remedy = "fetch the published file again or, if this is the network's own class, name it with --network-class"
+        message = f"The pickled network {path} is refused, and nothing in it was run: {why}; {remedy}."
+        raise StudyError(message) from error
 
 
 def _unpickled(file: io.BufferedIOBase, own: Collection[str]) -> object:

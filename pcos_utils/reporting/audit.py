@@ -24,26 +24,19 @@ from pcos_utils.data.survey import APART, survey
 from pcos_utils.evaluation import shortcuts
 from pcos_utils.files import appearing, csv_text, json_text
 from pcos_utils.reporting import audit_page, sentences_audit, sentences_data
-from pcos_utils.reporting.cards import TEXTS
-from pcos_utils.reporting.text import many
+from pcos_utils.reporting.text import TEXTS, many
 
 SCHEMA = "audit.schema.json"
 FORMAT = 3  # raise it whenever audit.json changes its shape
 
 
 def run(
-    folders: list[Path],
-    out: Path,
-    labels: Path | None = None,
-    baseline: Path | None = None,
-    group_by: str = "",
-    level: str = "source",
-    shards: Path | None = None,
-) -> dict:
+    folders: list[Path], out: Path, labels: Path | None = None, baseline: Path | None = None, group_by: str = "",
+    level: str = "source", shards: Path | None = None,
+) -> dict:  # fmt: skip
     """Audit one folder, or several against each other, and return what ``write`` does.
 
-    ``baseline``: an earlier sources.csv, whose findings are known; ``labels`` and ``group_by`` as in ``survey``;
-    ``level`` as in ``findings``; ``shards`` as in ``find_sources``.
+    ``baseline``: an earlier sources.csv, whose findings are known; else as ``survey``, ``findings``, ``find_sources``.
     """
     try:
         earlier = manifest.read(baseline) if baseline else None
@@ -63,17 +56,12 @@ def run(
 
 
 def write(
-    sources: pd.DataFrame,
-    where: Path | dict[str, Path],
-    out: Path,
-    earlier: pd.DataFrame | None = None,
-    level: str = "source",
-    unread: Sequence[str] = (),
-) -> dict:
+    sources: pd.DataFrame, where: Path | dict[str, Path], out: Path, earlier: pd.DataFrame | None = None,
+    level: str = "source", unread: Sequence[str] = (),
+) -> dict:  # fmt: skip
     """Write the files of an audit under ``out``, and return the content of audit.json. ``where``: as in find_sources.
 
-    ``earlier``: sources of the baseline; ``leaks_or_conflicts`` then tells whether any finding is new. ``unread``:
-    columns of the table of labels that say nothing to the audit.
+    ``earlier``: the baseline's sources, for which findings are not new; ``unread``: columns of the table of labels.
     """
     found, count, splits = findings(sources, level), counts(sources, APART), pairs(sources)
     between = summary.between(sources) if isinstance(where, dict) else pd.DataFrame()
@@ -84,8 +72,7 @@ def write(
     reading = [sentences_data.copies(sources), sentences_audit.classes(found), sentences_audit.suggestion(sources)]
     reading += [told_apart, *sentences_audit.named(sources), sentences_audit.unread(unread)]
     if earlier is not None:
-        are = "is" if len(new) == 1 else "are"
-        reading.append(f"{many(len(found), 'finding')}, of which {len(new):,} {are} new since the baseline.")
+        reading.append(f"{many(len(found), 'finding')}, of which {many(len(new), 'is', 'are')} new since the baseline.")
     content = {
         "$schema": SCHEMA,
         "format": FORMAT,
@@ -150,11 +137,8 @@ def _families(readable: pd.DataFrame) -> list[dict]:
     """Return each source with several images, the most copied first, and where these stand."""
     rows = []
     for source, images in readable[readable.source.duplicated(keep=False)].groupby("source"):
-        counted = {
-            part: images[column].replace("", "none").value_counts().to_dict()
-            for part, column in (("classes", "class"), ("splits", "folder_split"))
-        }
-        rows.append({"source": source, "images": len(images), **counted})
+        classes, splits = (images[of].replace("", "none").value_counts().to_dict() for of in ("class", "folder_split"))
+        rows.append({"source": source, "images": len(images), "classes": classes, "splits": splits})
     return sorted(rows, key=lambda row: -row["images"])
 
 
@@ -170,10 +154,7 @@ def _named(rows: pd.DataFrame) -> list[dict]:
 
 
 def short_names(folders: list[Path]) -> dict[str, Path]:
-    """Return the folders by the last parts of their paths, as many as tell them apart.
-
-    Raises StudyError where a folder is named twice or lies inside another.
-    """
+    """Return the folders by the last parts that tell them apart. Raises StudyError for one twice or inside another."""
     places = [folder.resolve() for folder in folders]
     if len(set(places)) < len(places):
         raise StudyError("The same folder is named twice; name each once.")

@@ -23,17 +23,17 @@ NEAR = 12  # near misses
 ALIKE = 0.5  # least correlation of a near miss
 BLOCK = 1000  # pictures compared with all others at a time
 WIDTH, HEIGHT = 158, 105  # px, largest size of a picture on the page
+ENDS = ("value", "low", "high")  # of an AUC
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:0 auto;max-width:1080px;padding:24px;color:#1b1b1b;background:#fff}
 h1{font-size:24px;margin:0}h2{font-size:18px;margin:32px 0 6px;border-top:1px solid #ddd;padding-top:16px}
 p{margin:6px 0}.verdict{border-left:6px solid #0072b2;background:#f3f6f9;padding:10px 14px;font-weight:600}
-.bad{border-color:#d55e00}table{border-collapse:collapse;font-size:14px}td,th{padding:2px 14px 2px 0;text-align:left;
-vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}.grid{display:grid;gap:10px;
-grid-template-columns:1fr 1fr}.wide{grid-column:1/-1}.family{padding:8px 10px;background:#f7f7f7;border-left:4px solid
-#bbb}
-.family.bad{border-color:#d55e00}.row{display:flex;flex-wrap:wrap;gap:10px}
-figure{margin:0;width:158px;font-size:12px}figcaption{overflow-wrap:anywhere;color:#444}
-img{display:block;background:#000}
+.bad{border-color:#d55e00}table{border-collapse:collapse;font-size:14px}
+td,th{padding:2px 14px 2px 0;text-align:left;vertical-align:top}td.n{text-align:right;font-variant-numeric:tabular-nums}
+.grid{display:grid;gap:10px;grid-template-columns:1fr 1fr}.wide{grid-column:1/-1}
+.family{padding:8px 10px;background:#f7f7f7;border-left:4px solid #bbb}.family.bad{border-color:#d55e00}
+.row{display:flex;flex-wrap:wrap;gap:10px}figure{margin:0;width:158px;font-size:12px}
+figcaption{overflow-wrap:anywhere;color:#444}img{display:block;background:#000}
 code{font-size:13px;overflow-wrap:anywhere}.note{color:#555;font-size:13px}
 """
 
@@ -44,25 +44,21 @@ def near_misses(measured: pd.DataFrame) -> list[dict]:
     ``measured``: images with ``thumbnail`` of ``shortcuts.measure``. What all thumbnails share, such as the shape of
     the sector, is taken off first. Each pair has ``first``, ``second`` (paths) and ``correlation``.
     """
-    firsts = measured.drop_duplicates("source")
+    firsts, best = measured.drop_duplicates("source"), []
     if len(firsts) < 3:
         return []
     values = np.stack(firsts.thumbnail.to_list()).astype(np.float32)
     values -= values.mean(axis=0)
     values -= values.mean(axis=1, keepdims=True)
     values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6)
-    best = []
     for start in range(0, len(values), BLOCK):
         alike = values[start : start + BLOCK] @ values.T
         alike[np.tri(*alike.shape, start, dtype=bool)] = -1  # each pair once
         other = alike.argmax(axis=1)
         best += [(float(row[at]), start + i, int(at)) for i, (row, at) in enumerate(zip(alike, other, strict=True))]
     name = names(firsts).to_list()
-    return [
-        {"first": name[left], "second": name[right], "correlation": round(value, 3)}
-        for value, left, right in sorted(best, reverse=True)[:NEAR]
-        if value >= ALIKE
-    ]
+    near = [each for each in sorted(best, reverse=True)[:NEAR] if each[0] >= ALIKE]
+    return [{"first": name[left], "second": name[right], "correlation": round(value, 3)} for value, left, right in near]
 
 
 def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -> str:
@@ -70,37 +66,37 @@ def build(content: dict, sources: pd.DataFrame, where: Path | dict[str, Path]) -
     readable = sources[sources.status == "ok"]
     readable = readable.assign(name=names(readable), place=places(readable, where))
     bad = " bad" if content["leaks_or_conflicts"] else ""
-    parts = [
-        f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>',
-        *(f"<p>{_text(sentence)}</p>" for sentence in content["reading"]),
-        f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>",
-        _tables(content),
-        _pictures(content, readable),
-        _lists(content),
-    ]
-    head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
-    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
-
-
-def _tables(content: dict) -> str:
     splits = list(dict.fromkeys(split for row in content["classes"] for split in row["splits"]))
-    rows = [
+    classes = [
         (row["class"], row["images"], row["sources"], *(row["splits"].get(split, 0) for split in splits))
         for row in content["classes"]
     ]
     found = [(row["path"], KINDS[row["finding"]], row["here"], row["there"]) for row in content["findings"]]
-    return (
-        _section("Counts", _table([], list(content["summary"].items())))
-        + _section("Classes", _table(["class", "images", "pictures", *splits], rows))
-        + _section(f"Findings ({len(found):,})", _table(["image", "finding", "here", "there"], found))
-    )
+    tested = [(row["shortcut"], row["split"], *map(number, map(row.get, ENDS))) for row in content["shortcuts"]]
+    parts = [
+        f'<h1>Audit of images</h1><p class="verdict{bad}">{_text(content["verdict"])}</p>',
+        *(f"<p>{_text(sentence)}</p>" for sentence in content["reading"]),
+        f"<p class=note>{escape(NOTICE)} Made by pcos-utils {escape(content['version'])}.</p>",
+        _section("Counts", _table([], list(content["summary"].items()))),
+        _section("Classes", _table(["class", "images", "pictures", *splits], classes)),
+        _section(f"Findings ({len(found):,})", _table(["image", "finding", "here", "there"], found)),
+        _pictures(content, readable),
+        _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], tested)),
+    ]
+    for title, part in (("Unreadable files", "unreadable"), ("Set apart", "apart")):
+        rows = [(row["path"], row["status"], row["reason"]) for row in content[part]]
+        parts.append(_section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows)))
+    head = f"<meta charset=utf-8><title>Audit of images</title><style>{STYLE}</style>"
+    return f"<!doctype html><html lang=en><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 
 def _pictures(content: dict, readable: pd.DataFrame) -> str:
     """Return families, near misses and pictures without a copy. ``readable``: with ``name`` and ``place``."""
     troubled = {row["source"] for row in content["findings"]}
     families = sorted(content["copies"], key=lambda row: row["source"] not in troubled)[:FAMILIES]
-    shown = [_of_family(readable[readable.source == row["source"]]) for row in families]
+    # The first of each class and split, then the others.
+    ordered = readable.loc[readable.duplicated(["source", "class", "folder_split"]).sort_values(kind="stable").index]
+    shown = [ordered[ordered.source == row["source"]].head(SHOWN) for row in families]
     alone = readable[~readable.source.duplicated(keep=False)]
     alone = alone.groupby("class").head(max(1, SINGLES // max(1, alone["class"].nunique()))).head(SINGLES)
     named = readable.set_index("name", drop=False)
@@ -129,27 +125,9 @@ def _pictures(content: dict, readable: pd.DataFrame) -> str:
     )
 
 
-def _lists(content: dict) -> str:
-    rows = [
-        (row["shortcut"], row["split"], *(number(row[end]) for end in ("value", "low", "high")))
-        for row in content["shortcuts"]
-    ]
-    sections = _section("Shortcuts", _table(["shortcut", "split by", "AUC", "low", "high"], rows))
-    for title, part in (("Unreadable files", "unreadable"), ("Set apart", "apart")):
-        rows = [(row["path"], row["status"], row["reason"]) for row in content[part]]
-        sections += _section(f"{title} ({len(rows):,})", _table(["file", "status", "reason"], rows))
-    return sections
-
-
 def _section(title: str, body: str) -> str:
     """Return a part of the page, or "" where it has no body."""
     return f"<h2>{title}</h2>{body}" if body else ""
-
-
-def _of_family(family: pd.DataFrame) -> pd.DataFrame:
-    """Return the images of a family to show: the first of each class and split, then the others."""
-    kinds = family.duplicated(["class", "folder_split"])
-    return family.loc[kinds.sort_values(kind="stable").index].head(SHOWN)
 
 
 def _picture(place: Path) -> str:

@@ -6,16 +6,15 @@ import pandas as pd
 import seaborn as sns
 
 from pcos_utils.config import CLASS_NAMES
-from pcos_utils.reporting.names import CLASS_COLOURS
 from pcos_utils.reporting.text import ends, number
 
-# The worse the split, the warmer.
+# Okabe and Ito's colours, which colour-blind readers tell apart. The worse the split, the warmer.
+CLASS_COLOURS = {"normal": "#0072B2", "polycystic": "#D55E00"}
 SPLIT_COLOURS = {"random": "#D55E00", "hash": "#E69F00", "source": "#0072B2"}
 SPLIT_WORDS = {
-    "random": "images drawn\nat random",
-    "hash": "look-alikes (hash)\nkept together",
+    "random": "images drawn\nat random", "hash": "look-alikes (hash)\nkept together",
     "source": "whole source pictures\nkept together",
-}
+}  # fmt: skip
 PLAIN = dict(fc="white", ec="none", pad=1)  # behind words, so that no grid line runs through them
 
 
@@ -35,7 +34,7 @@ def class_overview(sources: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
 
 def size_overview(sources: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     """Plot width and height of the images; the area of a point grows with how many images share that size."""
-    sizes = sources[sources.status == "ok"].groupby(["label", "width", "height"]).size().rename("images").reset_index()
+    sizes = sources[sources.status == "ok"].groupby(["label", "width", "height"]).size().reset_index(name="images")
     sizes = sizes.replace({"label": CLASS_NAMES})
     sns.scatterplot(
         sizes, x="width", y="height", hue="label", size="images", sizes=(30, 300), alpha=0.6,
@@ -79,20 +78,15 @@ def shortcuts_overview(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
 
 def counts_overview(truth: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     """Plot how many phantoms of each class show how many follicles in the section. Columns: FNPS, label."""
-    named = truth.replace({"label": CLASS_NAMES})
-    sns.histplot(
-        named, x="FNPS", hue="label", palette=CLASS_COLOURS, discrete=True, multiple="dodge", shrink=0.8, ax=ax
-    )
+    named, how = truth.replace({"label": CLASS_NAMES}), dict(discrete=True, multiple="dodge", shrink=0.8)
+    sns.histplot(named, x="FNPS", hue="label", palette=CLASS_COLOURS, ax=ax, **how)
     ax.set(xlabel="follicles in the section (FNPS)", ylabel="phantoms")
     ax.get_legend().set_title("whole ovary")
     return ax
 
 
 def leakage_bars(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
-    """Plot what one model scores on the same images under three splits, with intervals over sources.
-
-    ``table``: of ``leakage.compare``. Where there is no score, a sentence that says why takes the place of the bar.
-    """
+    """Plot the scores of ``leakage.compare`` under three splits, or, where there is none, a sentence that says why."""
     ax.axhline(0.5, color="0.25", ls=":", lw=1.3, zorder=1)
     ax.text(2.62, 0.505, "a coin", ha="right", va="bottom", fontsize="small", color="0.25")
     for place, row in enumerate(table.itertuples()):

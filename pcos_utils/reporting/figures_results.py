@@ -1,18 +1,21 @@
 """Plot results: each function takes data and ``ax``, with keyword-only options, and returns the axes."""
 
+from collections import defaultdict
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from pcos_utils.config import CLASS_NAMES
+from pcos_utils.config import CLASS_NAMES, COUNT
 from pcos_utils.evaluation import auc, intervals
 from pcos_utils.evaluation.tables import main_rows
-from pcos_utils.reporting.names import HEADINGS, TITLES, colour_of, group_of
-from pcos_utils.reporting.text import ends, number, p_value
+from pcos_utils.reporting.text import GROUP, HEADINGS, TITLES, ends, number, p_value
 
+# Okabe and Ito's colours, which colour-blind readers tell apart; black is left for the lines of reference.
+COLOURS = {"densenet201": "#0072B2", "densenet121d": "#009E73", "iustnet": "#CC79A7", COUNT: "#D55E00"}
+COLOURS = defaultdict(lambda: "#E69F00", COLOURS)  # baselines share one
 VERDICTS = {"better": "#0072B2", "worse": "#D55E00", "not shown": "0.45"}
 GROUP_COLOURS = dict(zip(HEADINGS, ("#0072B2", "#D55E00", "#009E73", "#CC79A7"), strict=True))
 GRID = np.linspace(0.01, 0.6, 60)  # thresholds of probability; above .6 nobody would still hesitate
@@ -22,10 +25,7 @@ HIGHEST = 5.0  # loss that is drawn; with batch norm and few images the selectio
 
 
 def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
-    """Plot the loss of each run over its epochs, on training and on selection sources, and mark the kept epoch.
-
-    Columns: those of history.csv, and ``run``.
-    """
+    """Plot the training and selection loss of each ``run`` of history.csv over its epochs, and mark the kept epoch."""
     labels, thin = ["training", "selection", "kept epoch"], min(1.0, 40 / histories.run.nunique())  # of many runs
     for _, run in histories.groupby("run", sort=True):
         chosen = run[run.chosen]
@@ -37,8 +37,7 @@ def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     ax.set(xlabel="epoch", ylabel="loss (binary cross-entropy)")
     above = int(histories[["train_loss", "selection_loss"]].gt(HIGHEST).any(axis=1).sum())
     if above:
-        ax.set_ylim(0, HIGHEST)
-        ax.set_xlabel(f"epoch ({above:,} of {len(histories):,} have a loss above {HIGHEST:g})")
+        ax.set(ylim=(0, HIGHEST), xlabel=f"epoch ({above:,} of {len(histories):,} have a loss above {HIGHEST:g})")
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(fontsize="small", frameon=True)
     return ax
@@ -47,7 +46,7 @@ def learning_curves(histories: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
 def methods(metrics: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     """Plot the AUC of every method under grouped folds with its interval. ``metrics``: of ``tables.evaluate``."""
     rows = main_rows(metrics)
-    groups = rows.model.map(group_of)
+    groups = rows.model.map(GROUP)
     palette = {group: colour for group, colour in GROUP_COLOURS.items() if group in set(groups)}
     for height, (row, group) in enumerate(zip(rows.itertuples(), groups, strict=True)):
         words = ends(row.low, row.high) if np.isfinite(row.low) else "[no interval]"
@@ -57,11 +56,9 @@ def methods(metrics: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     ax.set(xlabel=f"AUC over sources, n = {rows.sources.iloc[0]}", xlim=(0, 1), ylim=(len(rows) - 0.4, -0.6))
     ax.grid(axis="y", visible=False)
     if len(palette) > 1:
-        marks = [
-            Line2D([], [], color=colour, marker="o", ls="", mew=1.5, label=name) for name, colour in palette.items()
-        ]
-        place = dict(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(marks))
-        ax.legend(handles=marks, fontsize="small", frameon=False, **place)
+        for name, colour in palette.items():
+            ax.plot([], [], "o", color=colour, mew=1.5, label=name)
+        ax.legend(fontsize="small", frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(palette))
     return ax
 
 
@@ -75,10 +72,7 @@ def _line(ax: plt.Axes, height: float, value: float, low: float, high: float, co
 
 
 def differences(rows: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
-    """Plot one line per planned pair: the paired difference with its interval, its verdict and its corrected p.
-
-    ``rows``: of ``comparison.table``.
-    """
+    """Plot each planned pair of ``comparison.table``: the paired difference, its interval, verdict and corrected p."""
     ax.axvline(0, color="k", ls=":", lw=1.2)
     for height, row in enumerate(rows.itertuples()):
         colour, words = VERDICTS[row.verdict], f"{row.verdict}, p {p_value(row.p_holm)}"
@@ -92,17 +86,14 @@ def differences(rows: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
 
 
 def roc_curves(judged: dict[str, pd.DataFrame], *, ax: plt.Axes) -> plt.Axes:
-    """Plot the ROC curve of each method with its 95 % band over sources; the area under it is its AUC within folds.
-
-    ``judged``: of ``tables.judge``.
-    """
+    """Plot each judged method's ROC curve with its 95 % band over sources; the area is its AUC within folds."""
     grid = np.linspace(0, 1, 101)
     for name, table in judged.items():
         label = table.groupby("source", sort=True).label.max().to_numpy()
         weights = np.vstack([np.ones(len(label)), intervals.resample(label, BAND)])
         curves = auc.roc(table, weights, grid)
-        ax.plot(grid, curves[0], color=colour_of(name), lw=2, label=TITLES[name])
-        ax.fill_between(grid, *_band(curves[1:]), color=colour_of(name), alpha=0.12, lw=0)
+        ax.plot(grid, curves[0], color=COLOURS[name], lw=2, label=TITLES[name])
+        ax.fill_between(grid, *_band(curves[1:]), color=COLOURS[name], alpha=0.12, lw=0)
     ax.plot(grid, grid, color="k", ls=":", lw=1.2, label="chance")
     ax.set(xlabel="false positive rate", ylabel="recall (true positive rate)", xlim=(0, 1), ylim=(0, 1.02))
     ax.set_aspect("equal")
@@ -116,13 +107,9 @@ def _band(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def confusion_matrix(answers: pd.DataFrame, *, title: str, ax: plt.Axes) -> plt.Axes:
-    """Plot how many sources of each class are called what; where several networks decide, their mean.
-
-    ``answers``: label and ``called``, the share of the networks that call the source polycystic, one row a source.
-    """
+    """Plot how many sources of each class are called what: ``called`` is a share of the networks, one row a source."""
     called = answers.called.astype(float)
-    counts = pd.DataFrame({"normal": 1 - called, "polycystic": called}).groupby(answers.label).sum()
-    counts = counts.rename(index=CLASS_NAMES)
+    counts = pd.DataFrame({"normal": 1 - called, "polycystic": called}).groupby(answers.label.map(CLASS_NAMES)).sum()
     whole = np.allclose(counts, counts.round())
     sns.heatmap(counts, annot=True, fmt=".0f" if whole else ".1f", cmap="Blues", vmin=0, cbar=False, square=True, ax=ax)
     ax.set(xlabel="called", ylabel="true", title=f"{title}\n(n = {len(answers)} sources)")
@@ -130,13 +117,9 @@ def confusion_matrix(answers: pd.DataFrame, *, title: str, ax: plt.Axes) -> plt.
 
 
 def error_map(answers: pd.DataFrame, *, axes: np.ndarray) -> np.ndarray:
-    """Plot a row a method and a column a source, the darker the more of the method's networks are wrong.
-
-    ``answers``: model, source, label, called. ``axes``: one panel for polycystic sources, one for normal ones.
-    """
+    """Plot a row a method and a column a source, the darker the more networks are wrong; polycystic sources first."""
     for ax, (label, words) in zip(axes.flat, ((1, "missed"), (0, "called polycystic")), strict=True):
-        rows = answers[answers.label == label]
-        rows = rows.assign(wrong=(rows.called - label).abs())
+        rows = answers.assign(wrong=(answers.called - label).abs())[answers.label == label]
         wide = rows.pivot(index="model", columns="source", values="wrong").loc[rows.model.unique()]
         wide = wide[wide.sum().sort_values(ascending=False, kind="stable").index]
         ax.pcolormesh(wide.to_numpy(float)[::-1], cmap="Greys", vmin=0, vmax=1.3, edgecolors="0.85", lw=0.3)
@@ -149,16 +132,10 @@ def error_map(answers: pd.DataFrame, *, axes: np.ndarray) -> np.ndarray:
 
 
 def reliability(judged: pd.DataFrame, *, ax: plt.Axes, title: str) -> plt.Axes:
-    """Plot the observed share of polycystic sources over the probability, in bins of equal count within each fold.
-
-    ``judged``: of ``calibration.judge``. A source counts once, however often it was judged; intervals are exact.
-    """
-    group = auc.networks(judged)
-    order = judged.groupby(group).probability.rank(method="first") - 1
-    size = judged.groupby(group).probability.transform("size")
-    table = judged.assign(
-        bin=(BINS * order // size).astype(int), weight=1 / judged.groupby("source").source.transform("size")
-    )
+    """Plot the share of polycystic sources, with exact intervals, in bins of probability of equal count in a fold."""
+    of_group = judged.groupby(auc.networks(judged)).probability
+    bins = (BINS * (of_group.rank(method="first") - 1) // of_group.transform("size")).astype(int)
+    table = judged.assign(bin=bins, weight=1 / judged.groupby("source").source.transform("size"))
     ax.plot([0, 1], [0, 1], color="k", ls=":", lw=1.2, label="perfectly calibrated")
     for place, rows in table.groupby("bin"):
         n, hits = rows.weight.sum(), (rows.weight * rows.label).sum()
@@ -174,18 +151,15 @@ def reliability(judged: pd.DataFrame, *, ax: plt.Axes, title: str) -> plt.Axes:
 
 
 def decision_curve(judged: dict[str, pd.DataFrame], *, ax: plt.Axes) -> plt.Axes:
-    """Plot the net benefit over the threshold, with bands over sources, beside calling all and calling none.
-
-    ``judged``: of the methods that beat chance. Vickers and Elkin 2006; a source's mean over all that judged it.
-    """
+    """Plot the net benefit of judged methods over the threshold (Vickers and Elkin 2006), with bands over sources."""
     for name, table in judged.items():
         gain = np.where(table.label.to_numpy()[:, None] == 1, 1.0, -GRID / (1 - GRID))
         gain *= table.probability.to_numpy()[:, None] >= GRID
         each = pd.DataFrame(gain).groupby(table.source.to_numpy()).mean()
         label = table.groupby("source", sort=True).label.max().to_numpy()
         weights = intervals.resample(label, BAND)
-        ax.fill_between(GRID, *_band(weights @ each.to_numpy() / len(label)), color=colour_of(name), alpha=0.12, lw=0)
-        ax.plot(GRID, each.mean(), color=colour_of(name), lw=2, label=TITLES[name])
+        ax.fill_between(GRID, *_band(weights @ each.to_numpy() / len(label)), color=COLOURS[name], alpha=0.12, lw=0)
+        ax.plot(GRID, each.mean(), color=COLOURS[name], lw=2, label=TITLES[name])
     share = label.mean()
     ax.plot(GRID, share - (1 - share) * GRID / (1 - GRID), color="k", ls="--", lw=1.2, label="call all polycystic")
     ax.axhline(0, color="k", ls=":", lw=1.2, label="call none")
@@ -199,22 +173,20 @@ def decision_curve(judged: dict[str, pd.DataFrame], *, ax: plt.Axes) -> plt.Axes
 def published(table: pd.DataFrame, *, metric: str, ax: plt.Axes) -> plt.Axes:
     """Plot each network's published value with two intervals: thick, copies counted as pictures; thin, frames counted.
 
-    ``table`` as of ``evaluation.published.intervals``. Where the frames' answers were not published, the thin interval
-    is that of the images' worth at a correlation of .9.
+    Of ``published.intervals``. Where frames' answers were not published, the thin one is of the images' worth at .9.
     """
     rows = table[table.metric == metric]
     models = rows.model.unique()
     for place, model in enumerate(models):
-        colour, ways = colour_of(model), rows[rows.model == model].set_index("way")
+        colour, ways = COLOURS[model], rows[rows.model == model].set_index("way")
         fair = "frames" if "frames" in ways.index else ways.index[-1]
         for way, lift, width in (("naive", -0.17, 7), (fair, 0.17, 2.5)):
             row = ways.loc[way]
             ax.plot([row.low, row.high], [place + lift] * 2, color=colour, lw=width, solid_capstyle="butt")
             ax.plot(row.value, place + lift, "o", color=colour, mfc="white", mew=2, ms=8)
             count = {"naive": f"{row.n:.0f} images", "frames": f"{row.n:.0f} frames"}.get(way, f"worth {row.n:.1f}")
-            ax.text(
-                1.03, place + lift, f"{count}: {ends(row.low, row.high)}", va="center", fontsize="small", color="0.2"
-            )
+            words = f"{count}: {ends(row.low, row.high)}"
+            ax.text(1.03, place + lift, words, va="center", fontsize="small", color="0.2")
     ax.axvline(0.5, color="0.25", ls=":", lw=1.3)
     ax.text(0.5, 0.02, " a coin", transform=ax.get_xaxis_transform(), va="bottom", fontsize="small", color="0.25")
     ax.set_yticks(range(len(models)), [TITLES[model] for model in models])

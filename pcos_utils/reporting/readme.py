@@ -13,11 +13,11 @@ from PIL import Image
 from pcos_utils.config import COUNT, MODELS, ROOT, TUNED, ZERO_SHOT
 from pcos_utils.data import manifest, splits
 from pcos_utils.evaluation import comparison
+from pcos_utils.evaluation.baselines import BASELINES
 from pcos_utils.evaluation.tables import main_rows
 from pcos_utils.files import write_text
 from pcos_utils.reporting import sentences_results as sentences
-from pcos_utils.reporting.names import TITLES, group_of
-from pcos_utils.reporting.text import ends, interval, listed, markdown, number, p_value, percent
+from pcos_utils.reporting.text import TITLES, ends, interval, listed, markdown, number, p_value, percent
 
 PAGES = tuple(ROOT / name for name in ("README.md", "reports/README.md", "studies/README.md", "docs/scaling.md"))
 LARGE = 250_000  # bytes of a picture that is stored smaller
@@ -32,13 +32,8 @@ def reports() -> dict[str, Path]:
 def block(folder: Path) -> str:
     """Return what the README says of a study. ``folder``: its report's."""
     metrics, compared = (pd.read_csv(folder / "tables" / f"{name}.csv") for name in ("metrics", "comparisons"))
-    parts = [
-        answer(folder),
-        sentences.differences(compared),
-        sentences.acquisition(metrics),
-        sentences.first_plan(folder),
-    ]
-    return "\n\n".join(part for part in parts if part)
+    parts = [answer(folder), sentences.differences(compared), sentences.acquisition(metrics)]
+    return "\n\n".join(part for part in [*parts, sentences.first_plan(folder)] if part)
 
 
 def findings() -> str:
@@ -50,13 +45,13 @@ def findings() -> str:
     copied = audited["dataset-a"]["summary"]
     both = audited["dataset-a"]["splits"][0]["crossing"]  # of train and test
     all_or_some = "all" if both == copied["source pictures"] else "of these"
-    auc = main_rows(pd.read_csv(folders["real"] / "tables" / "metrics.csv")).set_index("model")
+    auc = main_rows(pd.read_csv(folders["real"] / "tables" / "metrics.csv")).set_index("model", drop=False)
     count, grey, networks = auc.loc[COUNT], auc.loc["intensity"], auc[auc.index.isin(MODELS)]
     phantoms, tuned = auc.loc[ZERO_SHOT], auc.loc[TUNED]
-    baselines = auc[auc.index.map(group_of) == "baselines"]
-    best = "Best baseline; " if grey.value == baselines.value.max() else ""
-    better = [TITLES[name] for name in networks.index[networks.verdict == comparison.BETTER]]
-    beat = f"{listed(better) if better else 'No network'} trained on those sources is shown to be better than chance"
+    shown = auc.verdict.map(lambda verdict: "shown" if verdict == comparison.BETTER else "not shown")
+    best = "Best baseline; " if grey.value == auc.value[auc.model.isin(BASELINES)].max() else ""
+    better = sentences.better(networks).replace("none", "No network")
+    beat = f"{better} trained on those sources is shown to be better than chance"
     each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
     planned = json.loads((folders["real"] / "plan.json").read_text(encoding="utf-8"))
     sides = sorted({planned["recipes"][f"{name} ours"]["side"] for name in ("densenet121d", "iustnet")})
@@ -67,9 +62,9 @@ def findings() -> str:
     flips = pd.read_csv(folders["real"] / "tables" / "flips.csv").set_index("flips").loc[1]
     seen = splits.source_labels(manifest.read(folders["real"] / "sources.csv").query("used == 'yes'"))
     power = comparison.power(0.7, int(seen.sum()), int((1 - seen).sum()))
-    fitted = pd.read_csv(ROOT / "reports" / "studies" / "simulator_fit.csv").set_index(["arm", "on"])
-    fitted = fitted.loc[("difference", "real")]
-    curves = pd.read_csv(ROOT / "reports" / "studies" / "learning_curves.csv")
+    studies = ROOT / "reports" / "studies"
+    fitted = pd.read_csv(studies / "simulator_fit.csv").set_index(["arm", "on"]).loc[("difference", "real")]
+    curves = pd.read_csv(studies / "learning_curves.csv")
     seeds = curves.query("on == 'real' and method == 'iustnet' and size == 3000").iloc[0]
     frames, found = recall.n["frames"], recall.n["frames"] * recall.value["frames"]
     lines = [
@@ -86,34 +81,23 @@ def findings() -> str:
         f"{interval(fitted)}{', not shown' if fitted.low < 0 else ''}). So it is explored, not confirmed. The labels "
         "rest on follicles, too.",
         f"**{beat}** ({each}; {taught}). A true AUC of .70 would be shown in {percent(power)} of studies of this size. "
-        f"Taught by 3,000 phantoms instead, IustNet has {interval(phantoms)} ({shown(phantoms)}); fine-tuned on these "
-        f"sources, too, {interval(tuned)} ({shown(tuned)}). The first is of one seed; the mean of "
-        f"{seeds.seeds} is {interval(seeds)}.",
+        f"Taught by 3,000 phantoms instead, IustNet has {interval(phantoms)} ({shown[ZERO_SHOT]}); fine-tuned on these "
+        f"sources, too, {interval(tuned)} ({shown[TUNED]}). The first is of one seed; the mean of {seeds.seeds} is "
+        f"{interval(seeds)}.",
         f"**Brightness, its spread and the border have AUC {number(grey.value)} {ends(grey.low, grey.high)}** on the "
         f"same {grey.sources}, and none of them shows a follicle: a method may rank by how a class was acquired. "
-        f"({best}p {p_value(grey.p)}; {shown(grey)}{reaches}.)",
+        f"({best}p {p_value(grey.p)}; {shown['intensity']}{reaches}.)",
     ]
     return "\n".join(f"- {line}" for line in lines)
 
 
-def shown(row: pd.Series) -> str:
-    """Return whether a method is shown to be better than chance."""
-    return "shown" if row.verdict == comparison.BETTER else "not shown"
-
-
 def caption() -> str:
     """Return what the README's figure of the real frames shows."""
-    metrics, compared = (
-        pd.read_csv(reports()["real"] / "tables" / f"{name}.csv") for name in ("metrics", "comparisons")
-    )
-    methods = main_rows(metrics)
-    better = [TITLES[row.model] for row in methods.itertuples() if row.verdict == comparison.BETTER]
-    differences = compared.verdict.ne("not shown").sum()
-    return (
-        f"*{methods.sources.iloc[0]} real sources. Left: of {len(methods)} methods, shown better than chance: "
-        f"{listed(better)}. Right: {differences} of {compared.planned.max()} planned differences are "
-        "shown ([rules](reports/README.md)).*"
-    )
+    folder = reports()["real"] / "tables"
+    methods, compared = main_rows(pd.read_csv(folder / "metrics.csv")), pd.read_csv(folder / "comparisons.csv")
+    left = f"of {len(methods)} methods, shown better than chance: {sentences.better(methods)}"
+    right = f"{compared.verdict.ne('not shown').sum()} of {compared.planned.max()} planned differences are shown"
+    return f"*{methods.sources.iloc[0]} real sources. Left: {left}. Right: {right} ([rules](reports/README.md)).*"
 
 
 def answer(folder: Path) -> str:
@@ -168,10 +152,8 @@ def refresh(executed: Path, notebook: Path) -> None:
     """Write the committed notebook with the outputs of an executed one, and nothing of the machine that ran it."""
     node = nbformat.read(executed, as_version=4)
     node.cells = [cell for cell in node.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-    node.metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    kernel = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    node.metadata = {"kernelspec": kernel, "language_info": {"name": "python"}}
     count = 0
     for place, cell in enumerate(node.cells):
         cell.id = f"cell-{place:02d}"
@@ -183,19 +165,15 @@ def refresh(executed: Path, notebook: Path) -> None:
                 if output.output_type == "execute_result":
                     output.execution_count = count
                 if "image/png" in output.get("data", {}):
-                    picture = base64.b64decode(output.data["image/png"])
-                    output.data["image/png"] = base64.b64encode(lean(picture)).decode()
+                    output.data["image/png"] = lean(output.data["image/png"])
     write_text(notebook, nbformat.writes(node) + "\n")
 
 
-def lean(picture: bytes) -> bytes:
-    """Return a PNG in 256 colours; a large one, such as a sheet of speckle, at two thirds of its size in 64 colours.
-
-    So the notebooks together stay small enough for a repository.
-    """
-    large, stored = len(picture) > LARGE, io.BytesIO()
-    image = Image.open(io.BytesIO(picture)).convert("RGB")
+def lean(coded: str) -> str:
+    """Return a PNG, in base64, in 256 colours, or a large one at two thirds of its size in 64: notebooks stay small."""
+    picture, stored = base64.b64decode(coded), io.BytesIO()
+    large, image = len(picture) > LARGE, Image.open(io.BytesIO(picture)).convert("RGB")
     if large:
         image = image.resize([round(0.65 * side) for side in image.size], Image.Resampling.LANCZOS)
     image.quantize(64 if large else 256).save(stored, "PNG", optimize=True)
-    return stored.getvalue()
+    return base64.b64encode(stored.getvalue()).decode()

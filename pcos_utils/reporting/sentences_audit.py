@@ -23,10 +23,7 @@ LIKELY = 0.8  # share of the images whose names fit
 
 
 def verdict(sources: pd.DataFrame, count: dict[str, int], pairs: pd.DataFrame, between: pd.DataFrame) -> str:
-    """Return one sentence on what the images allow; it says of labels and splits only what was read.
-
-    ``count`` and ``pairs`` are of ``audit.findings``, ``between`` of ``audit.summary``.
-    """
+    """Return one sentence on what the images allow; it says of labels and splits only what was read."""
     images = sources[sources.status == "ok"]
     parts = [f"{many(len(images), 'readable image shows', 'readable images show')} {many(count[SOURCES], 'picture')}"]
     if plain := count["images too plain to compare"]:
@@ -49,15 +46,12 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     parts, copied, grouped, near = [], *(pairs[pairs[part] > 0] for part in ("copied", "group", "clip"))
     for row in copied.head(SHOWN).itertuples():
         if row.new:
-            parts.append(
-                f"{row.copied:,} of {many(row.images, f'`{row.here}` image')} {'shows' if row.copied == 1 else 'show'} "
-                f"a picture that `{row.there}` holds too, so a score on `{row.here}` is no score on new pictures"
-            )
+            old = f"a picture that `{row.there}` holds too, so a score on `{row.here}` is no score on new pictures"
+            show = f"{many(row.images, f'`{row.here}` image')} {'shows' if row.copied == 1 else 'show'}"
+            parts.append(f"{row.copied:,} of {show} {old}")
         else:
-            parts.append(
-                f"`{row.here}` ({many(row.images, 'image')}) holds no picture that `{row.there}` lacks, so no model "
-                "can be evaluated on it"
-            )
+            lacks = f"holds no picture that `{row.there}` lacks, so no model can be evaluated on it"
+            parts.append(f"`{row.here}` ({many(row.images, 'image')}) {lacks}")
     for row in grouped.head(SHOWN).itertuples():
         are = "is of a patient or clip" if row.group == 1 else "are of patients or clips"
         parts.append(f"{row.group:,} of {many(row.images, f'`{row.here}` image')} {are} that `{row.there}` has, too")
@@ -69,18 +63,16 @@ def _splits(images: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:
     if len(pairs) and copied.empty and grouped.empty:
         names = pd.unique(pd.concat([pairs.there, pairs.here]))
         folds = {name.rpartition("/")[0] for name in names if "/" in name}
-        if len(folds) > 1:
-            parts.append(f"in none of {len(folds)} folds do its parts share a picture; folds were not compared")
-        else:
-            parts.append(f"{listed(_quoted(names))} share no picture")
+        by_fold = f"in none of {len(folds)} folds do its parts share a picture; folds were not compared"
+        parts.append(by_fold if len(folds) > 1 else f"{listed(_quoted(names))} share no picture")
     outside, named = images[images.folder_split == ""], pd.unique(images.folder_split[images.folder_split != ""])
     if len(named) == 1 and len(outside):
         parts.append(f"`{named[0]}` is the only split that was recognised, so splits were not compared")
     if len(named) and len(outside):
         known = outside.source.isin(images.source[images.folder_split != ""]).sum()
         belong = many(len(outside), f"image in {_folders(outside)} belongs", f"images in {_folders(outside)} belong")
-        show = "shows" if known == 1 else "show"
-        parts.append(f"{belong} to no split; {known:,} of them {show} a picture that a split holds")
+        show = many(known, "of them shows", "of them show")
+        parts.append(f"{belong} to no split; {show} a picture that a split holds")
     return parts
 
 
@@ -99,10 +91,8 @@ def _classes(images: pd.DataFrame) -> list[str]:
         few = sizes.index[sizes.sources < FEWEST_SOURCES]
         if len(few):
             named = listed(_quoted(few)) if len(few) <= SHOWN else f"{len(few)} of the classes"
-            parts.append(
-                f"with fewer than {FEWEST_SOURCES} pictures of {named} even a faultless score in such a class could "
-                "not be told from a coin"
-            )
+            coin = "even a faultless score in such a class could not be told from a coin"
+            parts.append(f"with fewer than {FEWEST_SOURCES} pictures of {named} {coin}")
     neither = sorted(set(labelled["class"][labelled.label.isna()]))
     if labelled.label.nunique() == 2 and neither:
         say = "says" if len(neither) == 1 else "say"
@@ -146,11 +136,9 @@ def suggestion(sources: pd.DataFrame) -> str:
         groups = survey.groups(paths, pattern)
         groups = groups[groups != ""]
         if len(groups) >= LIKELY * len(paths) and 1 < groups.nunique() < len(groups):
-            return (
-                f"File names look as if they carried a patient or a clip; nothing was read from them. With --group-by "
-                f"'{pattern}' {len(groups):,} images would be of {many(groups.nunique(), 'group')}, such as "
-                f"`{re.sub('`', '', groups.iloc[0])}`."
-            )
+            why = "File names look as if they carried a patient or a clip; nothing was read from them."
+            such = f"{many(groups.nunique(), 'group')}, such as `{re.sub('`', '', groups.iloc[0])}`"
+            return f"{why} With --group-by '{pattern}' {len(groups):,} images would be of {such}."
     return ""
 
 
@@ -166,10 +154,8 @@ def named(sources: pd.DataFrame) -> list[str]:
     told = [f"Not looked into, unpack: {_some(_quoted(packed.path))}."] if len(packed) else []
     if len(against):
         images = many((sources.status == "ok").sum(), "image")
-        told.append(
-            f"**Table and folder contradict each other** for {len(against):,} of {images}: "
-            f"{_some(_quoted(against.path))}; the table was used."
-        )
+        which = f"{len(against):,} of {images}: {_some(_quoted(against.path))}"
+        told.append(f"**Table and folder contradict each other** for {which}; the table was used.")
     return told
 
 

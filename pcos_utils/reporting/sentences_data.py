@@ -16,10 +16,8 @@ from pcos_utils.reporting.text import ends, interval, many, number, percent
 def files(table: pd.DataFrame, differ: list[str], published: int | None, outside: int) -> str:
     """Return how many files there are, how many can be read, and whether their number is the published one."""
     counts = "; ".join(differ) if differ else "as published" if published else "no count was published"
-    return (
-        f"**{many(len(table), 'file')} in class folders, {int((table.status == 'ok').sum()):,} readable.** Counts: "
-        f"{counts}. Files outside the class folders, which are not read: {outside:,}."
-    )
+    there = f"{many(len(table), 'file')} in class folders, {int((table.status == 'ok').sum()):,} readable"
+    return f"**{there}.** Counts: {counts}. Files outside the class folders, which are not read: {outside:,}."
 
 
 def verdict(counted: pd.DataFrame) -> str:
@@ -34,10 +32,8 @@ def verdict(counted: pd.DataFrame) -> str:
         parts.append("the test folder holds no picture that the train folder lacks, so no model can be evaluated on it")
     elif count[CROSSING]:
         copied = count[COPIED_SOURCES]
-        parts.append(
-            f"{copied:,} of {many(test, 'test image')} {'shows' if copied == 1 else 'show'} a picture that the train "
-            "folder holds too, so a score on the test folder is no score on new pictures"
-        )
+        old = "a picture that the train folder holds too, so a score on the test folder is no score on new pictures"
+        parts.append(f"{copied:,} of {many(test, 'test image')} {'shows' if copied == 1 else 'show'} {old}")
     elif test and count["images in the train folder"]:
         parts.append("the train and the test folder share no picture")
     if count[BOTH_LABELS]:
@@ -46,10 +42,8 @@ def verdict(counted: pd.DataFrame) -> str:
     if not min(of_class) and max(of_class):
         parts.append(f"every label is {'normal' if of_class[1] else 'polycystic'}, so nothing can be told apart")
     elif 0 < min(of_class) < FEWEST_SOURCES:
-        parts.append(
-            f"with {many(of_class[0], 'polycystic picture')} and {many(of_class[1], 'normal picture')} even a "
-            "faultless score in the smaller class could not be told from a coin"
-        )
+        sizes = f"{many(of_class[0], 'polycystic picture')} and {many(of_class[1], 'normal picture')}"
+        parts.append(f"with {sizes} even a faultless score in the smaller class could not be told from a coin")
     return "; ".join(parts) + "."
 
 
@@ -81,11 +75,10 @@ def copies(sources: pd.DataFrame) -> str:
     if most == 1:
         return f"Every one of the {len(counted):,} source pictures is there once: {many(images, 'image')}, no copy."
     worth = summary.effective_size(sources, 0.5), summary.effective_size(sources, 1.0)
-    return (
-        f"{many(images, 'image shows', 'images show')} {many(len(counted), 'source picture')}; the most copied one is "
-        f"there {many(most, 'time')}. If copies of a picture correlate at .5, the images are worth {worth[0]:,.1f} "
-        f"independent ones; at 1, {worth[1]:,.1f}."
-    )
+    pictures = f"{many(images, 'image shows', 'images show')} {many(len(counted), 'source picture')}"
+    independent = f"the images are worth {worth[0]:,.1f} independent ones; at 1, {worth[1]:,.1f}."
+    most_copied = f"the most copied one is there {many(most, 'time')}"
+    return f"{pictures}; {most_copied}. If copies of a picture correlate at .5, {independent}"
 
 
 def conflicts(sources: pd.DataFrame) -> str:
@@ -106,23 +99,19 @@ def frame_names(sources: pd.DataFrame) -> str:
     count = summary.against_names(sources)
     if not count.images:
         return ""
-    text = f"File names claim {many(count.frames, 'frame')} behind {many(count.images, 'image')}. "
-    if not count.joined and not count.parted:
-        return text + "The audit, which reads pixels alone, finds the same."
-    return text + (
-        f"The audit, which reads pixels alone, finds {many(count.joined, 'picture')} under several names and "
-        f"{many(count.parted, 'name')} over several pictures."
-    )
+    found, names = "the same", f"{many(count.frames, 'frame')} behind {many(count.images, 'image')}"
+    if count.joined or count.parted:
+        joined, parted = many(count.joined, "picture"), many(count.parted, "name")
+        found = f"{joined} under several names and {parted} over several pictures"
+    return f"File names claim {names}. The audit, which reads pixels alone, finds {found}."
 
 
 def samples(pixels: list[np.ndarray], labels: list[int]) -> str:
     """Return how much of the shown pictures of each class is nearly black."""
     dark = pd.Series([(image < 40).mean() for image in pixels]).groupby(labels)
-    normal, polycystic = (
-        f"{percent(shares.mean())} of the pixels of these {len(shares)} {CLASS_NAMES[label]} pictures"
-        for label, shares in dark
-    )
-    return f"Nearly black are {normal} and {polycystic}."
+    words = "{} of the pixels of these {} {} pictures"
+    each = [words.format(percent(shares.mean()), len(shares), CLASS_NAMES[label]) for label, shares in dark]
+    return f"Nearly black are {' and '.join(each)}."
 
 
 def shortcuts(table: pd.DataFrame) -> str:
@@ -136,15 +125,13 @@ def shortcuts(table: pd.DataFrame) -> str:
         best = rows.loc[rows.value.idxmax()]
         few = ", from so few pictures that the interval is too narrow" if best.few_sources else ""
         parts.append(f"with {words} the best of {len(rows)} is **{best.shortcut}**, AUC {interval(best)}{few}")
-    text = (
-        f"Of what shows no single follicle, {'; '.join(parts)}. The best is picked after the fact, which flatters it."
-    )
+    flattered = "The best is picked after the fact, which flatters it."
+    text = f"Of what shows no single follicle, {'; '.join(parts)}. {flattered}"
     nearest = known[known.shortcut == "nearest thumbnail"].set_index("split")
     if {"random", "source"} <= set(nearest.index) and nearest.low["random"] > nearest.high["source"]:
-        text += (
-            f" A nearest neighbour among thumbnails falls from {number(nearest.value['random'])} to "
-            f"{number(nearest.value['source'])} when copies may no longer stand on both sides: that much was memory."
-        )
+        falls = f"falls from {number(nearest.value['random'])} to {number(nearest.value['source'])}"
+        memory = "when copies may no longer stand on both sides: that much was memory."
+        text += f" A nearest neighbour among thumbnails {falls} {memory}"
     return text
 
 
@@ -153,11 +140,10 @@ def ceiling(truth: pd.DataFrame) -> str:
     medians = truth.groupby("label").FNPS.median()
     pairs = auc.pairs(truth.assign(source=range(len(truth)), logit=truth.FNPS)[["source", "label", "logit"]])
     perfect = auc.interval(pairs, resample(pairs.label))
-    return (
-        f"The section shows {medians[1]:.0f} follicles in the median polycystic phantom and {medians[0]:.0f} in the "
-        f"median normal one. Counting them without error gives an AUC of {number(perfect.value)} "
-        f"{ends(perfect.low, perfect.high)} on these {len(truth)} sources: what a perfect counter reaches."
-    )
+    shows = f"{medians[1]:.0f} follicles in the median polycystic phantom and {medians[0]:.0f} in the median normal one"
+    reached = f"{number(perfect.value)} {ends(perfect.low, perfect.high)} on these {len(truth)} sources"
+    counted = f"Counting them without error gives an AUC of {reached}: what a perfect counter reaches."
+    return f"The section shows {shows}. {counted}"
 
 
 def located() -> str:
@@ -193,8 +179,6 @@ def power(sources: pd.DataFrame) -> str:
         f"to labels and in {percent(comparison.power(auc, *sizes))} where a method was trained"
         for auc in (0.7, 0.8)
     ]
-    return (
-        f"With {sizes[0]} polycystic and {sizes[1]} normal sources a true AUC is shown to be above chance: "
-        f"{', '.join(parts)}. That an AUC of .90 is above one of .85 is shown in "
-        f"{percent(comparison.power_of_difference(0.90, 0.85, *sizes))}."
-    )
+    known = f"With {sizes[0]} polycystic and {sizes[1]} normal sources a true AUC is shown to be above chance"
+    gain = percent(comparison.power_of_difference(0.90, 0.85, *sizes))
+    return f"{known}: {', '.join(parts)}. That an AUC of .90 is above one of .85 is shown in {gain}."

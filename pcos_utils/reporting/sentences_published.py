@@ -13,8 +13,7 @@ from pcos_utils.evaluation.published import (
     best_of_runs,
     recall_ranking,
 )
-from pcos_utils.reporting.names import TITLES
-from pcos_utils.reporting.text import ends, listed, many, number, p_value, percent
+from pcos_utils.reporting.text import TITLES, ends, listed, many, number, p_value, percent
 
 
 def read_again() -> str:
@@ -53,18 +52,15 @@ def prevalence() -> str:
     accuracy = table.set_index("model").accuracy.rename(TITLES)
     each = ", ".join(f"{name} {number(value, 3)}" for name, value in accuracy.items())
     below = listed(list(accuracy.index[accuracy < table.always_normal.iloc[0]]))
-    return (
-        f"Copies made the classes equally large. At the true share of polycystic frames "
-        f'({ORIGINALS[1]} of {sum(ORIGINALS.values())}) the accuracies are {each}; always answering "normal" gives '
-        f"{number(table.always_normal.iloc[0], 3)}, and {below} stay below that."
-    )
+    share = f"the true share of polycystic frames ({ORIGINALS[1]} of {sum(ORIGINALS.values())})"
+    always = f'always answering "normal" gives {number(table.always_normal.iloc[0], 3)}, and {below} stay below that.'
+    return f"Copies made the classes equally large. At {share} the accuracies are {each}; {always}"
 
 
 def selection() -> str:
     """Return what choosing the best run on the test set adds."""
     rows = best_of_runs().set_index("runs")
-    means = rows["mean"].drop(1).items()
-    rest = ", ".join(f"{number(mean)} (best of {count})" for count, mean in means)
+    rest = ", ".join(f"{number(mean)} (best of {count})" for count, mean in rows["mean"].drop(1).items())
     return (
         f"Where only the best run is shown, a network that is right {number(rows['mean'][1])} of the time seems to be "
         f"right {rest} of the time. At least ten runs were looked at on the published test frames, and the best of "
@@ -77,18 +73,16 @@ def leakage(table: pd.DataFrame) -> str:
     """Return what one model scores under the three splits. ``table``: of ``leakage.compare``."""
     rows = table.set_index("split")
     random, hashed, honest = (rows.loc[name] for name in SPLITS)
-    text = (
+    rest = f"is {_value(honest)}. Leakage was worth {100 * (random.value - honest.value):.0f} points."
+    if pd.isna(honest.value):
+        sizes = f"{honest.polycystic} polycystic, {honest.normal} normal, {FEWEST_SOURCES} of each are needed"
+        rest = f"{honest.words} ({sizes})."
+    return (
         f"The same model on the same {many(random.images, 'image')} of {many(random.sources, 'source picture')}: with "
         f"images drawn at random its balanced accuracy is {_value(random)}, because {percent(random.shared)} of the "
-        f"test images have a copy on the training side; with look-alikes by hash kept together it is {_value(hashed)}"
+        f"test images have a copy on the training side; with look-alikes by hash kept together it is {_value(hashed)}; "
+        f"with whole sources kept together it {rest}"
     )
-    if pd.isna(honest.value):
-        return (
-            text + f"; with whole sources kept together it {honest.words} ({honest.polycystic} polycystic, "
-            f"{honest.normal} normal, {FEWEST_SOURCES} of each are needed)."
-        )
-    points = 100 * (random.value - honest.value)
-    return text + f"; with whole sources kept together it is {_value(honest)}. Leakage was worth {points:.0f} points."
 
 
 def _value(row: pd.Series) -> str:
@@ -101,21 +95,17 @@ def split(across: int) -> str:
     """Return whether sources cross the published split."""
     if not across:
         return "No source stands on both sides of the published split."
-    return (
-        f"**{many(across, 'source stands', 'sources stand')} on both sides of the published split**: what is measured "
-        "there is memory of training pictures, not skill."
-    )
+    both = f"**{many(across, 'source stands', 'sources stand')} on both sides of the published split**"
+    return f"{both}: what is measured there is memory of training pictures, not skill."
 
 
 def rerun(table: pd.DataFrame) -> pd.DataFrame:
     """Return the published protocol's counts for reading, a row a run. ``table``: of ``published.rerun``."""
     counts = [", ".join(map(str, row)) for row in table[["tp", "fn", "fp", "tn"]].itertuples(index=False)]
-    by_batch = table.accuracy_by_batch.map(lambda value: "–" if pd.isna(value) else number(value, 3))
     shown = table[["run", "level", "n"]].assign(**{"TP, FN, FP, TN": counts})
-    shown["accuracy"], shown["accuracy over batches"] = table.accuracy_by_count.map(lambda at: number(at, 3)), by_batch
-    ended = set(table.model[table.run == "again"])
-    left = pd.DataFrame(
-        {"run": "again", "level": "not run"}, [name for name in table.model.unique() if name not in ended]
-    )
+    accuracies = table[["accuracy_by_count", "accuracy_by_batch"]].map(lambda at: number(at, 3), na_action="ignore")
+    shown[["accuracy", "accuracy over batches"]] = accuracies
+    missing = table.model[~table.model.isin(table.model[table.run == "again"])].unique()
+    left = pd.DataFrame({"run": "again", "level": "not run"}, missing)
     shown = shown.astype(object).set_index(table.model.rename(None))
     return pd.concat([shown, left]).rename(TITLES).fillna("–")

@@ -8,8 +8,7 @@ from pcos_utils.config import CLASS_NAMES, Study
 from pcos_utils.evaluation import comparison, plan
 from pcos_utils.evaluation.metrics import NOT_SHOWN
 from pcos_utils.evaluation.tables import main_rows
-from pcos_utils.reporting.names import HEADINGS, TITLES, group_of
-from pcos_utils.reporting.text import cell, ends, interval, listed, many, markdown, number, p_value
+from pcos_utils.reporting.text import GROUP, HEADINGS, TITLES, cell, interval, listed, many, markdown, number, p_value
 
 EXPERTS = 0.87  # AUC of counting by eye in one section; in the whole ovary .905 (Pea et al. 2024)
 SUSPICIOUS = 0.95
@@ -20,27 +19,22 @@ def planned(study: Study) -> str:
     """Return whether the plan was written before the results that are shown."""
     digest, older = plan.changed(study)
     if older:
-        return (
-            f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]}): read them as "
-            "explored, not as planned."
-        )
+        changed = f"**The plan was changed after results were there** ({older} earlier, now {digest[:12]})"
+        return f"{changed}: read them as explored, not as planned."
     return f"The plan ({digest[:12]}) was written before anything was trained, and every result was made under it."
 
 
 def method(row: pd.Series) -> str:
     """Return a method's verdict under grouped folds with AUC, interval, n and p. ``row``: its AUC in metrics.csv."""
-    text = (
-        f"{TITLES[row.model]} is {row.verdict}: AUC {interval(row)} on {many(row.sources, 'held-out source')}, "
-        f"{row.polycystic} of them polycystic (one-sided p {p_value(row.p)}, {row.test})"
-    )
+    sources = f"{many(row.sources, 'held-out source')}, {row.polycystic} of them polycystic"
+    text = f"{TITLES[row.model]} is {row.verdict}: AUC {interval(row)} on {sources}"
+    text += f" (one-sided p {p_value(row.p)}, {row.test})"
     text += "; fewer than ten of a class, so the interval is too narrow" if row.few_sources else ""
     if row.value > SUSPICIOUS:
-        text += (
-            f". **Do not believe this yet:** experts who count follicles in single sections reach about "
-            f"{number(EXPERTS)}, so above {number(SUSPICIOUS)} look first for copies that the audit missed and for "
-            "traces other than follicles"
-        )
-    return text + "."
+        experts = f"experts who count follicles in single sections reach about {number(EXPERTS)}"
+        look = "look first for copies that the audit missed and for traces other than follicles"
+        text += f". **Do not believe this yet:** {experts}, so above {number(SUSPICIOUS)} {look}"
+    return f"{text}."
 
 
 def methods(table: pd.DataFrame) -> str:
@@ -51,16 +45,20 @@ def methods(table: pd.DataFrame) -> str:
 def beside_baselines(table: pd.DataFrame) -> pd.DataFrame:
     """Return the AUC's row of each method that is no baseline, and of the one that they must beat."""
     rows = main_rows(table)
-    return rows[rows.model.map(group_of).ne("baselines") | rows.model.eq(plan.REFERENCE)]
+    return rows[rows.model.map(GROUP).ne("baselines") | rows.model.eq(plan.REFERENCE)]
+
+
+def better(rows: pd.DataFrame) -> str:
+    """Return a list of the methods that are shown to be better than chance."""
+    return listed([TITLES[name] for name in rows.model[rows.verdict == comparison.BETTER]])
 
 
 def groups(table: pd.DataFrame) -> str:
     """Return a Markdown list: a line for each way of being taught, with the AUC of its methods and who beats chance."""
     rows, lines = beside_baselines(table), []
-    for group, members in rows.groupby(rows.model.map(group_of), sort=False):
+    for group, members in rows.groupby(rows.model.map(GROUP), sort=False):
         each = ", ".join(f"{TITLES[row.model]} {interval(row)}" for _, row in members.iterrows())
-        better = [TITLES[row.model] for row in members.itertuples() if row.verdict == comparison.BETTER]
-        lines.append(f"- **{HEADINGS[group]}**: {each}. Shown to be better than chance: {listed(better)}.")
+        lines.append(f"- **{HEADINGS[group]}**: {each}. Shown to be better than chance: {better(members)}.")
     return "\n".join([judged_on(table), "", *lines])
 
 
@@ -68,10 +66,8 @@ def judged_on(table: pd.DataFrame) -> str:
     """Return on how many sources the AUCs of a table were measured."""
     first = main_rows(table).iloc[0]
     few = " With fewer than ten of a class the intervals are too narrow." if first.few_sources else ""
-    return (
-        f"AUC with its 95 % interval on {many(first.sources, 'held-out source')}, {first.polycystic} of them "
-        f"polycystic; .5 is a coin.{few}"
-    )
+    sources = f"{many(first.sources, 'held-out source')}, {first.polycystic} of them polycystic"
+    return f"AUC with its 95 % interval on {sources}; .5 is a coin.{few}"
 
 
 def compared(table: pd.DataFrame) -> str:
@@ -83,10 +79,8 @@ def compared(table: pd.DataFrame) -> str:
     if shown.empty:
         return text + "none is shown."
     row = shown.loc[shown.difference.abs().idxmax()]
-    return (
-        f"{text}{len(shown)} {'is' if len(shown) == 1 else 'are'} shown; the largest is {TITLES[row['first']]} minus "
-        f"{TITLES[row['second']]}, {number(row.difference)} {ends(row.low, row.high)}."
-    )
+    largest = f"{TITLES[row['first']]} minus {TITLES[row['second']]}, {interval(row.rename({'difference': 'value'}))}"
+    return f"{text}{many(len(shown), 'is', 'are')} shown; the largest is {largest}."
 
 
 def _family(table: pd.DataFrame) -> str:
@@ -100,10 +94,8 @@ def differences(table: pd.DataFrame) -> str:
     """Return every planned difference of AUC as a Markdown table, and when one is shown; "" without any."""
     if table.empty:
         return ""
-    names = [
-        f"{TITLES[first]} minus {TITLES[second]}" for first, second in zip(table["first"], table.second, strict=True)
-    ]
-    values = [f"{number(row.difference)} {ends(row.low, row.high)}" for row in table.itertuples()]
+    names = [f"{TITLES[row.first]} minus {TITLES[row.second]}" for row in table.itertuples()]
+    values = [interval(row.rename({"difference": "value"})) for _, row in table.iterrows()]
     chances = [p_value(p).removeprefix("= ") for p in table.p_holm]
     rows = zip(names, values, chances, table.verdict, strict=True)
     return (
@@ -116,17 +108,15 @@ def differences(table: pd.DataFrame) -> str:
 
 def best_baseline(table: pd.DataFrame) -> str:
     """Return which baseline has the highest AUC, and that it was picked after all were scored."""
-    return best(table[table.model.map(group_of).eq("baselines")], "baseline")
+    return best(table[table.model.map(GROUP).eq("baselines")], "baseline")
 
 
 def best(table: pd.DataFrame, kind: str = "method") -> str:
     """Return which method of the table has the highest AUC, and that it was picked after all were scored."""
     rows = main_rows(table)
     best = rows.loc[rows.value.idxmax()]
-    return (
-        f"Of {many(len(rows), kind)} {TITLES[best.model]} has the highest AUC, {interval(best)}; it was picked after "
-        "all were scored, which flatters it."
-    )
+    picked = "it was picked after all were scored, which flatters it"
+    return f"Of {many(len(rows), kind)} {TITLES[best.model]} has the highest AUC, {interval(best)}; {picked}."
 
 
 def acquisition(table: pd.DataFrame) -> str:
@@ -134,10 +124,8 @@ def acquisition(table: pd.DataFrame) -> str:
     rows = main_rows(table).query("model == 'intensity' and verdict == @comparison.BETTER")
     if rows.empty:
         return ""
-    return (
-        f"Mean brightness, spread and border alone have an AUC of {interval(rows.iloc[0])}: the two classes "
-        "were acquired or displayed otherwise, and a method may have learned that."
-    )
+    otherwise = "the two classes were acquired or displayed otherwise, and a method may have learned that"
+    return f"Mean brightness, spread and border alone have an AUC of {interval(rows.iloc[0])}: {otherwise}."
 
 
 def counted(table: pd.DataFrame) -> str:
@@ -153,35 +141,26 @@ def counted(table: pd.DataFrame) -> str:
 
 def ranking(table: pd.DataFrame, models: list[str]) -> str:
     """Return which methods rank sources better than chance, and the best AUC."""
-    rows = main_rows(table).set_index("model").loc[models]
-    better = [TITLES[model] for model, row in rows.iterrows() if row.verdict == comparison.BETTER]
-    best = rows.value.idxmax()
-    return (
-        f"Of the {len(rows)} drawn, shown to rank better than chance: {listed(better)}. Highest AUC: "
-        f"{TITLES[best]}, {interval(rows.loc[best])}."
-    )
+    rows = main_rows(table).set_index("model", drop=False).loc[models]
+    best = rows.loc[rows.value.idxmax()]
+    highest = f"Highest AUC: {TITLES[best.model]}, {interval(best)}."
+    return f"Of the {len(rows)} drawn, shown to rank better than chance: {better(rows)}. {highest}"
 
 
 def decided(table: pd.DataFrame, models: list[str]) -> str:
     """Return between what recall and specificity lie at thresholds fixed beforehand, beside the recall asked for."""
-    recall, specificity = (
-        main_rows(table, metric=name).set_index("model").value[models] for name in ("recall", "specificity")
-    )
-    return (
-        "A recall of .90 was asked for on the selection sources. On test sources recall lies between "
-        f"{number(recall.min())} and {number(recall.max())}, and specificity between {number(specificity.min())} and "
-        f"{number(specificity.max())}."
-    )
+    values = (main_rows(table, metric=name).set_index("model").value[models] for name in ("recall", "specificity"))
+    recall, specificity = (f"between {number(of.min())} and {number(of.max())}" for of in values)
+    asked = "A recall of .90 was asked for on the selection sources."
+    return f"{asked} On test sources recall lies {recall}, and specificity {specificity}."
 
 
 def shared_errors(answers: pd.DataFrame) -> str:
     """Return how many sources every method calls wrong, and how many each calls right, by the majority of its runs."""
     wrong = (answers.called >= 0.5) != (answers.label == 1)
     per, count = wrong.groupby(answers.source).mean(), answers.model.nunique()
-    return (
-        f"Of {many(len(per), 'source')}, {(per == 1).sum():,} are called wrong by all of {many(count, 'method')}, and "
-        f"{(per == 0).sum()} right by all."
-    )
+    wrongly = f"{(per == 1).sum():,} are called wrong by all of {many(count, 'method')}"
+    return f"Of {many(len(per), 'source')}, {wrongly}, and {(per == 0).sum()} right by all."
 
 
 def beats_chance(table: pd.DataFrame, model: str) -> bool:
@@ -203,11 +182,8 @@ def calibrated(table: pd.DataFrame, models: list[str]) -> str:
             f"large 0; always answering the share of polycystic sources has a Brier score of "
             f"{number(rows.value['brier_of_share'])})."
         )
-    if withheld:
-        parts.append(
-            f"Not given for {listed(withheld)}: a method that is not shown to beat chance has nothing to calibrate."
-        )
-    return " ".join(parts)
+    why = "a method that is not shown to beat chance has nothing to calibrate"
+    return " ".join(parts + [f"Not given for {listed(withheld)}: {why}."] * bool(withheld))
 
 
 def first_plan(folder: Path) -> str:
@@ -217,15 +193,14 @@ def first_plan(folder: Path) -> str:
     table = pd.read_csv(folder / FIRST_PLAN)
     alone = table[table.second.isna()].iloc[0]
     pairs = [
-        f"over {TITLES[row.second]} {number(row.value)} {ends(row.low, row.high)}, {row.verdict} (p after Holm "
-        f"{p_value(row.p_holm)})"
-        for row in table[table.second.notna()].itertuples()
+        f"over {TITLES[row.second]} {interval(row)}, {row.verdict} (p after Holm {p_value(row.p_holm)})"
+        for _, row in table[table.second.notna()].iterrows()
     ]
     return (
-        f"As first planned, with scores pooled over folds: {TITLES[alone['first']]} {number(alone.value)} "
-        f"{ends(alone.low, alone.high)}; its gain {'; '.join(pairs)}. The metric was changed after that: leaving "
-        "a source out changes the share of polycystic sources from which its fold learns, so that scores pooled over "
-        "folds rank backwards even where they know nothing."
+        f"As first planned, with scores pooled over folds: {TITLES[alone['first']]} {interval(alone)}; its gain "
+        f"{'; '.join(pairs)}. The metric was changed after that: leaving a source out changes the share of polycystic "
+        "sources from which its fold learns, so that scores pooled over folds rank backwards even where they know "
+        "nothing."
     )
 
 
@@ -238,4 +213,4 @@ def overview(table: pd.DataFrame) -> pd.DataFrame:
     first = main_rows(table).set_index("model")
     cells.insert(0, "taught with", first.taught)
     cells["against chance"] = [f"{row.verdict} (p {p_value(row.p)})" for row in first.itertuples()]
-    return cells.rename(index=TITLES).rename_axis(None).rename_axis(None, axis=1)
+    return cells.rename(index=TITLES).rename_axis(index=None, columns=None)

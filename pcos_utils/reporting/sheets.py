@@ -16,8 +16,7 @@ from pcos_utils.follicles import counting, kept, locator
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.phantom import sector
 from pcos_utils.reporting import sentences_data
-from pcos_utils.reporting.names import TITLES
-from pcos_utils.reporting.text import many, number
+from pcos_utils.reporting.text import TITLES, many, number
 
 OUTLINE, TRUTH = "#F0E442", "#56B4E9"  # of Okabe and Ito's colours those that stand out from grey
 SOURCES = 96  # source pictures on a contact sheet, at most
@@ -54,10 +53,10 @@ def contact(sources: pd.DataFrame, folder: Path | dict[str, Path]) -> plt.Figure
     counted = summary.copies(sources).head(SOURCES)
     first = sources[sources.status == "ok"].drop_duplicates("source").set_index("source").loc[counted.source]
     pixels, titles = [images.load(path) for path in places(first, folder)], []
-    for row in counted.itertuples():
-        label = " and ".join(name for name in ("polycystic", "normal") if getattr(row, name)) or "no label"
-        where = ", ".join(f"{name} {getattr(row, name):,}" for name in ("train", "test") if getattr(row, name))
-        titles.append(f"{label}: {many(row.images, 'image')}" + (f"\n{where}" if where else ""))
+    for row in counted.to_dict("records"):
+        label = " and ".join(name for name in ("polycystic", "normal") if row[name]) or "no label"
+        where = ", ".join(f"{name} {row[name]:,}" for name in ("train", "test") if row[name])
+        titles.append(f"{label}: {many(row['images'], 'image')}" + (f"\n{where}" if where else ""))
     return pictures(pixels, titles, columns=min(8, max(2, len(pixels) // 2)))
 
 
@@ -72,13 +71,10 @@ def saliency(pixels: np.ndarray, maps: np.ndarray, titles: list[str]) -> plt.Fig
     return figure
 
 
-def outlines(
-    frames: np.ndarray, masks: list[np.ndarray], titles: list[str], *, truth: list[np.ndarray] | None = None
-) -> plt.Figure:
+def outlines(frames: np.ndarray, masks: list, titles: list[str], *, truth: list | None = None) -> plt.Figure:
     """Return frames with the outlines of numbered masks; with ``truth``, the same frames with the true ones above."""
-    layers = [(masks, OUTLINE, titles)]
-    if truth:
-        layers.insert(0, (truth, TRUTH, [f"truth: {mask.max()}" for mask in truth]))
+    layers = [(truth, TRUTH, [f"truth: {mask.max()}" for mask in truth])] if truth else []
+    layers.append((masks, OUTLINE, titles))
     figure, axes = _grid(len(layers) * -(-len(frames) // COLUMNS), COLUMNS, (2.6, 2.05))
     for layer, (numbered, colour, words) in enumerate(layers):
         for i, (image, mask, title) in enumerate(zip(frames, numbered, words, strict=True)):
@@ -90,19 +86,14 @@ def outlines(
 
 
 def taught(truth: pd.DataFrame, folder: Path) -> tuple[plt.Figure, str]:
-    """Return phantoms with the true outlines of their visible follicles, and a sentence that reads the sheet.
-
-    ``truth``: rows of truth.csv, whose images and masks lie in ``folder``.
-    """
+    """Return phantoms of truth.csv with the true outlines of their visible follicles, and a sentence that reads it."""
     frames = [images.load(folder / name)[..., 0] for name in truth["image"]]
     masks = [cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in truth["mask"]]
     titles = [f"{CLASS_NAMES[row.label]}: {row.FNPS} of {row.FNPO}" for row in truth.itertuples()]
     means = truth.groupby("label").FNPS.mean()
-    reading = (
-        f"Visible of all follicles in the ovary, as the simulator knows them. Of {many(len(truth), 'section')} the "
-        f"normal ones hold {means[0]:.1f} visible follicles on average and the polycystic ones {means[1]:.1f}."
-    )
-    return outlines(frames, masks, titles), reading
+    hold = f"the normal ones hold {means[0]:.1f} visible follicles on average and the polycystic ones {means[1]:.1f}"
+    known = "Visible of all follicles in the ovary, as the simulator knows them."
+    return outlines(frames, masks, titles), f"{known} Of {many(len(truth), 'section')} {hold}."
 
 
 def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
@@ -119,18 +110,13 @@ def sectors(seeds: list[int]) -> tuple[plt.Figure, str]:
             ax.text(x0 + 3, y0 + 3, f"{score:.2f}", color=OUTLINE, fontsize=8, va="top")
         right = locator.matched(found, there)
         hits, ovaries, others = hits + right, ovaries + len(there), others + len(found) - right
-    reading = (
-        f"{many(len(made), 'phantom')} of whole sectors. Blue: the true outlines; yellow: boxes with scores. The "
-        f"locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}."
-    )
-    return figure, f"{reading} {sentences_data.located()}"
+    shown = f"{many(len(made), 'phantom')} of whole sectors. Blue: the true outlines; yellow: boxes with scores."
+    counted = f"The locator finds {hits} of {ovaries} ovaries and draws {many(others, 'other box', 'other boxes')}."
+    return figure, f"{shown} {counted} {sentences_data.located()}"
 
 
 def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
-    """Return frames of some sources of each class with the follicles that were found, and a sentence that reads it.
-
-    The study's seed draws the sources. Phantoms also show the true outlines. ``counted``: path, source, label, count.
-    """
+    """Return frames of some sources of each class, which the seed draws, with what was found, and a reading."""
     firsts = counted.drop_duplicates("source")
     drawn = firsts.groupby("label").sample(min(SHOWN, firsts.label.value_counts().min()), random_state=study.seed)
     frames = np.stack([images.grey(images.load(study.image_dir / path)) for path in drawn.path])
@@ -139,23 +125,20 @@ def found(study: Study, counted: pd.DataFrame) -> tuple[plt.Figure, str]:
     titles = [f"{CLASS_NAMES[label]}: {mask.max()} found" for label, mask in zip(drawn.label, masks, strict=True)]
     truth, reading = None, f"{many(len(drawn), 'frame')} drawn at random, with the follicles that were found."
     if study.synthetic:
-        files = [study.data_dir / "masks" / Path(path).name for path in drawn.path]
-        whole = [cv2.imread(str(file), cv2.IMREAD_UNCHANGED) for file in files]
+        folder = study.data_dir / "masks"
+        whole = [cv2.imread(str(folder / Path(path).name), cv2.IMREAD_UNCHANGED) for path in drawn.path]
         truth = [images.shrink(mask, cv2.INTER_NEAREST) for mask in whole]
         excess = [int(mask.max()) - int(true.max()) for true, mask in zip(whole, masks, strict=True)]
-        reading += (
-            f" Blue: the truth; yellow: found. Found minus true: {number(float(np.mean(excess)))} follicles on "
-            f"average, from {min(excess)} to {max(excess)}."
-        )
+        mean = f"{number(float(np.mean(excess)))} follicles on average, from {min(excess)} to {max(excess)}"
+        reading += f" Blue: the truth; yellow: found. Found minus true: {mean}."
     return outlines(frames, masks, titles, truth=truth), reading
 
 
 def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) -> tuple[plt.Figure, str]:
     """Return every source that a method calls wrong as a small picture, and the sentence that reads the sheet.
 
-    ``answers``: of one method; ``called`` is the share of its networks that call a source polycystic. A source is
-    wrong where at least half of them are, and the most often wrong come first. Shown is the first image of a source,
-    with the true number of follicles in a phantom's section, or else the number found (``counted``).
+    ``answers``: of one method. A source is wrong where at least half of its networks are; the most often wrong come
+    first. Shown is its first image, with the true number of a phantom's follicles, or else that found (``counted``).
     """
     table = read_table(study, "sources")
     first = table[table.used == "yes"].drop_duplicates("source").set_index("source").path
@@ -168,10 +151,9 @@ def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) ->
     wrong = wrong[wrong.share >= 0.5].sort_values(["share", "source"], ascending=[False, True], kind="stable")
     wrong["follicles"] = np.nan if counts is None else wrong.path.map(counts)
     groups = {name: wrong[wrong.label == label] for label, name in WRONG.items()}
-    reading = (
-        f"{TITLES[answers.model.iloc[0]]} calls {len(wrong)} of {many(len(answers), 'source')} wrong: "
-        f"{len(groups['missed'])} missed, {len(groups['called polycystic'])} normal ones called polycystic."
-    )
+    kinds = f"{len(groups['missed'])} missed, {len(groups['called polycystic'])} normal ones called polycystic"
+    name, sources = TITLES[answers.model.iloc[0]], many(len(answers), "source")
+    reading = f"{name} calls {len(wrong)} of {sources} wrong: {kinds}."
     if counts is not None and len(wrong):
         medians = [f"{name}: {rows.follicles.median():g}" for name, rows in groups.items() if len(rows)]
         reading += f" Median number of {words}, {'; '.join(medians)}."
@@ -180,10 +162,9 @@ def errors(study: Study, answers: pd.DataFrame, counted: pd.DataFrame | None) ->
 
 def _tile(pixels: np.ndarray) -> np.ndarray:
     """Return a picture in grey, as large as fits into a tile, in the middle of it."""
-    grey = pixels.mean(axis=2).astype(np.uint8)
+    grey, tile = pixels.mean(axis=2).astype(np.uint8), np.zeros(TILE[::-1], np.uint8)
     scale = min(TILE[0] / grey.shape[1], TILE[1] / grey.shape[0])
     width, height = (max(round(size * scale), 1) for size in grey.shape[::-1])
-    tile = np.zeros(TILE[::-1], np.uint8)
     top, left = (TILE[1] - height) // 2, (TILE[0] - width) // 2
     tile[top : top + height, left : left + width] = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA)
     return tile

@@ -13,7 +13,6 @@ from matplotlib.ticker import ScalarFormatter
 from pcos_utils.clean import git, tracked
 from pcos_utils.config import ROOT, Study, StudyError
 from pcos_utils.files import appearing, csv_text, sha256, write_json, write_text
-from pcos_utils.reporting.names import STYLE
 
 CODE = ("pcos_utils", "studies", "pyproject.toml", "requirements.lock")  # what decides the numbers
 PIXELS = "pcos_pixels"  # marks an output that shows images
@@ -29,18 +28,14 @@ class ShortDecimals(ScalarFormatter):
 
 
 def stamp() -> Markdown:
-    """Return a line with the versions of what computes the numbers and the code's git commit.
-
-    The commit is marked "-dirty" where the code differs from it, and "unknown" outside a repository of its own.
-    """
+    """Return a line with the versions of what computes, and the commit: "-dirty" if changed, "unknown" outside git."""
     packages = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "matplotlib", "pillow")
     versions = {"Python": platform.python_version()} | {name: version(name) for name in packages}
-    commit = "unknown"
+    versions["commit"] = "unknown"
     if tracked(ROOT) is not None:
         described = git(ROOT, "describe", "--always", "--abbrev=10").stdout.decode().strip()
         changed = git(ROOT, "diff", "--quiet", "HEAD", "--", *CODE).returncode == 1
-        commit = (described or "unknown") + ("-dirty" if changed else "")
-    versions["commit"] = commit
+        versions["commit"] = (described or "unknown") + ("-dirty" if changed else "")
     return Markdown(f"*Made with {', '.join(' '.join(pair) for pair in versions.items())}.*")
 
 
@@ -48,8 +43,8 @@ def use_style() -> None:
     """Set the look of every figure of the study, and show the cells of tables whole."""
     import seaborn as sns
 
-    sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9)
-    plt.rcParams.update(STYLE)
+    rc = {"figure.dpi": 72, "savefig.dpi": 100, "figure.constrained_layout.use": True, "svg.hashsalt": "pcos"}
+    sns.set_theme(context="notebook", style="whitegrid", font_scale=0.9, rc=rc)
     pd.set_option("display.max_colwidth", None)
 
 
@@ -61,8 +56,7 @@ def say(text: str) -> None:
 def show(figure: plt.Figure, study: Study, name: str, reading: str, *, pixels: bool = False) -> None:
     """Save the figure as PNG and SVG with its reading, and show it with the reading under the cell.
 
-    ``pixels``: the figure shows images. Unless these are phantoms, it goes to the ``local`` folder, which git ignores,
-    and is left out of the report, because the images may not be redistributed.
+    ``pixels``: it shows images. Unless of phantoms, these may not be redistributed: it goes to the folder ``local``.
     """
     folder = study.report_dir / ("local" if pixels and not study.synthetic else "figures")
     origin = f"{study.name}, seed {study.seed}" + (", synthetic phantoms" if study.synthetic else "")

@@ -1,9 +1,36 @@
-"""How numbers are written, once: decimals without a leading zero, intervals in brackets, counts with their nouns."""
+"""How numbers and methods are written, once: decimals without a leading zero, intervals in brackets, titles."""
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pandas as pd
+
+from pcos_utils.config import COUNT, FEATURES, LITE0, MODELS, TUNED, ZERO_SHOT
+from pcos_utils.evaluation.baselines import BASELINES
+
+TEXTS = Path(__file__).parent / "texts"
+TITLES = {name: baseline.title for name, baseline in BASELINES.items()} | {
+    "densenet201": "DenseNet201",
+    "densenet121d": "DenseNet121d",
+    "iustnet": "IustNet",
+    COUNT: "Follicle count",
+    LITE0: "EfficientNet-Lite0 (ImageNet)",
+    f"{LITE0}_random": "EfficientNet-Lite0 (random)",
+    "densenet201_frozen": "DenseNet201 features (as started)",
+    "densenet201_frozen_random": "DenseNet201 features (random)",
+    ZERO_SHOT: "IustNet (phantoms, zero-shot)",
+    TUNED: "IustNet (phantoms, fine-tuned)",
+}
+# What stands before a group's methods where they are listed, and what taught each method first.
+HEADINGS = {
+    "networks": "Networks trained on these sources",
+    "frozen features": "Everyday photographs, then these labels",
+    "taught by phantoms": "Taught by phantoms",
+    "baselines": "The baseline to beat",
+}
+TAUGHT = zip(HEADINGS, (MODELS, FEATURES, (COUNT, ZERO_SHOT, TUNED), BASELINES), strict=True)
+GROUP = {name: group for group, names in TAUGHT for name in names}
 
 
 def number(value: float, digits: int = 2) -> str:

@@ -19,8 +19,8 @@ from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data.images import stack
 from pcos_utils.files import sha256
 from pcos_utils.models import architectures, weights
-from pcos_utils.published import answers
-from pcos_utils.published.conversion import TURNED, convert
+from pcos_utils.published import networks as answers
+from pcos_utils.published.networks import TURNED, convert
 from tests.published import hostile
 
 IMAGES = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))

@@ -45,6 +45,8 @@ def test_planned_differences_are_counted_in_a_sentence_and_listed_in_a_table():
     lacking = "Of 5 planned differences (3 of which could not be made) of AUC on 300 sources 1 is shown"
     assert sentences.compared(table.assign(sources=300, planned=5)).startswith(lacking)
     assert sentences.differences(table.iloc[:0]) == ""
+    alike = table.assign(sources=300, difference=0.0, low=np.nan, high=np.nan, reason="the two methods rank alike")
+    assert "| .00 [no interval: the two methods rank alike] |" in sentences.differences(alike)
 
 
 def test_methods_are_listed_by_what_taught_them_and_say_who_beats_chance():

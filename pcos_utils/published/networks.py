@@ -1,4 +1,4 @@
-"""Convert the published networks into our weights: compare layers one by one, and turn the sign of the logit.
+"""Convert the published networks into our weights, layer by layer with the logit's sign turned, and predict with them.
 
 The published positive class is *notinfected*, because classes were numbered in alphabetical order; ours is
 polycystic. A file does not hold what a class computes in its own ``forward``; this is taken to be what the paper says.
@@ -6,16 +6,25 @@ polycystic. A file does not hold what a class computes in its own ``forward``; t
 
 import re
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 
-from pcos_utils.config import StudyError
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError, safe_open
+
+from pcos_utils.config import MODELS, StudyError
+from pcos_utils.data import images
 from pcos_utils.files import sha256
-from pcos_utils.models import architectures, weights
+from pcos_utils.models import architectures, devices, training, weights
 from pcos_utils.published.reader import OWN, Network, need, read
 
 # What a layer computes besides its numbers: with another stride the numbers would load, and answer otherwise.
 SETTINGS = ("kernel_size", "stride", "padding", "padding_mode", "dilation", "groups", "ceil_mode", "eps")
 TURNED = "logit sign turned: positive = polycystic"
+PICKLED = {".pth", ".pt"}
+BLOCK = 256  # images in memory at once: 39 MB of pixels
 
 
 class AnotherNetwork(StudyError):
@@ -36,9 +45,8 @@ def convert(path: Path, name: str, out: Path, own: Collection[str] = OWN) -> dic
     try:
         pairs = match(Network(network.state_dict(), parts if theirs.parts else {}), theirs)
     except StudyError as error:
-        raise AnotherNetwork(
-            f"{path} is not the published {name} ({error}); give that network's own file, or state another --model."
-        ) from error
+        remedy = "give that network's own file, or state another --model"
+        raise AnotherNetwork(f"{path} is not the published {name} ({error}); {remedy}.") from error
     state = {key: theirs.state[other] for key, other in pairs.items()}
     network.load_state_dict({key: -state[key] if key.startswith("classifier.") else state[key] for key in state})
     names = "the file's" if all(key == other for key, other in pairs.items()) else "matched by order and shape"
@@ -105,3 +113,66 @@ def _place(network: Network, layers: dict[str, tuple], layer: str) -> tuple | No
     # ReLU and pooling, which have no tensors, stand in another order in ours.
     kinds = tuple((network.parts[each[:-1]][0], layers[each]) for each in inside if each in layers)
     return kinds, inside.index(layer)
+
+
+def gather(folder: Path, out: Path, own: list[str]) -> dict[str, Path]:
+    """Return the converted weights of each published network that lies in ``folder``, in the order of MODELS.
+
+    Pickled files of any name are converted into ``out``: their tensors say which network it is. Raises StudyError for
+    a file that is none of the three, for two of one network, and where there are none.
+    """
+    places = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if path.suffix not in (*PICKLED, ".safetensors"):
+            continue
+        name = _convert(path, out, own) if path.suffix in PICKLED else _network_of(path)
+        if name in places:
+            raise StudyError(f"{folder} holds a second file of {name}, {path.name}; leave one of them there.")
+        if name:
+            places[name] = out / f"{name}.safetensors" if path.suffix in PICKLED else path
+    if not places:
+        raise StudyError(f"{folder} holds none of the published .pth files, nor one made by 'pcos convert'.")
+    return {name: places[name] for name in MODELS if name in places}
+
+
+def predict(sources: pd.DataFrame, folder: Path, places: dict[str, Path]) -> pd.DataFrame:
+    """Return model, image, source, label, folder_split, logit (of polycystic) and probability of readable images.
+
+    ``sources`` is the table of ``audit.find_sources`` for ``folder``; ``places`` comes from ``gather``.
+    """
+    engine = devices.Engine("cuda" if torch.cuda.is_available() else "cpu")
+    columns = ["path", "source", "label", "folder_split"]
+    readable = sources.loc[sources.status == "ok", columns].rename(columns={"path": "image"})
+    networks = {name: architectures.build(name) for name in places}
+    for name, network in networks.items():
+        weights.load(network, places[name])
+    logits = {name: [] for name in networks}
+    for start in range(0, len(readable), BLOCK):
+        paths = [folder / path for path in readable.image[start : start + BLOCK]]
+        pixels = torch.from_numpy(images.stack(paths, architectures.PUBLISHED_SIDE))
+        for name, network in networks.items():
+            prepare = partial(architectures.prepare, name)
+            logits[name].append(training.predict(network, prepare, pixels, engine=engine))
+    values = {name: torch.cat(parts).numpy().astype(np.float64) for name, parts in logits.items()}
+    tables = {name: readable.assign(logit=of, probability=1 / (1 + np.exp(-of))) for name, of in values.items()}
+    return pd.concat(tables, names=["model"]).reset_index("model").reset_index(drop=True)
+
+
+def _convert(path: Path, out: Path, own: list[str]) -> str:
+    for name in MODELS:
+        try:
+            convert(path, name, out / f"{name}.safetensors", own)
+            return name
+        except AnotherNetwork as error:
+            last = error
+    raise StudyError(f"{path} is none of the three published networks; take it out of the folder.") from last
+
+
+def _network_of(path: Path) -> str | None:
+    """Return the network of a file that ``convert`` made, or None for weights of another origin."""
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise StudyError(f"The weights {path} cannot be read ({error}); convert the published file again.") from error
+    return metadata["model"] if metadata.get("logit") == TURNED and metadata.get("model") in MODELS else None
