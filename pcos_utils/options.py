@@ -1,7 +1,10 @@
 """Define the command-line options that describe a study, the same for every command."""
 
+import functools
+import inspect
 import os
 import re
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -24,8 +27,28 @@ Seed = Annotated[int, _setting("SEED", "of phantoms, folds, weights and order", 
 Epochs = Annotated[int | None, _setting("EPOCHS", "instead of the recipe's")]
 Weights = Annotated[str, _setting("WEIGHTS", "imagenet, none or a .safetensors file")]
 AllowCpu = Annotated[bool, _setting("ALLOW_CPU", "run the full preset without a GPU", "--allow-cpu/--no-allow-cpu")]
+STUDY = {  # the type and the default of each setting of ``config.study``
+    "preset": (Preset, "demo"), "data": (Data, "phantom"), "labels": (Labels, None), "models": (Models, None),
+    "seed": (Seed, 0), "epochs": (Epochs, None), "weights": (Weights, "imagenet"), "allow_cpu": (AllowCpu, False),
+}  # fmt: skip
 Jobs = Annotated[str, _setting("JOBS", "runs at a time, each in a process; with CLUSTER=slurm, jobs")]
 Cluster = Annotated[str, _setting("CLUSTER", "tcp://HOST:PORT of a dask scheduler, or slurm, that executes the runs")]
+
+
+def of_study(command: Callable) -> Callable:
+    """Give a command the options of STUDY, whose values reach it as one dict, its argument ``given``."""
+
+    @functools.wraps(command)
+    def with_options(**values):
+        return command(given={name: values.pop(name) for name in STUDY}, **values)
+
+    kind, parameters = inspect.Parameter.KEYWORD_ONLY, []
+    for each in inspect.signature(command).parameters.values():
+        study = [inspect.Parameter(name, kind, default=value, annotation=of) for name, (of, value) in STUDY.items()]
+        parameters += study if each.name == "given" else [each.replace(kind=kind)]
+    with_options.__signature__ = inspect.Signature(parameters)
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_options
 
 
 def place_of_runs() -> tuple[int, str] | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from pcos_utils.config import JUDGED, StudyError, home, study
-from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
+from pcos_utils.options import of_study
 from pcos_utils.serving.commands import Source, best
 
 Frozen = Annotated[Path | None, typer.Option(help="the plan's folder; runs/plans/<study>")]
@@ -27,11 +27,10 @@ Recall = Annotated[float, typer.Option(help="the recall that is hoped for")]
 Above = Annotated[float, typer.Option(help="what its lower limit is to exceed")]
 
 
+@of_study
 def freeze(
-    out: Frozen = None, model: Source = None, threshold: Threshold = None, developed: Developed = None,
-    preset: Preset = "demo", data: Data = "phantom", labels: Labels = None, models: Models = None, seed: Seed = 0,
-    epochs: Epochs = None, weights: Weights = "imagenet", allow_cpu: AllowCpu = False,
-) -> None:  # fmt: skip
+    out: Frozen = None, model: Source = None, threshold: Threshold = None, developed: Developed = None, *, given: dict
+) -> None:
     """Freeze a finished study's model, or somebody's own method, before new data are looked at.
 
     The plan holds weights, calibration, threshold, endpoint, digests of the analysis code, and digests and keypoints of
@@ -56,8 +55,7 @@ def freeze(
             typer.echo(f"not among them: {row.path} ({row.reason})")
         plan = freeze.freeze(out, found, developed, facts)
     else:
-        settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-        chosen = study(preset, data, **settings)
+        chosen = study(**given)
         if model and model not in JUDGED and not (Path(model) / "model.json").is_file():
             raise StudyError(f"MODEL={model} is unknown; use one of: {', '.join(JUDGED)}, or a served model's folder.")
         out = out or home() / "runs" / "plans" / chosen.name
