@@ -1,6 +1,5 @@
 """Execute the notebooks with papermill: unknown parameters are errors, outputs appear complete or not at all."""
 
-import hashlib
 import logging
 import os
 import subprocess
@@ -13,17 +12,8 @@ from pathlib import Path
 
 import nbformat
 
+from pcos_utils import files
 from pcos_utils.config import MODELS, ROOT, Study, StudyError, TooFewSources
-from pcos_utils.files import (
-    PACKAGE,
-    alone_in,
-    appearing,
-    fingerprint,
-    need_writable,
-    remove_left_over,
-    sha256,
-    write_text,
-)
 
 CELL_TIMEOUT = 6 * 3600  # seconds; enough for a full study's longest cell, and a hung cell is reported after it
 START_TIMEOUT = 120
@@ -39,24 +29,24 @@ def reproduce(study: Study, given: dict) -> Path:
     """
     notebooks = _notebooks(study)
     for folder in (study.data_dir, study.runs_dir, study.report_dir):
-        need_writable(folder)
+        files.need_writable(folder)
     # Executed notebooks of real data show real images, so they go where git does not look.
     out = study.report_dir / ("" if study.synthetic else "local") / "notebooks"
     environment = os.environ | {f"PCOS_SET_{name.upper()}": str(value or "") for name, value in given.items()}
-    with alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
-        remove_left_over(out)
-        common, before = _digest(fingerprint(study), _code()), ""
+    with files.alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
+        files.remove_left_over(out)
+        common, before = files.digest(files.fingerprint(study) + _code()), ""
         for _, group in groupby(notebooks, key=lambda path: path.stem.endswith(MODELS) or path):
             todo, digests = [], []
             for notebook in group:
-                digests.append(_digest(common, before, sha256(notebook)))
+                digests.append(files.digest(common + before + files.sha256(notebook)))
                 if _executed_with(out / notebook.name) != digests[-1]:
                     name = f"{notebooks.index(notebook) + 1}/{len(notebooks)} {notebook.stem[3:].replace('_', ' ')}"
                     words = ["run", str(notebook), str(out / notebook.name), "--inputs", digests[-1]]
                     todo.append((name, [sys.executable, "-m", "pcos_utils.cli", *words]))
             todo.sort(key=lambda job: [name in job[0] for name in LONGEST_FIRST], reverse=True)
             _execute(todo, environment, 3 if study.preset == "demo" else 1)
-            before = _digest(*digests)
+            before = files.digest("".join(digests))
     return study.report_dir / "report.html"
 
 
@@ -69,14 +59,10 @@ def _notebooks(study: Study) -> list[Path]:
     return [path for path in paths if not path.stem.endswith(tuple(left_out))]
 
 
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def _code() -> str:
     """Return a digest of all files of the package."""
-    files = (path for path in sorted(PACKAGE.rglob("[!.]*")) if path.is_file() and path.suffix != ".pyc")
-    return _digest(*(f"{path.relative_to(PACKAGE)} {sha256(path)}" for path in files))
+    paths = (path for path in sorted(files.PACKAGE.rglob("[!.]*")) if path.is_file() and path.suffix != ".pyc")
+    return files.digest("\n".join(f"{path.relative_to(files.PACKAGE)} {files.sha256(path)}" for path in paths))
 
 
 def _executed_with(target: Path) -> str:
@@ -155,7 +141,7 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
     failed = target.with_suffix(".failed.ipynb")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # Neither start-up files nor settings of the user's own IPython are read.
-    with appearing(target) as temporary, tempfile.TemporaryDirectory() as settings:
+    with files.appearing(target) as temporary, tempfile.TemporaryDirectory() as settings:
         os.environ["IPYTHONDIR"] = settings
         try:
             papermill.execute_notebook(
@@ -180,7 +166,7 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
         from pcos_utils.reporting.html import as_html  # imported late: it takes a second
 
         node = nbformat.read(temporary, as_version=4)
-        write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
+        files.write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
         node.metadata["pcos"] = {"inputs": inputs}
         nbformat.write(node, temporary)
 
@@ -194,8 +180,8 @@ def _prepare_environment() -> None:
     os.environ |= {"PCOS_PLAIN": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
     for name in ("JUPYTER_PATH", "MPLBACKEND"):  # with another backend a notebook shows no figure
         os.environ.pop(name, None)
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE.parent), path] if path else [str(PACKAGE.parent)])
+    places = str(files.PACKAGE.parent), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
 
 
 def _end_early(executed: Path, reason: str) -> None:
