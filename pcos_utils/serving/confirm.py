@@ -1,7 +1,6 @@
 """Apply a frozen method once to a new folder: what developed it is left out first, and every look is counted."""
 
 import datetime
-import hashlib
 import json
 from collections import Counter
 from importlib.metadata import version
@@ -21,7 +20,7 @@ from pcos_utils.data.survey import survey
 from pcos_utils.data.words import LABEL_OF_FOLDER
 from pcos_utils.evaluation.confirmation import USUAL, by_source, could_show, endpoint
 from pcos_utils.evaluation.intervals import FEW
-from pcos_utils.files import alone_in, need_writable, write_json
+from pcos_utils.files import alone_in, digest, need_writable, write_json
 from pcos_utils.progress import bar
 from pcos_utils.reporting.text import interval, listed, many, number, percent
 from pcos_utils.serving import freeze
@@ -51,8 +50,7 @@ def confirm(
     scores = read_scores(predictions, list(sources.path), list(readable.path)) if of_others else None
     known = overlaps(readable, folder, place)
     labels_of = readable.groupby("source").label.agg(lambda values: set(values.dropna()))
-    several = labels_of.map(len)
-    why = pd.Series("", labels_of.index).mask(several == 0, "no label").mask(several > 1, "both labels")
+    why = labels_of.map(len).map({0: "no label", 1: "", 2: "both labels"})
     why = why.mask(why.index.isin(readable.source[known != ""]), "developed the method")
     kept = readable[readable.source.map(why) == ""]
     present = set().union(*labels_of[why == ""])
@@ -75,7 +73,7 @@ def confirm(
     record = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "version": version("pcos-utils"),
         "plan_sha256": plan["sha256"], "frozen": plan["frozen"], "method": plan["method"],
-        "threshold": plan["threshold"], "folder_sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        "threshold": plan["threshold"], "folder_sha256": digest(listing),
         "files": len(sources), "readable": len(readable), "sources": readable.source.nunique(),
         "set_apart": sources.loc[sources.status != "ok", ["path", "reason"]].to_dict("records"),
         "left_out": [
@@ -95,7 +93,7 @@ def confirm(
 
 def keep(record: dict, folder: Path) -> tuple[dict, Path]:
     """Write a look under the next free number, and say which look at these images it is. Earlier ones stay."""
-    with alone_in(folder, lambda: None):
+    with alone_in(folder):
         earlier = sorted(folder.glob("look-*.json"))
         try:
             seen = {path.name: set(json.loads(path.read_text(encoding="utf-8"))["images_sha256"]) for path in earlier}
@@ -131,8 +129,8 @@ def _served(model: Path, folder: Path, images: pd.Series) -> pd.DataFrame:
     """Return the calibrated logit of each image (NaN where there is none), and why the model declines to decide."""
     served = Served(model)
     answers = [served.answer(folder / name, name, of_study=True) for name in bar(images, "answer")]
-    exact = np.array([np.nan if answer.exact is None else answer.exact for answer in answers])
-    return pd.DataFrame({"score": logit(exact), "refusal": [answer.refusal for answer in answers]})
+    score = logit(np.array([answer.exact for answer in answers], float))
+    return pd.DataFrame({"score": score, "refusal": [answer.refusal for answer in answers]})
 
 
 def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFrame:

@@ -17,6 +17,9 @@ from pcos_utils.follicles import counting, locator
 from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
 
+# What decides an answer, for digests of code and for a Space.
+PARTS = ("answer", "boxes", "model", "scan_check", "screen")
+CODE = (*images.CODE, "follicles/counting.py", "follicles/locator.py", *(f"serving/{name}.py" for name in PARTS))
 MOST = 4  # ovaries that are looked at in a frame
 MOST_OUTLINED = 60  # follicles in one section, far above all that were seen
 
@@ -32,10 +35,10 @@ class Served:
             self.usual = {False: self.card["suitability"], True: self.card["boxed"]}  # by whether it is a box
             # Calibration, threshold, interval and limits, by whether they are the study's, else of real frames if any.
             self.rules = {False: self.card.get("real", self.card), True: self.card}
+            facts = {name: self.card[name] for name in ("model", "data", "run")} | {"use": CAVEAT}
             self.facts = {}  # told with each answer, by whether the study's rule decides
             for own, rule in self.rules.items():
-                facts = {name: self.card[name] for name in ("model", "data", "run")}
-                self.facts[own] = facts | {"use": CAVEAT} | on(rule.get("data", self.card["data"]), rule["sources"])
+                self.facts[own] = facts | on(rule.get("data", self.card["data"]), rule["sources"])
                 decide(rule["calibration"]["slope"] + rule["interval"]["low"][0], rule)  # a damaged rule fails here
         except (OSError, ValueError, KeyError, TypeError):
             reason = "model.json is missing, damaged or of an earlier version; make one with pcos export"
@@ -151,8 +154,7 @@ class Served:
         found = [] if box else screen.scans(pixels)
         part = boxes.window(box, pixels.shape) if box else found[0] if found else None
         drawn, box = box is not None, box or part
-        scan = boxes.of(pixels, part)
-        seen = boxes.of(pixels, box)
+        scan, seen = boxes.of(pixels, part), boxes.of(pixels, box)
         if scan_check.negative(seen):
             return self.refused(name, scan_check.UNLIKE, scan_check.NEGATIVE, pixels, box)
         apart = not drawn and (len(found) > 1 or screen.seam(scan))
@@ -175,9 +177,9 @@ class Served:
         numbered = counting.instances(maps)
         numbered = boxes.inside(numbered, box, part) if drawn else numbered
         count = int(numbered.max())
-        each = boxes.follicle_pixels(numbered, boxes.of(pixels, part)[..., 0].size)
+        each = boxes.follicle_pixels(numbered, scan[..., 0].size)
         rule = self.rules[of_study]
-        doubt = boxes.doubt(each, min(boxes.of(pixels, box).shape[:2]))
+        doubt = boxes.doubt(each, min(seen.shape[:2]))
         value, interval, reach = self.calibrated(cut, count, rule, doubt)
         decision, reasons = decide(value, rule)
         refusal = BOTH if reasons else ""
