@@ -27,9 +27,7 @@ def of_file(model: Served, path: Path, *, box: Box | None = None) -> Iterator[An
         yield model.answer(path, name, box=box)
 
 
-def answers(
-    model: Served, path: Path, name: str, *, box: Box | None = None, most: int = MOST
-) -> Iterator[Answer]:  # fmt: skip
+def answers(model: Served, path: Path, name: str, *, box: Box | None = None, most: int = MOST) -> Iterator[Answer]:
     """Yield the answer to each frame that is read, ``clip.mp4#6``, and where there are several that to the clip.
 
     ``name``: of the file, which tells a clip where the path, of an upload, does not.
@@ -77,18 +75,12 @@ def summary(name: str, found: list[Answer]) -> Answer:
     )  # fmt: skip
 
 
-def is_clip(content: bytes, name: str) -> bool:
-    """Return whether an upload is a DICOM file, by its bytes, or a clip, by its name."""
-    return content[128:132] == b"DICM" or clinic.kind(Path(name)) == "clip"
-
-
 @contextmanager
 def in_memory(content: bytes) -> Iterator[Path]:
     """Yield a path at which the bytes can be opened, though they lie in memory alone. Raises ImageError."""
     if not hasattr(os, "memfd_create"):
-        raise ImageError(
-            "not an image", "", "files of several frames need Linux here; pcos predict reads them anywhere"
-        )
+        reason = "files of several frames need Linux here; pcos predict reads them anywhere"
+        raise ImageError("not an image", "", reason)
     number = os.memfd_create("upload")
     try:
         with open(number, "wb", closefd=False) as stream:

@@ -111,10 +111,9 @@ def outlines(answer: Answer, heat: np.ndarray | None = None, reading: str = "") 
     if answer.interval:
         rows, columns = answer.numbered.shape
         for number, place in enumerate(ndimage.find_objects(answer.numbered), start=1):
-            mask = (answer.numbered[place] == number).astype(np.uint8)
-            shift = place[1].start + 0.5, place[0].start + 0.5
-            for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
-                points = (contour[:, 0] + shift) * (width / columns, height / rows)
+            mask, corner = (answer.numbered[place] == number).astype(np.uint8), (place[1].start, place[0].start)
+            for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=corner)[0]:
+                points = (contour[:, 0] + 0.5) * (width / columns, height / rows)
                 shapes.append(f"<polygon points='{' '.join(f'{x:.1f},{y:.1f}' for x, y in points)}'/>")
     if heat is not None:
         painted = np.zeros((*heat.shape, 4), np.uint8)

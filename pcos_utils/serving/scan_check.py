@@ -46,8 +46,7 @@ def judge(pixels: np.ndarray, grey: np.ndarray, maps: np.ndarray, fitted: dict) 
     away = distance(features(grey, maps), fitted)
     if away > fitted["limit"]:
         how = f"(distance {away:.1f}, limit {fitted['limit']:.1f})."
-        reason = f"Its texture and layout are unlike the ovarian scans that the network was judged on {how}"
-        return UNLIKE, reason
+        return UNLIKE, f"Its texture and layout are unlike the ovarian scans that the network was judged on {how}"
     if sharpness(grey) < fitted["least_sharpness"]:
         return "too blurred", "The picture is blurred: speckle and follicle walls cannot be told apart."
     return None
