@@ -27,7 +27,11 @@ def reproduce(study: Study, given: dict) -> Path:
     executed is skipped. One process at a time works on a study; another one waits. Three networks are trained at a time
     in the demo. Raises StudyError with the sentence of the notebook that failed; all finished work is kept.
     """
-    notebooks = _notebooks(study)
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    if not notebooks:
+        raise StudyError(f"There are no notebooks in {ROOT}; run this in a clone of the repository.")
+    left_out = tuple(name for name in MODELS if name not in study.models)
+    notebooks = [path for path in notebooks if not path.stem.endswith(left_out)]
     for folder in (study.data_dir, study.runs_dir, study.report_dir):
         files.need_writable(folder)
     # Executed notebooks of real data show real images, so they go where git does not look.
@@ -35,7 +39,9 @@ def reproduce(study: Study, given: dict) -> Path:
     environment = os.environ | {f"PCOS_SET_{name.upper()}": str(value or "") for name, value in given.items()}
     with files.alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
         files.remove_left_over(out)
-        common, before = files.digest(files.fingerprint(study) + _code()), ""
+        package = sorted(path for path in files.PACKAGE.rglob("[!.]*") if path.is_file() and path.suffix != ".pyc")
+        code = "".join(f"{path.relative_to(files.PACKAGE)} {files.sha256(path)}\n" for path in package)
+        common, before = files.digest(files.fingerprint(study) + code), ""
         for _, group in groupby(notebooks, key=lambda path: path.stem.endswith(MODELS) or path):
             todo, digests = [], []
             for notebook in group:
@@ -48,21 +54,6 @@ def reproduce(study: Study, given: dict) -> Path:
             _execute(todo, environment, 3 if study.preset == "demo" else 1)
             before = files.digest("".join(digests))
     return study.report_dir / "report.html"
-
-
-def _notebooks(study: Study) -> list[Path]:
-    """Return the paths of a study's notebooks, in order."""
-    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    if not paths:
-        raise StudyError(f"There are no notebooks in {ROOT}; run this in a clone of the repository.")
-    left_out = [name for name in MODELS if name not in study.models]
-    return [path for path in paths if not path.stem.endswith(tuple(left_out))]
-
-
-def _code() -> str:
-    """Return a digest of all files of the package."""
-    paths = (path for path in sorted(files.PACKAGE.rglob("[!.]*")) if path.is_file() and path.suffix != ".pyc")
-    return files.digest("\n".join(f"{path.relative_to(files.PACKAGE)} {files.sha256(path)}" for path in paths))
 
 
 def _executed_with(target: Path) -> str:
@@ -92,15 +83,10 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
         if process.returncode:
             killed = f"pcos: the process of {name} was killed; give the same command again, and it goes on."
             failures.append(killed if process.returncode < 0 else said)
-            stop()
+            for other in running:
+                other.terminate()  # what a script starts in the background ignores an interrupt
         else:
             print(f"{name}: {time.monotonic() - started:.0f} s\n", end="", flush=True)
-
-    def stop() -> None:
-        """Ask the commands that run to end."""
-        for process in running:
-            if process.poll() is None:
-                process.terminate()  # what a script starts in the background ignores an interrupt
 
     with ThreadPoolExecutor(at_once) as pool:
         try:
@@ -108,7 +94,8 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
         except KeyboardInterrupt:
             failures.append("")
             time.sleep(2)  # a terminal has told the processes, too; asked twice, they could not end their kernels
-            stop()
+            for process in running:
+                process.terminate()
             raise
     if failures:
         sentences = [line.removeprefix("pcos: ") for line in failures[0].splitlines() if line.startswith("pcos: ")]
