@@ -198,20 +198,17 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
     if preset not in PRESETS:
         raise StudyError(f"PRESET={preset} is unknown; use one of: {', '.join(PRESETS)}.")
     settings = PRESETS[preset] | {name: value for name, value in settings.items() if value is not None}
-    if isinstance(settings.get("models"), str):
-        settings["models"] = tuple(re.findall(r"[^,\s]+", settings["models"]))
-    if not settings.get("models", True):
-        del settings["models"]
+    models = settings.pop("models", None) or JUDGED
+    models = tuple(re.findall(r"[^,\s]+", models)) or JUDGED if isinstance(models, str) else models
     if settings.get("weights", "imagenet") not in ("imagenet", "none"):
         settings["weights"] = str(from_root(settings["weights"]))
     try:
-        cfg = Study(preset=preset, data=str(data), **settings)
+        cfg = Study(preset=preset, data=str(data), models=models, **settings)
     except ValidationError as error:
         raise StudyError(_sentence(error.errors()[0])) from None
     if cfg.folder is not None and not cfg.folder.is_dir():
-        raise StudyError(
-            f"DATA={data} is neither registered nor a folder; use {', '.join(DATASETS)} or a folder of class folders."
-        )
+        places = f"{', '.join(DATASETS)} or a folder of class folders"
+        raise StudyError(f"DATA={data} is neither registered nor a folder; use {places}.")
     if cfg.labels is not None and cfg.folder is None:
         raise StudyError(f"LABELS={cfg.labels} needs a folder of yours: {data} has its own labels; add DATA=FOLDER.")
     if cfg.labels is not None and not cfg.labels_path.is_file():

@@ -92,8 +92,8 @@ def in_a_sentence(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # Savers written in Rust raise exceptions of their own, with the system's error number in the text.
-        number_in_text = re.search(r"\(os error (\d+)\)", str(error))
-        number = int(number_in_text[1]) if number_in_text else getattr(error, "errno", None)
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(told[1]) if told else getattr(error, "errno", None)
         if number not in PROBLEMS:
             raise
         problem = PROBLEMS[number].format(os.strerror(number).lower())
@@ -227,6 +227,5 @@ def need_writable(folder: Path) -> None:
     if not existing.is_dir():
         raise StudyError(f"{existing} is a file, and results go to a folder; name another place.")
     if not os.access(existing, os.W_OK):
-        raise StudyError(
-            f"{existing} is not writable; give yourself permission there, or set PCOS_HOME to another folder."
-        )
+        remedy = "give yourself permission there, or set PCOS_HOME to another folder"
+        raise StudyError(f"{existing} is not writable; {remedy}.")

@@ -105,10 +105,9 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
 def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "") -> None:
     """Execute a notebook into ``target``, and write it as HTML beside it. Both appear complete or not at all.
 
-    ``inputs``: a digest of what the notebook is made from, which is written into the executed one.
-    A notebook that ends with TooFewSources is a result: the reason takes the place of the cells that were not run.
-    Raises StudyError for an unknown parameter, and for a failed cell; the failed notebook is kept as
-    ``*.failed.ipynb``.
+    ``inputs``: a digest of what the notebook is made from, which is written into the executed one. A notebook that ends
+    with TooFewSources is a result: the reason takes the place of the cells that were not run. Raises StudyError for an
+    unknown parameter, and for a failed cell; the failed notebook is kept as ``*.failed.ipynb``.
     """
     _prepare_environment()
     import papermill  # imported late: reproduce runs each notebook in another process
@@ -120,11 +119,9 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
     except ValueError:  # no JSON, as after a merge with conflicts, or no text
         raise StudyError(f"{notebook} is no notebook that can be read; take it again from the repository.") from None
     parameters = {name: value for name, value in parameters.items() if value is not None}
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise StudyError(
-            f"{notebook.name} has no parameter {', '.join(unknown)}; it knows: {', '.join(sorted(known))}."
-        )
+    if unknown := sorted(set(parameters) - set(known)):
+        knows = f"it knows: {', '.join(sorted(known))}"
+        raise StudyError(f"{notebook.name} has no parameter {', '.join(unknown)}; {knows}.")
     failed = target.with_suffix(".failed.ipynb")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # Neither start-up files nor settings of the user's own IPython are read.

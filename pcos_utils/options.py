@@ -52,10 +52,7 @@ def of_study(command: Callable) -> Callable:
 
 
 def place_of_runs() -> tuple[int, str] | None:
-    """Return (JOBS, CLUSTER) of the environment, or None where runs are executed in this process.
-
-    CLUSTER is "", "slurm" or a scheduler's address. Raises StudyError for other values.
-    """
+    """Return (JOBS, CLUSTER: "", "slurm" or a scheduler's address), or None where this process executes the runs."""
     jobs, cluster = (os.environ.get(f"PCOS_SET_{name}") or "" for name in ("JOBS", "CLUSTER"))
     if not re.fullmatch(r"([1-9]\d{0,3})?", jobs):
         raise StudyError(f"JOBS={jobs} is no number of processes; give 1, 2 or more.")

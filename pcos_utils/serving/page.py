@@ -174,9 +174,8 @@ def _box(answer: Answer) -> tuple[str, str, str]:
 def batch(answers: list[Answer]) -> str:
     """Return a table of answers as HTML, and a link that saves it as CSV."""
     table = pd.DataFrame([answer.row() for answer in answers], columns=FIELDS, dtype=object).fillna("")
-    file = data_url(
-        table.map(spreadsheet_cell).to_csv(index=False, lineterminator="\n").encode(), "text/csv;charset=utf-8"
-    )
+    content = table.map(spreadsheet_cell).to_csv(index=False, lineterminator="\n").encode()
+    file = data_url(content, "text/csv;charset=utf-8")
     shown = table[[*COLUMNS]].rename(columns={"value": next(iter(table.scale), "value")})
     shown = shown.loc[:, (shown != "").any() | (shown.columns != "box")]
     shown = shown.to_html(index=False, border=0, float_format="{:.2f}".format)
