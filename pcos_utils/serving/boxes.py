@@ -33,13 +33,13 @@ CYST, DARK = 0.6, 0.4  # share of the box that one dark region may cover; dark: 
 
 def parse(words: list[str]) -> Box:
     """Return the box that four numbers name. Raises StudyError where they name none."""
-    text = ",".join(words)
+    given = ",".join(words)
     try:
         box = tuple(round(float(word)) for word in words)
     except (ValueError, OverflowError):  # words, nan, inf
         box = ()
     if len(box) != 4 or min(box) < 0 or box[0] >= box[2] or box[1] >= box[3]:
-        raise StudyError(f"The box {text!r} is none; give x0,y0,x1,y1 in pixels, the upper left corner first.")
+        raise StudyError(f"The box {given!r} is none; give x0,y0,x1,y1 in pixels, the upper left corner first.")
     return box
 
 

@@ -162,34 +162,28 @@ def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFr
     return given
 
 
-def _shown(names: list[str]) -> list[str]:
-    """Return the first names, each indented, and how many more there are."""
-    more = [f"  and {len(names) - SHOWN} more, in the result"] if len(names) > SHOWN else []
-    return [f"  {name}" for name in names[:SHOWN]] + more
-
-
 def sentences(record: dict) -> list[str]:
     """Return what a look found, line by line."""
-    again = record["earlier_looks_at_these_images"]
-    lines = [f"look {record['look']} at these images, look {record['looks_of_the_plan']} of the plan "
-             f"{record['plan_sha256'][:12]}, frozen {record['frozen']}"]  # fmt: skip
-    if again:
-        lines.append(f"NOT A FIRST LOOK: {again[0]} is, and it stays; what follows confirms nothing by itself.")
-    lines.append(f"{many(record['files'], 'file')}, {many(record['readable'], 'readable image')}, "
-                 f"{many(record['sources'], 'source')}")  # fmt: skip
-    if record["set_apart"]:
-        lines.append(f"set apart: {many(len(record['set_apart']), 'file')}")
-        lines += _shown([f"{row['path']}: {row['reason']}" for row in record["set_apart"]])
-    for why in dict.fromkeys(row["why"] for row in record["left_out"]):
-        rows = [row for row in record["left_out"] if row["why"] == why]
-        lines.append(f"left out ({why}): {many(len({row['source'] for row in rows}), 'source')}")
-        lines += _shown([f"{row['image']}{': ' + row['copy'] if row['copy'] else ''}" for row in rows])
+    plan = f"look {record['looks_of_the_plan']} of the plan {record['plan_sha256'][:12]}, frozen {record['frozen']}"
+    lines = [f"look {record['look']} at these images, {plan}"]
+    for first in record["earlier_looks_at_these_images"][:1]:
+        lines.append(f"NOT A FIRST LOOK: {first} is, and it stays; what follows confirms nothing by itself.")
+    files, readable = many(record["files"], "file"), many(record["readable"], "readable image")
+    lines.append(f"{files}, {readable}, {many(record['sources'], 'source')}")
+    apart, out = record["set_apart"], pd.DataFrame(record["left_out"], columns=["image", "source", "why", "copy"])
+    named = {f"set apart: {many(len(apart), 'file')}": [f"{row['path']}: {row['reason']}" for row in apart]}
+    for why, rows in out.groupby("why", sort=False):
+        names = (rows.image + ": " + rows["copy"]).str.removesuffix(": ")
+        named[f"left out ({why}): {many(rows.source.nunique(), 'source')}"] = list(names)
+    for what, names in named.items():
+        lines += [what, *(f"  {name}" for name in names[:SHOWN])] if names else []
+        lines += [f"  and {len(names) - SHOWN} more, in the result"] * (len(names) > SHOWN)
     n, positives = record["new_sources"], record["polycystic"]
-    lines.append(f"measured: {many(n, 'new source')} ({many(record['images'], 'image')}), {positives} polycystic "
-                 f"({percent(positives / n)})")  # fmt: skip
-    refused = [f"{word} {count}" for word, count in record["refused_images"].items()]
-    lines.append(f"images that the method declines: {listed(refused)}; {many(record['refused_sources'], 'source')} "
-                 "without any value")  # fmt: skip
+    images, share = many(record["images"], "image"), percent(positives / n)
+    lines.append(f"measured: {many(n, 'new source')} ({images}), {positives} polycystic ({share})")
+    refused = listed([f"{word} {count}" for word, count in record["refused_images"].items()])
+    without = many(record["refused_sources"], "source")
+    lines.append(f"images that the method declines: {refused}; {without} without any value")
     if BOTH in record["refused_images"]:
         lines.append(f"  of '{BOTH}' there is a value, and it is decided at the threshold here")
     for row in record["endpoint"]:
@@ -200,11 +194,10 @@ def sentences(record: dict) -> list[str]:
         lines.append(f"Fewer than {FEW} sources of a class: the interval of the AUC is too narrow.")
     if 0 < record["patients"] < n:
         lines.append(f"They are of {record['patients']} patients or clips: the intervals are too narrow for that.")
-    could = record["could_show"]
+    could, usual = pd.Series(record["could_show"]).map(number), number(USUAL)
     lines.append(
-        f"What so many sources could show: an AUC of {number(could['expected_auc'])} to within ± "
-        f"{number(could['half_width_auc'])}; with 80 % power that an AUC of {number(could['detectable_auc'])} or more "
-        f"beats a coin; a recall of {number(USUAL)} to within ± {number(could['half_width_recall'])}, a specificity of "
-        f"{number(USUAL)} to within ± {number(could['half_width_specificity'])}."
+        f"What so many sources could show: an AUC of {could.expected_auc} to within ± {could.half_width_auc}; with 80 "
+        f"% power that an AUC of {could.detectable_auc} or more beats a coin; a recall of {usual} to within ± "
+        f"{could.half_width_recall}, a specificity of {usual} to within ± {could.half_width_specificity}."
     )
     return lines

@@ -58,11 +58,9 @@ def scans(pixels: np.ndarray) -> list[Box]:
 def _bare(grey: np.ndarray, box: Box) -> bool:
     """Return whether beside each side of a box some lines have one level, as no line of a scan's dark part has."""
     (x0, y0, x1, y1), grey = box, grey.astype(np.int16)
-    for side in (grey[y0:y1, :x0].T, grey[y0:y1, x1:].T, grey[:y0, x0:x1], grey[y1:, x0:x1]):
-        even = np.abs(side - np.median(side, axis=1, keepdims=True)) <= 1 if side.size else np.ones((1, 1))
-        if np.quantile(even.mean(axis=1), 1 - BARE) < EVEN:
-            return False
-    return True
+    sides = (grey[y0:y1, :x0].T, grey[y0:y1, x1:].T, grey[:y0, x0:x1], grey[y1:, x0:x1])
+    even = (np.abs(side - np.median(side, axis=1, keepdims=True)) <= 1 for side in sides if side.size)
+    return all(np.quantile(each.mean(axis=1), 1 - BARE) >= EVEN for each in even)
 
 
 def trimmed(grey: np.ndarray, box: Box) -> Box:
