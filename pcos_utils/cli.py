@@ -12,7 +12,7 @@ import typer
 
 from pcos_utils import options, progress
 from pcos_utils.config import StudyError, home, study
-from pcos_utils.files import need_writable
+from pcos_utils.files import need_writable, write_csv
 from pcos_utils.models.train import train
 from pcos_utils.options import Labels, Seed, of_study
 from pcos_utils.serving import commands, validation
@@ -159,7 +159,6 @@ def published(
     from pcos_utils.audit.sources import find_sources
     from pcos_utils.data.survey import survey
     from pcos_utils.evaluation import published as tables
-    from pcos_utils.files import write_csv
     from pcos_utils.published import answers
     from pcos_utils.published.reader import OWN
     from pcos_utils.reporting.text import interval

@@ -19,9 +19,8 @@ def _setting(name: str, words: str, *flags: str, **more):
 
 Preset = Annotated[str, _setting("PRESET", "demo (CPU, minutes) or full (GPU)")]
 Data = Annotated[str, _setting("DATA", "a registered data set, or a folder of class folders")]
-Labels = Annotated[
-    str | None, _setting("LABELS", "a table (.csv, .xlsx) of image and label, for a folder without them")
-]
+TABLE = "a table (.csv, .xlsx) of image and label, for a folder without them"
+Labels = Annotated[str | None, _setting("LABELS", TABLE)]
 Models = Annotated[str | None, _setting("MODELS", "some of densenet201,densenet121d,iustnet,follicles")]
 Seed = Annotated[int, _setting("SEED", "of phantoms, folds, weights and order", min=0, max=2**31 - 1)]
 Epochs = Annotated[int | None, _setting("EPOCHS", "instead of the recipe's")]

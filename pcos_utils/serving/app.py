@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pcos_utils.config import StudyError
 from pcos_utils.data import clinic, images
-from pcos_utils.data.images import ImageError
 from pcos_utils.serving import boxes, clips, maps, page
 from pcos_utils.serving.answer import Answer
 from pcos_utils.serving.model import Served
@@ -53,7 +52,7 @@ class Desk:
                 answer.reasons.append(f"This is the first of {total} frames; under Batch each is answered.")
         except StudyError as error:
             answer = self.model.refused(name, boxes.UNUSABLE, str(error))
-        except ImageError as error:
+        except images.ImageError as error:
             answer = self.model.refused(name, error.status, error.reason)
         except Exception:  # the log stays on this machine
             log.exception("a frame could not be answered")
@@ -81,7 +80,7 @@ class Desk:
         try:
             with clips.in_memory(self.uploads.take(upload)) as path:
                 yield from clips.answers(self.model, path, name, most=MAX_FRAMES)
-        except ImageError as error:
+        except images.ImageError as error:
             yield self.model.refused(name, error.status, error.reason)
 
     # Both work in steps: Gradio stops after a step when the visitor has gone.

@@ -130,12 +130,6 @@ def onto(values: np.ndarray, part: Box, shape: tuple) -> np.ndarray:
     return whole
 
 
-def follicle_pixels(numbered: np.ndarray, pixels: int) -> float:
-    """Return how many pixels of the frame an average follicle has, where the numbered map (h, w) covers ``pixels``."""
-    count = int(numbered.max())
-    return pixels * (float((numbered > 0).mean()) / count if count else TYPICAL)
-
-
 def doubt(each: float, side: int) -> tuple[float, float]:
     """Return by how much few pixels may make a count too high and too low, at 95 %; 0 where they are enough.
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import median, median_low
 
 from pcos_utils.data import clinic, images
-from pcos_utils.data.images import ImageError
 from pcos_utils.serving.answer import DECISIONS, Answer
 from pcos_utils.serving.boxes import Box
 from pcos_utils.serving.model import Served
@@ -40,7 +39,7 @@ def answers(model: Served, path: Path, name: str, *, box: Box | None = None, mos
             answer.pixels = answer.numbered = None  # of hundreds of frames
             found.append(answer)
             yield answer
-    except ImageError as error:
+    except images.ImageError as error:
         yield model.refused(name, error.status, f"The file cannot be used: {error.reason}.")
         return
     except FileNotFoundError:  # a link to nowhere
@@ -80,11 +79,8 @@ def in_memory(content: bytes) -> Iterator[Path]:
     """Yield a path at which the bytes can be opened, though they lie in memory alone. Raises ImageError."""
     if not hasattr(os, "memfd_create"):
         reason = "files of several frames need Linux here; pcos predict reads them anywhere"
-        raise ImageError("not an image", "", reason)
-    number = os.memfd_create("upload")
-    try:
-        with open(number, "wb", closefd=False) as stream:
-            stream.write(content)
-        yield Path(f"/proc/self/fd/{number}")
-    finally:
-        os.close(number)
+        raise images.ImageError("not an image", "", reason)
+    with open(os.memfd_create("upload"), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        yield Path(f"/proc/self/fd/{stream.fileno()}")

@@ -27,13 +27,10 @@ Folders = Annotated[list[Path], typer.Argument(help="one folder of images, or se
 Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the page audit.html go")]
 Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
 GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient or clip in a path")]
-Shards = Annotated[
-    Path | None,
-    typer.Option(help="a folder for Parquet files with which a killed job goes on; predict then takes lists, too"),
-]
-Level = Annotated[
-    str, typer.Option(help="source: only copies are findings; clip: probable frames of one clip are, too")
-]
+SHARDS = "a folder for Parquet files with which a killed job goes on; predict then takes lists, too"
+Shards = Annotated[Path | None, typer.Option(help=SHARDS)]
+LEVEL = "source: only copies are findings; clip: probable frames of one clip are, too"
+Level = Annotated[str, typer.Option(help=LEVEL)]
 
 
 def audit(

@@ -13,11 +13,10 @@ from scipy.special import logit
 from pcos_utils.audit import signatures
 from pcos_utils.audit.sources import find_sources, places
 from pcos_utils.config import CLASS_NAMES, StudyError
-from pcos_utils.data import tables
+from pcos_utils.data import tables, words
 from pcos_utils.data.images import load
 from pcos_utils.data.labels import as_path, files_of_name
 from pcos_utils.data.survey import survey
-from pcos_utils.data.words import LABEL_OF_FOLDER
 from pcos_utils.evaluation.confirmation import USUAL, by_source, could_show, endpoint
 from pcos_utils.evaluation.intervals import FEW
 from pcos_utils.files import alone_in, digest, need_writable, write_json
@@ -56,10 +55,10 @@ def confirm(
     present = set().union(*labels_of[why == ""])
     if len(present) < 2:
         lacks = listed([CLASS_NAMES[value] for value in (0, 1) if value not in present])
-        words = listed(sorted({f"'{name}'" for name in readable["class"]} - {"''"})) or "none"
+        named = listed(sorted({f"'{name}'" for name in readable["class"]} - {"''"}))
         raise StudyError(
-            f"{folder} has no new source with the label {lacks} (its classes are {words}); add such images, or a table "
-            f"whose column 'label' holds 0, 1 or words such as {', '.join(list(LABEL_OF_FOLDER)[::6])}."
+            f"{folder} has no new source with the label {lacks} (its classes are {named}); add such images, or a table "
+            f"whose column 'label' holds 0, 1 or words such as {', '.join(list(words.LABEL_OF_FOLDER)[::6])}."
         )
     answers = kept[["path", "source"]].rename(columns={"path": "image"}).reset_index(drop=True)
     answers["label"] = answers.source.map(labels_of).map(min).astype(int)

@@ -11,9 +11,8 @@ from pcos_utils.serving.commands import Source, best
 
 Frozen = Annotated[Path | None, typer.Option(help="the plan's folder; runs/plans/<study>")]
 Threshold = Annotated[float | None, typer.Option(help="of somebody's own scores, from which on they call polycystic")]
-Developed = Annotated[
-    Path | None, typer.Option(help="with --threshold: the folder of images that developed the method")
-]
+DEVELOPED = "with --threshold: the folder of images that developed the method"
+Developed = Annotated[Path | None, typer.Option(help=DEVELOPED)]
 Plan = Annotated[Path, typer.Argument(help="a folder that pcos freeze made")]
 New = Annotated[Path, typer.Argument(help="a folder of new images, in class folders or with a table of labels")]
 Table = Annotated[Path | None, typer.Argument(help="a table (.csv, .xlsx) of image and label")]
