@@ -140,9 +140,8 @@ def build(desk: Desk) -> gr.Blocks:
         frame.upload(desk.show, frame, shown, **answers).then(**scrolls)
         frame.clear(lambda: (page.EMPTY, "", hidden, hidden), None, shown[1:], **answers)
         ask.click(desk.show, [frame, box], shown, js=page.BOXED, **answers).then(**scrolls)
-        why.click(
-            desk.explain, [frame, box], outlines, js=page.BOXED, concurrency_id="maps", concurrency_limit=1, **private
-        )
+        own = dict(concurrency_id="maps", concurrency_limit=1)
+        why.click(desk.explain, [frame, box], outlines, js=page.BOXED, **private, **own)
         for path in phantoms:
             name = f"Phantom {path.stem[-1]}: {'polycystic' if '_pcom_' in path.stem else 'normal'}"
             upload = {"orig_name": path.name, "url": page.data_url(path.read_bytes(), "image/png")}
