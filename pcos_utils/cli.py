@@ -12,9 +12,9 @@ import typer
 
 from pcos_utils import options, progress
 from pcos_utils.config import StudyError, home, study
-from pcos_utils.files import need_writable
+from pcos_utils.files import need_writable, write_csv
 from pcos_utils.models.train import train
-from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
+from pcos_utils.options import Labels, Seed, of_study
 from pcos_utils.serving import commands, validation
 
 # Each command imports its own heavy libraries, so that the command line starts at once.
@@ -24,21 +24,10 @@ NetworkClass = Annotated[list[str] | None, typer.Option(help="a class that the n
 
 
 @app.command()
-def reproduce(
-    preset: Preset = "demo",
-    data: Data = "phantom",
-    labels: Labels = None,
-    models: Models = None,
-    seed: Seed = 0,
-    epochs: Epochs = None,
-    weights: Weights = "imagenet",
-    allow_cpu: AllowCpu = False,
-    jobs: options.Jobs = "",
-    cluster: options.Cluster = "",
-) -> None:
+@of_study
+def reproduce(given: dict, jobs: options.Jobs = "", cluster: options.Cluster = "") -> None:
     """Run a study's notebooks in order and write its report; what is finished already is not run again."""
-    given = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-    cfg = study(preset, data, **given)
+    cfg = study(**given)
     os.environ |= {"PCOS_SET_JOBS": jobs, "PCOS_SET_CLUSTER": cluster}  # where each notebook looks
     elsewhere = nullcontext()
     if options.place_of_runs():
@@ -59,7 +48,7 @@ def reproduce(
     _ended_as_by_ctrl_c()  # so that the notebooks end with this process
     try:
         with elsewhere:
-            report = notebooks.reproduce(cfg, {"preset": preset, "data": data, **given})
+            report = notebooks.reproduce(cfg, given)
     except KeyboardInterrupt:
         typer.echo("pcos: stopped; what is finished is kept, and the same command goes on from there.", err=True)
         raise typer.Exit(130) from None
@@ -104,29 +93,22 @@ def pretrain(
 
 
 @app.command()
+@of_study
 def run(
     notebook: Annotated[Path, typer.Argument(help="a notebook under notebooks/")],
     target: Annotated[Path, typer.Argument(help="where the executed notebook goes")],
-    preset: Preset = "demo",
-    data: Data = "phantom",
-    labels: Labels = None,
-    models: Models = None,
-    seed: Seed = 0,
-    epochs: Epochs = None,
-    weights: Weights = "imagenet",
-    allow_cpu: AllowCpu = False,
+    given: dict,
     inputs: Annotated[str, typer.Option(hidden=True)] = "",
 ) -> None:
     """Execute one notebook of a study with papermill; after the last one, build the report."""
     from pcos_utils.notebooks import run_notebook
 
     _ended_as_by_ctrl_c()
-    settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-    run_notebook(notebook, target, {"preset": preset, "data": data, **settings}, inputs)
+    run_notebook(notebook, target, given, inputs)
     if notebook.stem.startswith("06"):
         from pcos_utils.reporting import page
 
-        page.build(study(preset, data, **settings), target.parent)
+        page.build(study(**given), target.parent)
 
 
 @app.command()
@@ -177,7 +159,6 @@ def published(
     from pcos_utils.audit.sources import find_sources
     from pcos_utils.data.survey import survey
     from pcos_utils.evaluation import published as tables
-    from pcos_utils.files import write_csv
     from pcos_utils.published import networks
     from pcos_utils.published.reader import OWN
     from pcos_utils.reporting.text import interval
@@ -220,14 +201,11 @@ def check_tables(
         raise typer.Exit(1)
 
 
-app.command()(train)
-app.command()(commands.audit)
-app.command()(commands.predict)
-app.command()(commands.export)
+for command in (train, commands.audit, commands.predict, commands.export):
+    app.command()(command)
 app.command("app")(commands.page)
-app.command()(validation.freeze)
-app.command()(validation.confirm)
-app.command()(validation.power)
+for command in (validation.freeze, validation.confirm, validation.power):
+    app.command()(command)
 
 
 def main() -> None:

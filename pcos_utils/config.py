@@ -26,27 +26,18 @@ DATASETS = ("phantom", "dataset-b", "dataset-b-modified", "dataset-a")
 PROTOCOL_OF_ARM = {"published": "published", "ours": "grouped"}
 CAVEAT = "Research only, not a diagnostic device; morphology (PCOM) is not the syndrome (PCOS)."
 
+BY_PRESET = {  # demo, full
+    "image_side": (72, 224),  # pixels; 72: a tenth of the area, so that two old CPU cores finish in five minutes
+    "phantoms_per_class": (150, 400),  # 150 was chosen after four looks at seed 0
+    "folds": (3, 7),  # seven leave two polycystic sources of dataset B in each fold
+    "repeats": (1, 10),
+    "inners": (1, 3),  # three use each training source for selection once: two polycystic ones cannot set a threshold
+    "sources_per_class": (60, None),  # at most, from folders with very many images
+    "images_per_source": (4, None),  # at most
+    "precision": ("float32", "auto"),
+}
 PRESETS = {
-    "demo": dict(
-        image_side=72,  # pixels; a tenth of the published area, so that two old CPU cores finish in five minutes
-        phantoms_per_class=150,  # chosen after four looks at seed 0
-        folds=3,
-        repeats=1,
-        inners=1,
-        sources_per_class=60,  # at most, from folders with very many images
-        images_per_source=4,  # at most
-        precision="float32",
-    ),
-    "full": dict(
-        image_side=224,
-        phantoms_per_class=400,
-        folds=7,  # leaves two polycystic sources of dataset B in each fold
-        repeats=10,
-        inners=3,  # so that each training source is used for selection once: two polycystic ones cannot set a threshold
-        sources_per_class=None,
-        images_per_source=None,
-        precision="auto",
-    ),
+    preset: {name: values[at] for name, values in BY_PRESET.items()} for at, preset in enumerate(("demo", "full"))
 }
 
 # Settings that do not change the result of a run, such as the other models of the study and where files lie.
@@ -56,20 +47,21 @@ GIVEN = {"models", "allow_cpu", "data", "labels", "weights"}
 class StudyError(Exception):
     """An error told in one sentence: what is wrong, with what, and how to fix it. It is shown without a traceback."""
 
+    banner = "\x1b[31mThe study stopped:\x1b[0m"
+
     def _render_traceback_(self):
         # Jupyter calls this method to show the exception. The user needs the sentence, not our call stack.
-        return [f"\x1b[31mThe study stopped:\x1b[0m {self}"]
+        return [f"{self.banner} {self}"]
 
 
 class TooFewSources(StudyError):
     """The end of a study after its data description: too few sources to evaluate any model. Not a failure."""
 
-    def _render_traceback_(self):
-        return [f"\x1b[33mThe study ends here, as it should:\x1b[0m {self}"]
+    banner = "\x1b[33mThe study ends here, as it should:\x1b[0m"
 
 
 class Run(NamedTuple):
-    """One training run of a network: its arm and protocol, and its seed, repeat, fold and inner part."""
+    """One training run of a network."""
 
     arm: str
     protocol: str
@@ -123,14 +115,11 @@ class Study(BaseModel):
 
     @property
     def data_name(self) -> str:
-        """Return the data's name in file names: the registered one, or ``local-<folder>-<digest of its path>``.
-
-        The digest tells two folders of the same name apart. Letters of any script are kept.
-        """
+        """Return the data's name in file names: the registered one, or ``local-<folder>-<digest of its path>``."""
         if self.folder is None:
             return self.data
         folder = self.folder.resolve()
-        word = re.sub(r"[^\w.-]+", "-", folder.name).strip("-.") or "folder"
+        word = re.sub(r"[^\w.-]+", "-", folder.name).strip("-.") or "folder"  # letters of any script are kept
         return f"local-{word}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:4]}"
 
     @property
@@ -209,20 +198,17 @@ def study(preset: str = "demo", data: str = "phantom", **settings) -> Study:
     if preset not in PRESETS:
         raise StudyError(f"PRESET={preset} is unknown; use one of: {', '.join(PRESETS)}.")
     settings = PRESETS[preset] | {name: value for name, value in settings.items() if value is not None}
-    if isinstance(settings.get("models"), str):
-        settings["models"] = tuple(re.findall(r"[^,\s]+", settings["models"]))
-    if not settings.get("models", True):
-        del settings["models"]
+    models = settings.pop("models", None) or JUDGED
+    models = tuple(re.findall(r"[^,\s]+", models)) or JUDGED if isinstance(models, str) else models
     if settings.get("weights", "imagenet") not in ("imagenet", "none"):
         settings["weights"] = str(from_root(settings["weights"]))
     try:
-        cfg = Study(preset=preset, data=str(data), **settings)
+        cfg = Study(preset=preset, data=str(data), models=models, **settings)
     except ValidationError as error:
         raise StudyError(_sentence(error.errors()[0])) from None
     if cfg.folder is not None and not cfg.folder.is_dir():
-        raise StudyError(
-            f"DATA={data} is neither registered nor a folder; use {', '.join(DATASETS)} or a folder of class folders."
-        )
+        places = f"{', '.join(DATASETS)} or a folder of class folders"
+        raise StudyError(f"DATA={data} is neither registered nor a folder; use {places}.")
     if cfg.labels is not None and cfg.folder is None:
         raise StudyError(f"LABELS={cfg.labels} needs a folder of yours: {data} has its own labels; add DATA=FOLDER.")
     if cfg.labels is not None and not cfg.labels_path.is_file():

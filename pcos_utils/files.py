@@ -19,9 +19,11 @@ PACKAGE = Path(__file__).parent
 RECORD = "run.json"  # of a folder: what it was made from, and the digest of each file; written last
 CHECKPOINT = "checkpoint.pt"  # beside a folder's files, but not part of its result
 LEFT_OVER = re.compile(r"\.[\w-]+\.\d+\.\w+")  # the temporary names of ``appearing``
-DENIED = (errno.EACCES, errno.EPERM)
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
+IN_THE_WAY = "a file stands where a folder should be, or a folder where the file should be; move it away"
+PROBLEMS = dict.fromkeys((errno.EEXIST, errno.ENOTDIR, errno.EISDIR), IN_THE_WAY)
+PROBLEMS |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS), "{}; make room")
+DENIED = "its folder is not writable; give yourself write permission there"
+PROBLEMS |= dict.fromkeys((errno.EACCES, errno.EPERM), DENIED)
 
 
 @contextmanager
@@ -46,12 +48,11 @@ def appearing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone_in(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def alone_in(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold a lock on a folder while the block runs; the folder is created where it is missing.
 
-    A second process calls ``waiting`` and waits. The system releases the lock when the process that holds it ends,
-    however it dies, and the temporary files that it left are removed. Raises StudyError where the folder cannot be
-    made.
+    A second process calls ``waiting`` and waits. The system releases the lock when its process ends, however it dies,
+    and the temporary files that it left are removed. Raises StudyError where the folder cannot be made.
     """
     with in_a_sentence(folder):
         try:
@@ -91,16 +92,11 @@ def in_a_sentence(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         # Savers written in Rust raise exceptions of their own, with the system's error number in the text.
-        number_in_text = re.search(r"\(os error (\d+)\)", str(error))
-        number = int(number_in_text[1]) if number_in_text else getattr(error, "errno", None)
-        if number in DENIED:
-            problem = "its folder is not writable; give yourself write permission there"
-        elif number in NO_ROOM:
-            problem = f"{os.strerror(number).lower()}; make room"
-        elif number in IN_THE_WAY:
-            problem = "a file stands where a folder should be, or a folder where the file should be; move it away"
-        else:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(told[1]) if told else getattr(error, "errno", None)
+        if number not in PROBLEMS:
             raise
+        problem = PROBLEMS[number].format(os.strerror(number).lower())
         raise StudyError(f"Cannot write {path}: {problem}, or set PCOS_HOME to another folder.") from error
 
 
@@ -136,9 +132,7 @@ def fingerprint(study: Study) -> str:
     The table of labels and the starting weights count by digest, images by size and time. Links are followed.
     """
     lines = [study.model_dump_json()]
-    for path in (study.labels_path, Path(study.weights)):
-        if path and path.is_file():
-            lines.append(f"{path} {sha256(path)}")
+    lines += [f"{path} {sha256(path)}" for path in (study.labels_path, Path(study.weights)) if path and path.is_file()]
     for path in sorted(files_below(study.folder)) if study.folder else []:
         with suppress(OSError):
             state = path.stat()
@@ -169,19 +163,23 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, in which a file's name need not be valid UTF-8, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def cached(
     folder: Path, facts: dict, make: Callable[[], dict], *, waiting: Callable[[], None] = lambda: None
 ) -> tuple[dict, bool]:
     """Make the content of a folder unless it is finished; return the folder's record, and whether it was made now.
 
-    This is the one place that decides whether a folder is finished: its record holds the same ``facts`` (plain values
-    that determine the content), and every file still has its recorded digest. Otherwise the record is removed first,
-    so that a half-made folder never passes for a finished one; then ``make`` writes the files and returns what else to
-    record. ``waiting`` is called if another process is working on the folder. Raises StudyError where nothing can be
-    written.
+    This alone decides whether a folder is finished: its record holds the same ``facts`` (plain values that determine
+    the content), and every file still has its recorded digest. Otherwise the record is removed first, so that a
+    half-made folder never passes for a finished one; then ``make`` writes the files and returns what else to record.
+    ``waiting`` is called if another process is at work there. Raises StudyError where nothing can be written.
     """
     facts = json.loads(json.dumps(facts, default=str))
-    wanted = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    wanted = digest(json.dumps(facts, sort_keys=True))
     with alone_in(folder, waiting):
         record = read_record(folder)
         if record.get("facts_sha256") == wanted and record["files"] == _digests(folder):
@@ -210,18 +208,16 @@ def _digests(folder: Path) -> dict[str, str]:
 @functools.cache
 def code(*modules: str) -> str:
     """Return a digest of modules' code, without comments and docstrings. ``modules``: paths below the package."""
-    text = "".join(meaning((PACKAGE / module).read_text(encoding="utf-8")) for module in modules)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest("".join(meaning((PACKAGE / module).read_text(encoding="utf-8")) for module in modules))
 
 
 def meaning(text: str) -> str:
     """Return a module's syntax tree as text, without its comments and docstrings."""
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            node.body = body[1:]
+        match getattr(node, "body", None):
+            case [ast.Expr(value=ast.Constant()), *rest]:
+                node.body = rest
     return ast.dump(tree).replace(", type_params=[]", "")  # Python 3.12 names them, 3.11 does not
 
 
@@ -231,6 +227,5 @@ def need_writable(folder: Path) -> None:
     if not existing.is_dir():
         raise StudyError(f"{existing} is a file, and results go to a folder; name another place.")
     if not os.access(existing, os.W_OK):
-        raise StudyError(
-            f"{existing} is not writable; give yourself permission there, or set PCOS_HOME to another folder."
-        )
+        remedy = "give yourself permission there, or set PCOS_HOME to another folder"
+        raise StudyError(f"{existing} is not writable; {remedy}.")

@@ -1,6 +1,5 @@
 """Execute the notebooks with papermill: unknown parameters are errors, outputs appear complete or not at all."""
 
-import hashlib
 import logging
 import os
 import subprocess
@@ -13,17 +12,8 @@ from pathlib import Path
 
 import nbformat
 
+from pcos_utils import files
 from pcos_utils.config import MODELS, ROOT, Study, StudyError, TooFewSources
-from pcos_utils.files import (
-    PACKAGE,
-    alone_in,
-    appearing,
-    fingerprint,
-    need_writable,
-    remove_left_over,
-    sha256,
-    write_text,
-)
 
 CELL_TIMEOUT = 6 * 3600  # seconds; enough for a full study's longest cell, and a hung cell is reported after it
 START_TIMEOUT = 120
@@ -37,46 +27,33 @@ def reproduce(study: Study, given: dict) -> Path:
     executed is skipped. One process at a time works on a study; another one waits. Three networks are trained at a time
     in the demo. Raises StudyError with the sentence of the notebook that failed; all finished work is kept.
     """
-    notebooks = _notebooks(study)
+    notebooks = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
+    if not notebooks:
+        raise StudyError(f"There are no notebooks in {ROOT}; run this in a clone of the repository.")
+    left_out = tuple(name for name in MODELS if name not in study.models)
+    notebooks = [path for path in notebooks if not path.stem.endswith(left_out)]
     for folder in (study.data_dir, study.runs_dir, study.report_dir):
-        need_writable(folder)
+        files.need_writable(folder)
     # Executed notebooks of real data show real images, so they go where git does not look.
     out = study.report_dir / ("" if study.synthetic else "local") / "notebooks"
     environment = os.environ | {f"PCOS_SET_{name.upper()}": str(value or "") for name, value in given.items()}
-    with alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
-        remove_left_over(out)
-        common, before = _digest(fingerprint(study), _code()), ""
+    with files.alone_in(study.runs_dir, lambda: print(f"waiting for another run of {study.name} to end", flush=True)):
+        files.remove_left_over(out)
+        package = sorted(path for path in files.PACKAGE.rglob("[!.]*") if path.is_file() and path.suffix != ".pyc")
+        code = "".join(f"{path.relative_to(files.PACKAGE)} {files.sha256(path)}\n" for path in package)
+        common, before = files.digest(files.fingerprint(study) + code), ""
         for _, group in groupby(notebooks, key=lambda path: path.stem.endswith(MODELS) or path):
             todo, digests = [], []
             for notebook in group:
-                digests.append(_digest(common, before, sha256(notebook)))
+                digests.append(files.digest(common + before + files.sha256(notebook)))
                 if _executed_with(out / notebook.name) != digests[-1]:
                     name = f"{notebooks.index(notebook) + 1}/{len(notebooks)} {notebook.stem[3:].replace('_', ' ')}"
                     words = ["run", str(notebook), str(out / notebook.name), "--inputs", digests[-1]]
                     todo.append((name, [sys.executable, "-m", "pcos_utils.cli", *words]))
             todo.sort(key=lambda job: [name in job[0] for name in LONGEST_FIRST], reverse=True)
             _execute(todo, environment, 3 if study.preset == "demo" else 1)
-            before = _digest(*digests)
+            before = files.digest("".join(digests))
     return study.report_dir / "report.html"
-
-
-def _notebooks(study: Study) -> list[Path]:
-    """Return the paths of a study's notebooks, in order."""
-    paths = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
-    if not paths:
-        raise StudyError(f"There are no notebooks in {ROOT}; run this in a clone of the repository.")
-    left_out = [name for name in MODELS if name not in study.models]
-    return [path for path in paths if not path.stem.endswith(tuple(left_out))]
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\n".join(texts).encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _code() -> str:
-    """Return a digest of all files of the package."""
-    files = (path for path in sorted(PACKAGE.rglob("[!.]*")) if path.is_file() and path.suffix != ".pyc")
-    return _digest(*(f"{path.relative_to(PACKAGE)} {sha256(path)}" for path in files))
 
 
 def _executed_with(target: Path) -> str:
@@ -106,15 +83,10 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
         if process.returncode:
             killed = f"pcos: the process of {name} was killed; give the same command again, and it goes on."
             failures.append(killed if process.returncode < 0 else said)
-            stop()
+            for other in running:
+                other.terminate()  # what a script starts in the background ignores an interrupt
         else:
             print(f"{name}: {time.monotonic() - started:.0f} s\n", end="", flush=True)
-
-    def stop() -> None:
-        """Ask the commands that run to end."""
-        for process in running:
-            if process.poll() is None:
-                process.terminate()  # what a script starts in the background ignores an interrupt
 
     with ThreadPoolExecutor(at_once) as pool:
         try:
@@ -122,7 +94,8 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
         except KeyboardInterrupt:
             failures.append("")
             time.sleep(2)  # a terminal has told the processes, too; asked twice, they could not end their kernels
-            stop()
+            for process in running:
+                process.terminate()
             raise
     if failures:
         sentences = [line.removeprefix("pcos: ") for line in failures[0].splitlines() if line.startswith("pcos: ")]
@@ -132,10 +105,9 @@ def _execute(jobs: list[tuple[str, list[str]]], environment: dict, at_once: int)
 def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "") -> None:
     """Execute a notebook into ``target``, and write it as HTML beside it. Both appear complete or not at all.
 
-    ``inputs``: a digest of what the notebook is made from, which is written into the executed one.
-    A notebook that ends with TooFewSources is a result: the reason takes the place of the cells that were not run.
-    Raises StudyError for an unknown parameter, and for a failed cell; the failed notebook is kept as
-    ``*.failed.ipynb``.
+    ``inputs``: a digest of what the notebook is made from, which is written into the executed one. A notebook that ends
+    with TooFewSources is a result: the reason takes the place of the cells that were not run. Raises StudyError for an
+    unknown parameter, and for a failed cell; the failed notebook is kept as ``*.failed.ipynb``.
     """
     _prepare_environment()
     import papermill  # imported late: reproduce runs each notebook in another process
@@ -147,15 +119,13 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
     except ValueError:  # no JSON, as after a merge with conflicts, or no text
         raise StudyError(f"{notebook} is no notebook that can be read; take it again from the repository.") from None
     parameters = {name: value for name, value in parameters.items() if value is not None}
-    unknown = sorted(set(parameters) - set(known))
-    if unknown:
-        raise StudyError(
-            f"{notebook.name} has no parameter {', '.join(unknown)}; it knows: {', '.join(sorted(known))}."
-        )
+    if unknown := sorted(set(parameters) - set(known)):
+        knows = f"it knows: {', '.join(sorted(known))}"
+        raise StudyError(f"{notebook.name} has no parameter {', '.join(unknown)}; {knows}.")
     failed = target.with_suffix(".failed.ipynb")
     logging.getLogger("papermill").setLevel(logging.ERROR)
     # Neither start-up files nor settings of the user's own IPython are read.
-    with appearing(target) as temporary, tempfile.TemporaryDirectory() as settings:
+    with files.appearing(target) as temporary, tempfile.TemporaryDirectory() as settings:
         os.environ["IPYTHONDIR"] = settings
         try:
             papermill.execute_notebook(
@@ -180,7 +150,7 @@ def run_notebook(notebook: Path, target: Path, parameters: dict, inputs: str = "
         from pcos_utils.reporting.html import as_html  # imported late: it takes a second
 
         node = nbformat.read(temporary, as_version=4)
-        write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
+        files.write_text(target.with_suffix(".html"), as_html(node, notebook.stem))
         node.metadata["pcos"] = {"inputs": inputs}
         nbformat.write(node, temporary)
 
@@ -194,8 +164,8 @@ def _prepare_environment() -> None:
     os.environ |= {"PCOS_PLAIN": "1", "JUPYTER_PREFER_ENV_PATH": "1"}
     for name in ("JUPYTER_PATH", "MPLBACKEND"):  # with another backend a notebook shows no figure
         os.environ.pop(name, None)
-    path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(PACKAGE.parent), path] if path else [str(PACKAGE.parent)])
+    places = str(files.PACKAGE.parent), os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, places))
 
 
 def _end_early(executed: Path, reason: str) -> None:

@@ -33,7 +33,6 @@ from pcos_utils.phantom import simulator
 from pcos_utils.reporting.text import TITLES, markdown
 from pcos_utils.serving import export
 from pcos_utils.serving.model import Served
-from pcos_utils.serving.served_network import Answering
 from studies import OUT, arguments, plain_training, publish
 
 SIDE = architectures.PUBLISHED_SIDE
@@ -51,7 +50,7 @@ def untaught(name: str) -> torch.nn.Module:
 def served(name: str, folder: Path) -> None:
     """Write a served model with random weights."""
     folder.mkdir()
-    export.to_onnx(Answering(name, untaught(name)), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
+    export.to_onnx(export.Answering(name, untaught(name)), (SIDE, SIDE, 3), folder / "model.onnx", "pixels")
     export.to_onnx(follicle_network.Outlining(follicle_network.UNet()), (128, 192), folder / "follicles.onnx", "grey")
     export.to_onnx(follicle_network.Outlining(follicle_network.Locator()), (192, 192), folder / "locator.onnx", "grey")
     usual = {"quantiles": np.zeros((33, 23)).tolist(), "precision": np.eye(23).tolist()}

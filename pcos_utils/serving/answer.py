@@ -47,9 +47,8 @@ class Answer:
 
     def record(self) -> dict:
         """Return the answer as plain values, for one line of JSON."""
-        names = ("decision", "value", "interval", "follicles", "follicle_pixels", "follicle_mm", "box_mm", "size_from")
-        names += ("refusal", "reasons")
-        record = {"image": self.image, "box": boxes.text(self.box)} | {name: getattr(self, name) for name in names}
+        names = ("image", "box", "decision", "value", "interval", *FIELDS[6 : FIELDS.index("model")])
+        record = {name: getattr(self, name) for name in names} | {"box": boxes.text(self.box)}
         return record | self.facts | {"seconds": round(self.seconds, 4)}
 
     def measure(self, width: float, height: float, source: str) -> None:
@@ -75,14 +74,11 @@ class Answer:
 
     def sentence(self) -> str:
         """Return the answer as one line for a person."""
-        text = printable(self.image) + f" [{boxes.text(self.box)}]" * bool(self.box) + f": {self.decision}"
+        # Escapes stand for what moves a terminal's cursor or colours it.
+        text = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in self.image)
+        text += f" [{boxes.text(self.box)}]" * bool(self.box) + f": {self.decision}"
         if self.interval:
             text += ", {} {:.2f} [{:.2f}, {:.2f}], ".format(self.facts["scale"], self.value, *self.interval)
             text += f"{self.follicles} follicle{'s' * (self.follicles != 1)} outlined"
             text += f", {self.follicle_pixels} pixels each" * bool(self.box)
         return " ".join(filter(None, [f"{text}.", self.sizes(), *self.reasons]))
-
-
-def printable(text: str) -> str:
-    """Return a file's name on one line, with escapes for what moves a terminal's cursor or colours it."""
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)

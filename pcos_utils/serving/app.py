@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import images
-from pcos_utils.data.images import ImageError
+from pcos_utils.data import clinic, images
 from pcos_utils.serving import boxes, clips, maps, page
 from pcos_utils.serving.answer import Answer
 from pcos_utils.serving.model import Served
@@ -53,7 +52,7 @@ class Desk:
                 answer.reasons.append(f"This is the first of {total} frames; under Batch each is answered.")
         except StudyError as error:
             answer = self.model.refused(name, boxes.UNUSABLE, str(error))
-        except ImageError as error:
+        except images.ImageError as error:
             answer = self.model.refused(name, error.status, error.reason)
         except Exception:  # the log stays on this machine
             log.exception("a frame could not be answered")
@@ -73,14 +72,15 @@ class Desk:
         """Yield the answer to an upload, or those to its frames where it has several."""
         name = named(upload)
         content = self.uploads.files.get((upload.get("path") or "").rpartition("/")[2], b"")
-        of_clinic = clips.is_clip(content, name) and "SPACE_ID" not in os.environ  # there anybody may send
+        of_clinic = content[128:132] == b"DICM" or clinic.kind(Path(name)) == "clip"
+        of_clinic &= "SPACE_ID" not in os.environ  # there anybody may send
         if not of_clinic and images.count(io.BytesIO(content)) == 1:
             yield self.answer(upload)
             return
         try:
             with clips.in_memory(self.uploads.take(upload)) as path:
                 yield from clips.answers(self.model, path, name, most=MAX_FRAMES)
-        except ImageError as error:
+        except images.ImageError as error:
             yield self.model.refused(name, error.status, error.reason)
 
     # Both work in steps: Gradio stops after a step when the visitor has gone.
@@ -140,9 +140,8 @@ def build(desk: Desk) -> gr.Blocks:
         frame.upload(desk.show, frame, shown, **answers).then(**scrolls)
         frame.clear(lambda: (page.EMPTY, "", hidden, hidden), None, shown[1:], **answers)
         ask.click(desk.show, [frame, box], shown, js=page.BOXED, **answers).then(**scrolls)
-        why.click(
-            desk.explain, [frame, box], outlines, js=page.BOXED, concurrency_id="maps", concurrency_limit=1, **private
-        )
+        own = dict(concurrency_id="maps", concurrency_limit=1)
+        why.click(desk.explain, [frame, box], outlines, js=page.BOXED, **private, **own)
         for path in phantoms:
             name = f"Phantom {path.stem[-1]}: {'polycystic' if '_pcom_' in path.stem else 'normal'}"
             upload = {"orig_name": path.name, "url": page.data_url(path.read_bytes(), "image/png")}

@@ -6,15 +6,13 @@ from functools import partial
 from pathlib import Path
 
 from pcos_utils.config import StudyError
-from pcos_utils.data import images, shards
+from pcos_utils.data import shards
 from pcos_utils.files import code, sha256
 from pcos_utils.progress import bar
 from pcos_utils.serving import clips
 from pcos_utils.serving.answer import FIELDS, UNREAD
-from pcos_utils.serving.model import Served
+from pcos_utils.serving.model import CODE, Served
 
-PARTS = ("answer", "boxes", "clips", "model", "scan_check", "screen")
-CODE = (*images.CODE, "follicles/counting.py", "follicles/locator.py", *(f"serving/{name}.py" for name in PARTS))
 NUMBERS = dict.fromkeys(("value", "low", "high", "follicle_mm"), "float64")
 NUMBERS |= dict.fromkeys(("follicles", "follicle_pixels"), "int32")
 COLUMNS = [name for name in FIELDS if name != "seconds"]  # a shard holds the same bytes whenever it is made
@@ -29,7 +27,7 @@ def answer(given: list[Path], model: Path, folder: Path) -> tuple[int, int, int]
     for path in given:
         if path.is_dir() and folder.resolve().is_relative_to(path.resolve()):
             raise StudyError(f"{folder} lies inside {path}, whose images are answered; name another place.")
-    served, facts = Served(model, 1), f"{sha256(model / 'model.json')} {code(*CODE)}"
+    served, facts = Served(model, 1), f"{sha256(model / 'model.json')} {code(*CODE, 'serving/clips.py')}"
     sizes = []
 
     def jobs() -> Iterator[Callable[..., bool]]:

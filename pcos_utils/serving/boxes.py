@@ -33,13 +33,13 @@ CYST, DARK = 0.6, 0.4  # share of the box that one dark region may cover; dark: 
 
 def parse(words: list[str]) -> Box:
     """Return the box that four numbers name. Raises StudyError where they name none."""
-    text = ",".join(words)
+    given = ",".join(words)
     try:
         box = tuple(round(float(word)) for word in words)
     except (ValueError, OverflowError):  # words, nan, inf
         box = ()
     if len(box) != 4 or min(box) < 0 or box[0] >= box[2] or box[1] >= box[3]:
-        raise StudyError(f"The box {text!r} is none; give x0,y0,x1,y1 in pixels, the upper left corner first.")
+        raise StudyError(f"The box {given!r} is none; give x0,y0,x1,y1 in pixels, the upper left corner first.")
     return box
 
 
@@ -51,26 +51,23 @@ def read(table: Path, files: list[Path]) -> dict[Path, list[Box | None]]:
     from pcos_utils.data import tables
     from pcos_utils.data.labels import as_path  # both imported late: a Space, which reads no table, is without it
 
-    found, (names, cells) = {}, tables.read(table)
-    wanted = [tables.IMAGE, *COLUMNS.values()]
-    columns = [tables.place(table, names, aliases, f"give one of {', '.join(NEEDED)} each") for aliases in wanted]
+    found, (names, cells), remedy = {}, tables.read(table), f"give one of {', '.join(NEEDED)} each"
+    columns = [tables.place(table, names, aliases, remedy) for aliases in (tables.IMAGE, *COLUMNS.values())]
     if None in columns or not len(cells):
         fault = "names no box" if None not in columns else f"lacks the column {NEEDED[columns.index(None)]}"
         raise StudyError(f"{table} {fault}; give it a row of {', '.join(NEEDED)} for each box.")
     ends = [(path, PurePosixPath(as_path(str(path)))) for path in files]
     for number, *words in cells[columns].itertuples(name=None):
-        named = PurePosixPath(as_path(words[0])).parts
-        of = [
-            path for path, end in ends if named in (end.parts[-len(named) :], end.with_suffix("").parts[-len(named) :])
-        ]
+        named, line = PurePosixPath(as_path(words[0])).parts, f"{table}, line {number}:"
+        last = slice(-len(named), None)
+        of = [path for path, end in ends if named in (end.parts[last], end.with_suffix("").parts[last])]
         if len(of) != 1 or not words[0]:
             fault = f"'{words[0]}' names {len(of)} of the images"
-            raise StudyError(f"{table}, line {number}: {fault}; each row needs {', '.join(NEEDED)}, of one image.")
+            raise StudyError(f"{line} {fault}; each row needs {', '.join(NEEDED)}, of one image.")
         try:
-            box = parse(words[1:]) if any(words[1:]) else None
+            found.setdefault(of[0], []).append(parse(words[1:]) if any(words[1:]) else None)
         except StudyError as error:
-            raise StudyError(f"{table}, line {number}: {error}") from None
-        found.setdefault(of[0], []).append(box)
+            raise StudyError(f"{line} {error}") from None
     return found
 
 
@@ -90,15 +87,10 @@ def misfit(box: Box, shape: tuple) -> str:
 
 
 def window(box: Box, shape: tuple) -> Box:
-    """Return the smallest part of the frame (H, W, ...) around the box that has the network's shape, 3 : 2.
-
-    Where the frame is too small for that, it reaches to the frame's edges.
-    """
+    """Return the smallest part of a frame (H, W, ...) of 3 : 2 around the box, at most as far as the frame's edges."""
     x0, y0, x1, y1 = box
-    across, down = x1 - x0, y1 - y0
-    sides = max(across, down * WIDTH / HEIGHT), max(down, across * HEIGHT / WIDTH)
-    edges = []
-    for low, high, side, whole in ((x0, x1, sides[0], shape[1]), (y0, y1, sides[1], shape[0])):
+    across, edges = max(x1 - x0, (y1 - y0) * WIDTH / HEIGHT), []
+    for low, high, side, whole in ((x0, x1, across, shape[1]), (y0, y1, across * HEIGHT / WIDTH, shape[0])):
         side = min(round(side), whole)
         start = min(max(round((low + high - side) / 2), 0), whole - side)
         edges.append((start, start + side))
@@ -136,12 +128,6 @@ def onto(values: np.ndarray, part: Box, shape: tuple) -> np.ndarray:
     x0, y0, x1, y1 = part
     whole[y0:y1, x0:x1] = cv2.resize(values.astype(np.float32), (x1 - x0, y1 - y0), interpolation=cv2.INTER_NEAREST)
     return whole
-
-
-def follicle_pixels(numbered: np.ndarray, pixels: int) -> float:
-    """Return how many pixels of the frame an average follicle has, where the numbered map (h, w) covers ``pixels``."""
-    count = int(numbered.max())
-    return pixels * (float((numbered > 0).mean()) / count if count else TYPICAL)
 
 
 def doubt(each: float, side: int) -> tuple[float, float]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import median, median_low
 
 from pcos_utils.data import clinic, images
-from pcos_utils.data.images import ImageError
 from pcos_utils.serving.answer import DECISIONS, Answer
 from pcos_utils.serving.boxes import Box
 from pcos_utils.serving.model import Served
@@ -27,9 +26,7 @@ def of_file(model: Served, path: Path, *, box: Box | None = None) -> Iterator[An
         yield model.answer(path, name, box=box)
 
 
-def answers(
-    model: Served, path: Path, name: str, *, box: Box | None = None, most: int = MOST
-) -> Iterator[Answer]:  # fmt: skip
+def answers(model: Served, path: Path, name: str, *, box: Box | None = None, most: int = MOST) -> Iterator[Answer]:
     """Yield the answer to each frame that is read, ``clip.mp4#6``, and where there are several that to the clip.
 
     ``name``: of the file, which tells a clip where the path, of an upload, does not.
@@ -42,7 +39,7 @@ def answers(
             answer.pixels = answer.numbered = None  # of hundreds of frames
             found.append(answer)
             yield answer
-    except ImageError as error:
+    except images.ImageError as error:
         yield model.refused(name, error.status, f"The file cannot be used: {error.reason}.")
         return
     except FileNotFoundError:  # a link to nowhere
@@ -77,22 +74,13 @@ def summary(name: str, found: list[Answer]) -> Answer:
     )  # fmt: skip
 
 
-def is_clip(content: bytes, name: str) -> bool:
-    """Return whether an upload is a DICOM file, by its bytes, or a clip, by its name."""
-    return content[128:132] == b"DICM" or clinic.kind(Path(name)) == "clip"
-
-
 @contextmanager
 def in_memory(content: bytes) -> Iterator[Path]:
     """Yield a path at which the bytes can be opened, though they lie in memory alone. Raises ImageError."""
     if not hasattr(os, "memfd_create"):
-        raise ImageError(
-            "not an image", "", "files of several frames need Linux here; pcos predict reads them anywhere"
-        )
-    number = os.memfd_create("upload")
-    try:
-        with open(number, "wb", closefd=False) as stream:
-            stream.write(content)
-        yield Path(f"/proc/self/fd/{number}")
-    finally:
-        os.close(number)
+        reason = "files of several frames need Linux here; pcos predict reads them anywhere"
+        raise images.ImageError("not an image", "", reason)
+    with open(os.memfd_create("upload"), "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        yield Path(f"/proc/self/fd/{stream.fileno()}")

@@ -3,7 +3,6 @@
 import csv
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +10,7 @@ import typer
 
 from pcos_utils.config import JUDGED, Study, StudyError, study
 from pcos_utils.files import need_writable
-from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
+from pcos_utils.options import Labels, of_study
 from pcos_utils.progress import bar
 
 Images = Annotated[list[Path], typer.Argument(help="images, or folders of them")]
@@ -28,24 +27,16 @@ Folders = Annotated[list[Path], typer.Argument(help="one folder of images, or se
 Found = Annotated[Path, typer.Option(help="where sources.csv, audit.json and the page audit.html go")]
 Baseline = Annotated[Path | None, typer.Option(help="an earlier sources.csv: only what is new gives 3")]
 GroupBy = Annotated[str, typer.Option(help="a regular expression whose groups name the patient or clip in a path")]
-Shards = Annotated[
-    Path | None,
-    typer.Option(help="a folder for Parquet files with which a killed job goes on; predict then takes lists, too"),
-]
-Level = Annotated[
-    str, typer.Option(help="source: only copies are findings; clip: probable frames of one clip are, too")
-]
+SHARDS = "a folder for Parquet files with which a killed job goes on; predict then takes lists, too"
+Shards = Annotated[Path | None, typer.Option(help=SHARDS)]
+LEVEL = "source: only copies are findings; clip: probable frames of one clip are, too"
+Level = Annotated[str, typer.Option(help=LEVEL)]
 
 
 def audit(
-    folders: Folders,
-    out: Found,
-    labels: Labels = None,
-    baseline: Baseline = None,
-    group_by: GroupBy = "",
-    level: Level = "source",
-    shards: Shards = None,
-) -> None:
+    folders: Folders, out: Found, labels: Labels = None, baseline: Baseline = None, group_by: GroupBy = "",
+    level: Level = "source", shards: Shards = None,
+) -> None:  # fmt: skip
     """Find the source pictures behind the images of any folder, and report copies, leaks, double labels and shortcuts.
 
     A class is a folder's name, of any words and number, and a split too: train, training, val, valid, dev, test,
@@ -78,7 +69,7 @@ def audit(
     content = run(folders, out, Path(labels) if labels else None, baseline, group_by, level, shards)
     said = [f"{count:>9,}  {fact}" for fact, count in content["summary"].items()]
     said += [f"cannot be read: {row['path']} ({row['reason']})" for row in content["unreadable"]]
-    said += ["", *(sentence.replace("**", "") for sentence in [content["verdict"], *content["reading"]])]
+    said += ["", *(sentence.replace("**", "") for sentence in (content["verdict"], *content["reading"]))]
     typer.echo("\n".join([*said, f"written to {out}: sources.csv, audit.json, audit.html"]))
     if content["leaks_or_conflicts"]:
         raise typer.Exit(3)
@@ -95,7 +86,7 @@ def predict(
     """
     from pcos_utils.data.shards import listed
     from pcos_utils.serving import clips
-    from pcos_utils.serving.answer import FIELDS, UNREAD, Answer
+    from pcos_utils.serving.answer import FIELDS, UNREAD
     from pcos_utils.serving.boxes import UNUSABLE, parse, read
     from pcos_utils.serving.model import Served
     from pcos_utils.serving.page import spreadsheet_cell
@@ -125,14 +116,10 @@ def predict(
     served = Served(model or prepared(study()))
     table = csv.DictWriter(sys.stdout, FIELDS, lineterminator="\n")
     asked = [(path, each) for path in files for each in wanted.get(path, [None])]
-
-    def answers() -> Iterator[Answer]:
-        """Yield one answer for each image or box, and several for a clip."""
-        for path, part in bar(asked, "answer", hidden=len(asked) == 1 or not sys.stderr.isatty()):
-            yield from clips.of_file(served, path, box=part)
-
+    shown = bar(asked, "answer", hidden=len(asked) == 1 or not sys.stderr.isatty())
+    answers = (answer for path, part in shown for answer in clips.of_file(served, path, box=part))  # several of a clip
     read_any = False
-    for number, answer in enumerate(answers()):
+    for number, answer in enumerate(answers):
         read_any |= answer.refusal not in UNREAD
         if box is not None and answer.refusal == UNUSABLE:
             raise StudyError(answer.reasons[0])
@@ -148,19 +135,15 @@ def predict(
         raise typer.Exit(2)
 
 
-def export(
-    out: Out = None, model: Source = None, space: Space = None, preset: Preset = "demo", data: Data = "phantom",
-    labels: Labels = None, models: Models = None, seed: Seed = 0, epochs: Epochs = None, weights: Weights = "imagenet",
-    allow_cpu: AllowCpu = False,
-) -> None:  # fmt: skip
+@of_study
+def export(out: Out = None, model: Source = None, space: Space = None, *, given: dict) -> None:
     """Export the best or the named model of a finished study as a folder that answers without torch."""
     if model and (Path(model) / "model.json").is_file():
         if not space:
             raise StudyError(f"{model} is a served model already; name --space DIR to pack it.")
         folder = Path(model)
     else:
-        settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-        chosen = study(preset, data, **settings)
+        chosen = study(**given)
         if model and model not in JUDGED:
             raise StudyError(f"MODEL={model} is unknown; use one of: {', '.join(JUDGED)}.")
         model = model or best(chosen)
@@ -188,20 +171,14 @@ def best(chosen: Study) -> str:
     return table.loc[table.value.idxmax(), "model"]
 
 
-def page(
-    model: Model = None, port: Port = 7860, preset: Preset = "demo", data: Data = "phantom", labels: Labels = None,
-    models: Models = None, seed: Seed = 0, epochs: Epochs = None, weights: Weights = "imagenet",
-    allow_cpu: AllowCpu = False,
-) -> None:  # fmt: skip
+@of_study
+def page(model: Model = None, port: Port = 7860, *, given: dict) -> None:
     """Run the web page, on this machine only, until it is stopped; the best model of a study is exported first."""
     try:
         from pcos_utils.serving import app
     except ModuleNotFoundError as error:
         raise StudyError(f"The page needs {error.name}; install it with: pip install 'pcos-utils[app]'.") from None
-    if model is None:
-        settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-        model = prepared(study(preset, data, **settings))
-    app.run(model, port=port)
+    app.run(model or prepared(study(**given)), port=port)
 
 
 def prepared(chosen: Study) -> Path:
@@ -209,9 +186,8 @@ def prepared(chosen: Study) -> Path:
     folder = chosen.served_dir
     if not (folder / "model.json").exists():
         if not (chosen.data_dir / "manifest.csv").exists():  # a clone holds the demo's tables, but none of its images
-            raise StudyError(
-                f"{chosen.name} was not run here; run 'make reproduce' first, or name a model with --model."
-            )
+            remedy = "run 'make reproduce' first, or name a model with --model"
+            raise StudyError(f"{chosen.name} was not run here; {remedy}.")
         name = best(chosen)
         typer.echo(f"preparing the best model of {chosen.name}, a minute or two ...", err=True)
         from pcos_utils.serving.export import export

@@ -1,7 +1,6 @@
 """Apply a frozen method once to a new folder: what developed it is left out first, and every look is counted."""
 
 import datetime
-import hashlib
 import json
 from collections import Counter
 from importlib.metadata import version
@@ -14,14 +13,13 @@ from scipy.special import logit
 from pcos_utils.audit import signatures
 from pcos_utils.audit.sources import find_sources, places
 from pcos_utils.config import CLASS_NAMES, StudyError
-from pcos_utils.data import tables
+from pcos_utils.data import tables, words
 from pcos_utils.data.images import load
 from pcos_utils.data.labels import as_path, files_of_name
 from pcos_utils.data.survey import survey
-from pcos_utils.data.words import LABEL_OF_FOLDER
 from pcos_utils.evaluation.confirmation import USUAL, by_source, could_show, endpoint
 from pcos_utils.evaluation.intervals import FEW
-from pcos_utils.files import alone_in, need_writable, write_json
+from pcos_utils.files import alone_in, digest, need_writable, write_json
 from pcos_utils.progress import bar
 from pcos_utils.reporting.text import interval, listed, many, number, percent
 from pcos_utils.serving import freeze
@@ -51,17 +49,16 @@ def confirm(
     scores = read_scores(predictions, list(sources.path), list(readable.path)) if of_others else None
     known = overlaps(readable, folder, place)
     labels_of = readable.groupby("source").label.agg(lambda values: set(values.dropna()))
-    several = labels_of.map(len)
-    why = pd.Series("", labels_of.index).mask(several == 0, "no label").mask(several > 1, "both labels")
+    why = labels_of.map(len).map({0: "no label", 1: "", 2: "both labels"})
     why = why.mask(why.index.isin(readable.source[known != ""]), "developed the method")
     kept = readable[readable.source.map(why) == ""]
     present = set().union(*labels_of[why == ""])
     if len(present) < 2:
         lacks = listed([CLASS_NAMES[value] for value in (0, 1) if value not in present])
-        words = listed(sorted({f"'{name}'" for name in readable["class"]} - {"''"})) or "none"
+        named = listed(sorted({f"'{name}'" for name in readable["class"]} - {"''"}))
         raise StudyError(
-            f"{folder} has no new source with the label {lacks} (its classes are {words}); add such images, or a table "
-            f"whose column 'label' holds 0, 1 or words such as {', '.join(list(LABEL_OF_FOLDER)[::6])}."
+            f"{folder} has no new source with the label {lacks} (its classes are {named}); add such images, or a table "
+            f"whose column 'label' holds 0, 1 or words such as {', '.join(list(words.LABEL_OF_FOLDER)[::6])}."
         )
     answers = kept[["path", "source"]].rename(columns={"path": "image"}).reset_index(drop=True)
     answers["label"] = answers.source.map(labels_of).map(min).astype(int)
@@ -75,7 +72,7 @@ def confirm(
     record = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"), "version": version("pcos-utils"),
         "plan_sha256": plan["sha256"], "frozen": plan["frozen"], "method": plan["method"],
-        "threshold": plan["threshold"], "folder_sha256": hashlib.sha256(listing.encode()).hexdigest(),
+        "threshold": plan["threshold"], "folder_sha256": digest(listing),
         "files": len(sources), "readable": len(readable), "sources": readable.source.nunique(),
         "set_apart": sources.loc[sources.status != "ok", ["path", "reason"]].to_dict("records"),
         "left_out": [
@@ -95,7 +92,7 @@ def confirm(
 
 def keep(record: dict, folder: Path) -> tuple[dict, Path]:
     """Write a look under the next free number, and say which look at these images it is. Earlier ones stay."""
-    with alone_in(folder, lambda: None):
+    with alone_in(folder):
         earlier = sorted(folder.glob("look-*.json"))
         try:
             seen = {path.name: set(json.loads(path.read_text(encoding="utf-8"))["images_sha256"]) for path in earlier}
@@ -131,8 +128,8 @@ def _served(model: Path, folder: Path, images: pd.Series) -> pd.DataFrame:
     """Return the calibrated logit of each image (NaN where there is none), and why the model declines to decide."""
     served = Served(model)
     answers = [served.answer(folder / name, name, of_study=True) for name in bar(images, "answer")]
-    exact = np.array([np.nan if answer.exact is None else answer.exact for answer in answers])
-    return pd.DataFrame({"score": logit(exact), "refusal": [answer.refusal for answer in answers]})
+    score = logit(np.array([answer.exact for answer in answers], float))
+    return pd.DataFrame({"score": score, "refusal": [answer.refusal for answer in answers]})
 
 
 def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFrame:
@@ -164,34 +161,28 @@ def read_scores(table: Path, files: list[str], readable: list[str]) -> pd.DataFr
     return given
 
 
-def _shown(names: list[str]) -> list[str]:
-    """Return the first names, each indented, and how many more there are."""
-    more = [f"  and {len(names) - SHOWN} more, in the result"] if len(names) > SHOWN else []
-    return [f"  {name}" for name in names[:SHOWN]] + more
-
-
 def sentences(record: dict) -> list[str]:
     """Return what a look found, line by line."""
-    again = record["earlier_looks_at_these_images"]
-    lines = [f"look {record['look']} at these images, look {record['looks_of_the_plan']} of the plan "
-             f"{record['plan_sha256'][:12]}, frozen {record['frozen']}"]  # fmt: skip
-    if again:
-        lines.append(f"NOT A FIRST LOOK: {again[0]} is, and it stays; what follows confirms nothing by itself.")
-    lines.append(f"{many(record['files'], 'file')}, {many(record['readable'], 'readable image')}, "
-                 f"{many(record['sources'], 'source')}")  # fmt: skip
-    if record["set_apart"]:
-        lines.append(f"set apart: {many(len(record['set_apart']), 'file')}")
-        lines += _shown([f"{row['path']}: {row['reason']}" for row in record["set_apart"]])
-    for why in dict.fromkeys(row["why"] for row in record["left_out"]):
-        rows = [row for row in record["left_out"] if row["why"] == why]
-        lines.append(f"left out ({why}): {many(len({row['source'] for row in rows}), 'source')}")
-        lines += _shown([f"{row['image']}{': ' + row['copy'] if row['copy'] else ''}" for row in rows])
+    plan = f"look {record['looks_of_the_plan']} of the plan {record['plan_sha256'][:12]}, frozen {record['frozen']}"
+    lines = [f"look {record['look']} at these images, {plan}"]
+    for first in record["earlier_looks_at_these_images"][:1]:
+        lines.append(f"NOT A FIRST LOOK: {first} is, and it stays; what follows confirms nothing by itself.")
+    files, readable = many(record["files"], "file"), many(record["readable"], "readable image")
+    lines.append(f"{files}, {readable}, {many(record['sources'], 'source')}")
+    apart, out = record["set_apart"], pd.DataFrame(record["left_out"], columns=["image", "source", "why", "copy"])
+    named = {f"set apart: {many(len(apart), 'file')}": [f"{row['path']}: {row['reason']}" for row in apart]}
+    for why, rows in out.groupby("why", sort=False):
+        names = (rows.image + ": " + rows["copy"]).str.removesuffix(": ")
+        named[f"left out ({why}): {many(rows.source.nunique(), 'source')}"] = list(names)
+    for what, names in named.items():
+        lines += [what, *(f"  {name}" for name in names[:SHOWN])] if names else []
+        lines += [f"  and {len(names) - SHOWN} more, in the result"] * (len(names) > SHOWN)
     n, positives = record["new_sources"], record["polycystic"]
-    lines.append(f"measured: {many(n, 'new source')} ({many(record['images'], 'image')}), {positives} polycystic "
-                 f"({percent(positives / n)})")  # fmt: skip
-    refused = [f"{word} {count}" for word, count in record["refused_images"].items()]
-    lines.append(f"images that the method declines: {listed(refused)}; {many(record['refused_sources'], 'source')} "
-                 "without any value")  # fmt: skip
+    images, share = many(record["images"], "image"), percent(positives / n)
+    lines.append(f"measured: {many(n, 'new source')} ({images}), {positives} polycystic ({share})")
+    refused = listed([f"{word} {count}" for word, count in record["refused_images"].items()])
+    without = many(record["refused_sources"], "source")
+    lines.append(f"images that the method declines: {refused}; {without} without any value")
     if BOTH in record["refused_images"]:
         lines.append(f"  of '{BOTH}' there is a value, and it is decided at the threshold here")
     for row in record["endpoint"]:
@@ -202,11 +193,10 @@ def sentences(record: dict) -> list[str]:
         lines.append(f"Fewer than {FEW} sources of a class: the interval of the AUC is too narrow.")
     if 0 < record["patients"] < n:
         lines.append(f"They are of {record['patients']} patients or clips: the intervals are too narrow for that.")
-    could = record["could_show"]
+    could, usual = pd.Series(record["could_show"]).map(number), number(USUAL)
     lines.append(
-        f"What so many sources could show: an AUC of {number(could['expected_auc'])} to within ± "
-        f"{number(could['half_width_auc'])}; with 80 % power that an AUC of {number(could['detectable_auc'])} or more "
-        f"beats a coin; a recall of {number(USUAL)} to within ± {number(could['half_width_recall'])}, a specificity of "
-        f"{number(USUAL)} to within ± {number(could['half_width_specificity'])}."
+        f"What so many sources could show: an AUC of {could.expected_auc} to within ± {could.half_width_auc}; with 80 "
+        f"% power that an AUC of {could.detectable_auc} or more beats a coin; a recall of {usual} to within ± "
+        f"{could.half_width_recall}, a specificity of {usual} to within ± {could.half_width_specificity}."
     )
     return lines

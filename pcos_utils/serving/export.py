@@ -1,26 +1,31 @@
 """A finished study becomes a served model: a folder that needs onnxruntime, but not torch or the repository."""
 
 import io
+import json
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import torch
 from PIL import Image
 from torch import nn
 
-from pcos_utils.config import CAVEAT, COUNT, Study, StudyError
+from pcos_utils.config import CAVEAT, COUNT, PROTOCOL_OF_ARM, Study, StudyError
 from pcos_utils.data.images import HEIGHT, WIDTH
-from pcos_utils.files import appearing, need_writable, sha256, write_json, write_text
-from pcos_utils.follicles import crops, kept, locator, training_set
+from pcos_utils.data.pixels import expand, stack
+from pcos_utils.evaluation.predictions import of_runs, read_table
+from pcos_utils.files import appearing, digest, need_writable, read_record, sha256, write_json, write_text
+from pcos_utils.follicles import counts, crops, kept, locator, pretrain, training_set
 from pcos_utils.follicles import network as follicle_network
-from pcos_utils.follicles.pretrain import HELD_OUT_SEED
+from pcos_utils.models import architectures, devices, recipes, training
+from pcos_utils.models.run import images_of, lesson
 from pcos_utils.phantom import simulator
 from pcos_utils.serving import scan_check
 from pcos_utils.serving.model import on
-from pcos_utils.serving.served_network import fit_served
 from pcos_utils.serving.tabulate import ALPHA, DATA, real_frames, tabulate
 
 AGREEMENT, TRIED = 1e-4, 16  # largest difference allowed between torch and onnxruntime, on so many random images
@@ -68,9 +73,8 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     outline, side, is_count = kept.networks(study)[0], facts["side"], network is None
     counts_as_kept = is_count and outline == kept.KEPT and study.synthetic  # real data calibrate their own study
     outlining = follicle_network.Outlining(follicle_network.load(outline))
-    shards = training_set.shards(study.runs_dir.parent / COUNT / "shards", phantoms, HELD_OUT_SEED)
-    frames = training_set.load(shards)["images"]
-    rng = np.random.default_rng(study.seed)
+    shards = training_set.shards(study.runs_dir.parent / COUNT / "shards", phantoms, pretrain.HELD_OUT_SEED)
+    frames, rng = training_set.load(shards)["images"], np.random.default_rng(study.seed)
     boxed = np.array([crops.as_boxed(frame, rng) for frame in frames])
     card = {
         "format": 2, "model": model, "data": study.data_name, "study": study.name, "caveat": CAVEAT,
@@ -93,17 +97,58 @@ def export(model: str, study: Study, folder: Path, phantoms: int = 300) -> dict:
     for number, seed in enumerate(EXAMPLES, start=1):
         with appearing(folder / "examples" / f"phantom_{simulator.FOLDERS[seed % 2]}_{number}.png") as temporary:
             Image.fromarray(simulator.simulate(seed, seed % 2).image).save(temporary)
-    how = "the count of follicles" if is_count else f"trained on all sources for {facts['epochs']} epochs"
-    about_real = "the same number" if "real" not in card else (
-        f"the probability among {on(DATA, card['real']['sources'])['calibrated']}: the page and `pcos predict` "
-        "calibrate your frames on those, and only the phantoms offered as examples on phantoms"
-    )  # fmt: skip
-    text = CARD.format(
-        **card, about_real=about_real, **on(card["data"], card["sources"]), confidence=1 - ALPHA, how=how
-    )
-    write_text(folder / "card.md", text.replace("%", " %"))
+    words = on(card["data"], card["sources"]) | {"confidence": 1 - ALPHA, "about_real": "the same number"}
+    words["how"] = "the count of follicles" if is_count else f"trained on all sources for {facts['epochs']} epochs"
+    if "real" in card:
+        words["about_real"] = (
+            f"the probability among {on(DATA, card['real']['sources'])['calibrated']}: the page and `pcos predict` "
+            "calibrate your frames on those, and only the phantoms offered as examples on phantoms"
+        )
+    write_text(folder / "card.md", CARD.format(**card, **words).replace("%", " %"))
     write_json(folder / "model.json", card)
     return card
+
+
+class Answering(nn.Module):
+    """A network with its preprocessing, ready for export: pixels uint8 (n, side, side, 3) to logits (n,)."""
+
+    def __init__(self, name: str, network: nn.Module):
+        super().__init__()
+        self.name, self.network = name, network.eval()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return logits, float32 (n,)."""
+        return self.network(architectures.prepare(self.name, pixels)).squeeze(1)
+
+
+def fit_served(model: str, study: Study) -> tuple[nn.Module | None, pd.DataFrame, dict]:
+    """Return one network (none for the count), out-of-fold predictions and what model.json says of both."""
+    table = read_table(study, "sources")
+    if model == COUNT:
+        counted = counts.run(study)
+        # It was trained on no label of these images, so every count is out of fold.
+        counted = counted[counted.network == kept.networks(study)[0].parent.name].rename(columns={"path": "image"})
+        predictions = counted[["image", "source", "label"]].assign(logit=counted["count"].astype(float))
+        run = digest(json.dumps([model, predictions.to_csv()]))[:12]
+        return None, predictions, {"epochs": None, "run": run, "side": study.image_side}
+    predictions = of_runs(study, model, "grouped").query("role == 'test'")
+    records = [read_record(study.run_dir(model, run)) for run in study.runs("ours", PROTOCOL_OF_ARM["ours"])]
+    # By the folds' recipe, for the median of the epochs that they kept. They kept an epoch of a schedule made for all
+    # the recipe's epochs, so the same schedule is stopped early.
+    epochs = max(1, round(median(record["chosen_epoch"] for record in records)))
+    settings = recipes.recipe(model, "ours", study).model_copy(update={"select_epoch": False})
+    run = digest(json.dumps([epochs, *sorted(record["facts_sha256"] for record in records)]))[:12]
+    facts = {"epochs": epochs, "run": run, "plan": records[0].get("plan_sha256"), "side": settings.side}
+    engine = devices.engine_for(study)
+    rows = expand(table[table.used == "yes"].reset_index(drop=True).assign(role="train"), {0: 1, 1: 1})
+    pixels = torch.from_numpy(stack(rows, study.image_dir, settings.side, study.cache_dir))
+    torch.manual_seed(study.seed)
+    task = lesson(model, study, settings, rows, pixels, engine)
+    training.fit(
+        task.learner, task.prepare, images_of(rows, task.pixels, "train"), None, settings, stop=epochs,
+        seed=study.seed, engine=engine, change=task.change,
+    )  # fmt: skip
+    return Answering(model, task.network.float().cpu().eval()), predictions, facts
 
 
 def usual(outlining: follicle_network.Outlining, frames: np.ndarray, *, boxed: bool = False) -> dict:

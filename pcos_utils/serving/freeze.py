@@ -6,7 +6,6 @@ and Perez 2011): a plan is for colleagues, not for everybody.
 """
 
 import datetime
-import hashlib
 import json
 import shutil
 from importlib.metadata import version
@@ -17,23 +16,23 @@ import pandas as pd
 
 from pcos_utils.audit import signatures
 from pcos_utils.config import COUNT, Study, StudyError, home
-from pcos_utils.data import images, manifest
+from pcos_utils.data import manifest
 from pcos_utils.evaluation.confirmation import ENDPOINT
-from pcos_utils.files import PACKAGE, cached, code, need_writable, sha256, write_json, write_text
+from pcos_utils.files import PACKAGE, cached, code, digest, need_writable, sha256, write_json, write_text
 from pcos_utils.follicles import kept, training_set
 from pcos_utils.phantom import simulator
 from pcos_utils.progress import bar
+from pcos_utils.serving.model import CODE as ANSWERING
 
 FORMAT, PLAN, MODEL, SIGNATURES, DIGESTS = 1, "plan.json", "model", "signatures.npz", "digests.txt"
 # The modules that decide which images count, what each is answered and what is said of the answers.
 ROOMS = {
     "data": ("labels", "layout", "manifest", "survey", "tables", "words"),
     "audit": ("candidates", "families", "gathering", "matching", "signatures", "sketches", "sources"),
-    "follicles": ("counting", "locator"),
     "evaluation": ("auc", "comparison", "confirmation", "intervals", "metrics", "power"),
-    "serving": ("answer", "boxes", "confirm", "freeze", "model", "scan_check", "screen"),
+    "serving": ("confirm", "freeze"),
 }
-CODE = (*images.CODE, *(f"{room}/{name}.py" for room, names in ROOMS.items() for name in names))
+CODE = (*ANSWERING, *(f"{room}/{name}.py" for room, names in ROOMS.items() for name in names))
 
 
 def freeze(out: Path, sources: pd.DataFrame, folder: Path, facts: dict, *, taught: list[str] | None = None) -> dict:
@@ -68,8 +67,7 @@ def freeze_study(out: Path, model: str | None, study: Study) -> dict:
     from pcos_utils.follicles.pretrain import HELD_OUT_SEED, PHANTOM_SEED  # late, because both import torch
     from pcos_utils.serving.export import export
 
-    table = manifest.read(study.report_dir / "sources.csv") if (study.report_dir / "sources.csv").exists() else None
-    if table is None:
+    if not (table := study.report_dir / "sources.csv").exists():
         raise StudyError(f"{study.name} has no sources.csv; run 'make reproduce' for it first.")
     need_new(out)
     if model and (Path(model) / "model.json").is_file():
@@ -79,14 +77,13 @@ def freeze_study(out: Path, model: str | None, study: Study) -> dict:
         shutil.copytree(model, out / MODEL, dirs_exist_ok=True)
     else:
         card = export(model, study, out / MODEL)
-    outline, limits = kept.networks(study)[0], sum(card["suitability"]["phantoms"])
-    if sha256(outline) != card["outline_sha256"]:
+    if sha256(outline := kept.networks(study)[0]) != card["outline_sha256"]:
         raise StudyError(f"{model} was exported with other follicle weights than {outline}; export it again.")
-    drawn = [training_set.seeds(kept.phantoms_per_class(outline), PHANTOM_SEED)]
-    drawn += [training_set.seeds(limits // 2, HELD_OUT_SEED)]
-    facts = {"method": {name: card[name] for name in ("kind", "model", "study", "run")}}
-    facts |= {"threshold": card["threshold"], "expected_auc": card["auc"]}
-    return freeze(out, table, study.image_dir, facts, taught=phantoms(drawn))
+    counts = {PHANTOM_SEED: kept.phantoms_per_class(outline), HELD_OUT_SEED: sum(card["suitability"]["phantoms"]) // 2}
+    drawn = [training_set.seeds(count, seed) for seed, count in counts.items()]
+    method = {name: card[name] for name in ("kind", "model", "study", "run")}
+    facts = {"method": method, "threshold": card["threshold"], "expected_auc": card["auc"]}
+    return freeze(out, manifest.read(table), study.image_dir, facts, taught=phantoms(drawn))
 
 
 def phantoms(drawn: list[range]) -> list[str]:
@@ -121,7 +118,7 @@ def need_new(out: Path) -> None:
 def seal(plan: dict) -> str:
     """Return the digest of a plan, without its own."""
     content = {name: value for name, value in plan.items() if name != "sha256"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return digest(json.dumps(content, sort_keys=True))
 
 
 def read(place: Path) -> dict:
@@ -134,8 +131,8 @@ def read(place: Path) -> dict:
         raise StudyError(f"{place} holds no plan that can be read; make one with 'pcos freeze'.") from None
     if not sealed:
         raise StudyError(f"{place / PLAN} was edited after it was frozen; {again}.")
-    for name, digest in plan["files"].items():
-        if not (place / name).is_file() or sha256(place / name) != digest:
+    for name, frozen in plan["files"].items():
+        if not (place / name).is_file() or sha256(place / name) != frozen:
             raise StudyError(f"{place / name} is not the file that was frozen; {again}.")
     now = {name: sha256(PACKAGE / name) for name in CODE}  # by bytes, because a syntax tree depends on the Python
     changed = [name for name in sorted({*now, *plan["code"]}) if now.get(name) != plan["code"].get(name)]

@@ -17,6 +17,9 @@ from pcos_utils.follicles import counting, locator
 from pcos_utils.serving import boxes, scan_check, screen
 from pcos_utils.serving.answer import BOTH, CYST, DECISIONS, FEW, SECTOR, SEVERAL, TWO, Answer
 
+# What decides an answer, for digests of code and for a Space.
+PARTS = ("answer", "boxes", "model", "scan_check", "screen")
+CODE = (*images.CODE, "follicles/counting.py", "follicles/locator.py", *(f"serving/{name}.py" for name in PARTS))
 MOST = 4  # ovaries that are looked at in a frame
 MOST_OUTLINED = 60  # follicles in one section, far above all that were seen
 
@@ -32,10 +35,10 @@ class Served:
             self.usual = {False: self.card["suitability"], True: self.card["boxed"]}  # by whether it is a box
             # Calibration, threshold, interval and limits, by whether they are the study's, else of real frames if any.
             self.rules = {False: self.card.get("real", self.card), True: self.card}
+            facts = {name: self.card[name] for name in ("model", "data", "run")} | {"use": CAVEAT}
             self.facts = {}  # told with each answer, by whether the study's rule decides
             for own, rule in self.rules.items():
-                facts = {name: self.card[name] for name in ("model", "data", "run")}
-                self.facts[own] = facts | {"use": CAVEAT} | on(rule.get("data", self.card["data"]), rule["sources"])
+                self.facts[own] = facts | on(rule.get("data", self.card["data"]), rule["sources"])
                 decide(rule["calibration"]["slope"] + rule["interval"]["low"][0], rule)  # a damaged rule fails here
         except (OSError, ValueError, KeyError, TypeError):
             reason = "model.json is missing, damaged or of an earlier version; make one with pcos export"
@@ -60,23 +63,21 @@ class Served:
     def ovaries(self, pixels: np.ndarray) -> list[boxes.Box]:
         """Return boxes around the ovaries that are found in a whole frame, uint8 (H, W, 3), the surest first."""
         found = locator.locate(brightest(pixels), lambda frame: self.finder.run(None, {"grey": frame[None]})[0][0])
-        return [each.box for each in found][:MOST]
+        return [each.box for each in found[:MOST]]
 
     def calibrated(
         self, pixels: np.ndarray, count: int, rule: dict, doubt: tuple[float, float] = (0.0, 0.0)
     ) -> tuple[float, list[float], list[float]]:
         """Return the calibrated value of an image, uint8 (H, W, 3), with ``count`` follicles, its interval and reach.
 
-        ``doubt``: by how much a count may be too high and too low. The reach is between the values of these counts, and
-        the interval is that of both.
+        ``doubt``: by how much a count may be too high and too low. The reach is from one of these to the other.
         """
         logit = float(count if self.counts else self.logits(images.resize(pixels, self.side)[None])[0])
         if not np.isfinite(logit):
             raise StudyError(f"The model {self.card['model']} gave no number; export it again.")
         fitted, table = rule["calibration"], rule["interval"]
-        if not self.counts:
-            doubt = 0.0, 0.0  # what few pixels do to another network has not been measured
-        logits = np.array([logit - doubt[0], logit, logit + doubt[1]])
+        less, more = doubt if self.counts else (0.0, 0.0)  # what few pixels do to another network was not measured
+        logits = np.array([logit - less, logit, logit + more])
         low, value, high = 1 / (1 + np.exp(-np.clip(fitted["slope"] * logits + fitted["intercept"], -30, 30)))
         least = np.interp(logits[0], table["logit"], table["low"])
         most = np.interp(logits[2], table["logit"], table["high"])
@@ -115,8 +116,7 @@ class Served:
         """
         started = time.perf_counter()
         answer = self.look(pixels, name, box=box, of_study=of_study)
-        searched = answer.refusal in (SECTOR, scan_check.UNLIKE) and answer.reasons != [scan_check.NEGATIVE]
-        if box is None and searched:
+        if not box and answer.refusal in (SECTOR, scan_check.UNLIKE) and answer.reasons != [scan_check.NEGATIVE]:
             answer = self.found(answer)
         if answer.interval and (known := (*scale, "the file's header") if scale else screen.scale(pixels)):
             answer.measure(*known)
@@ -127,15 +127,15 @@ class Served:
         """Return the answer to the one ovary that is found in a refused frame, or what to do where it is not one."""
         # The locator was shown sectors alone and finds ovaries in noise, too; what is answered there is no stranger.
         looks = [self.look(answer.pixels, answer.image, box=box) for box in self.ovaries(answer.pixels)]
-        suggested = [each.box for each in looks if each.interval]
-        if len(suggested) == 1:
-            answer = next(each for each in looks if each.interval)
-        elif suggested:
-            number = "Two" if len(suggested) == 2 else len(suggested)
+        looks = [each for each in looks if each.interval]
+        if len(looks) == 1:
+            answer = looks[0]
+        elif looks:
+            number = "Two" if len(looks) == 2 else len(looks)
             answer.refusal, answer.reasons = SEVERAL, [f"{number} ovaries were found; choose one."]
         else:
             answer.reasons.append("No ovary was found; draw a box around one.")
-        answer.suggested = suggested
+        answer.suggested = [each.box for each in looks]
         return answer
 
     def look(
@@ -151,8 +151,7 @@ class Served:
         found = [] if box else screen.scans(pixels)
         part = boxes.window(box, pixels.shape) if box else found[0] if found else None
         drawn, box = box is not None, box or part
-        scan = boxes.of(pixels, part)
-        seen = boxes.of(pixels, box)
+        scan, seen = boxes.of(pixels, part), boxes.of(pixels, box)
         if scan_check.negative(seen):
             return self.refused(name, scan_check.UNLIKE, scan_check.NEGATIVE, pixels, box)
         apart = not drawn and (len(found) > 1 or screen.seam(scan))
@@ -175,9 +174,9 @@ class Served:
         numbered = counting.instances(maps)
         numbered = boxes.inside(numbered, box, part) if drawn else numbered
         count = int(numbered.max())
-        each = boxes.follicle_pixels(numbered, boxes.of(pixels, part)[..., 0].size)
+        each = scan[..., 0].size * (float((numbered > 0).mean()) / count if count else boxes.TYPICAL)
         rule = self.rules[of_study]
-        doubt = boxes.doubt(each, min(boxes.of(pixels, box).shape[:2]))
+        doubt = boxes.doubt(each, min(seen.shape[:2]))
         value, interval, reach = self.calibrated(cut, count, rule, doubt)
         decision, reasons = decide(value, rule)
         refusal = BOTH if reasons else ""

@@ -111,10 +111,9 @@ def outlines(answer: Answer, heat: np.ndarray | None = None, reading: str = "") 
     if answer.interval:
         rows, columns = answer.numbered.shape
         for number, place in enumerate(ndimage.find_objects(answer.numbered), start=1):
-            mask = (answer.numbered[place] == number).astype(np.uint8)
-            shift = place[1].start + 0.5, place[0].start + 0.5
-            for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]:
-                points = (contour[:, 0] + shift) * (width / columns, height / rows)
+            mask, corner = (answer.numbered[place] == number).astype(np.uint8), (place[1].start, place[0].start)
+            for contour in cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE, offset=corner)[0]:
+                points = (contour[:, 0] + 0.5) * (width / columns, height / rows)
                 shapes.append(f"<polygon points='{' '.join(f'{x:.1f},{y:.1f}' for x, y in points)}'/>")
     if heat is not None:
         painted = np.zeros((*heat.shape, 4), np.uint8)
@@ -148,36 +147,33 @@ def _place(box: Box, width: int, height: int) -> str:
 def _box(answer: Answer) -> tuple[str, str, str]:
     """Return the size of the frame that the browser keeps, the box in words, and box and suggestions as HTML."""
     height, width = answer.pixels.shape[:2]
-    scale = min(1, KEPT / max(height, width))
-    whole = (0, 0, width, height)
+    whole, scale = (0, 0, width, height), min(1, KEPT / max(height, width))
 
-    def kept(box: Box) -> str:
+    def kept(box: Box) -> tuple[int, ...]:
         """Return the box in pixels of the frame that the browser keeps."""
-        return text(tuple(round(edge * scale) for edge in box))
+        return tuple(round(edge * scale) for edge in box)
 
-    box = answer.box or (answer.suggested[0] if answer.suggested else whole)
-    x0, y0, x1, y1 = kept(box).split(",")
+    box = answer.box or (answer.suggested or [whole])[0]
+    x0, y0, x1, y1 = kept(box)
     corners = "".join(f"<i data-corner='{corner}'></i>" for corner in ("nw", "ne", "sw", "se"))
     shown = (
-        f"<div class='box{' whole' * (box == whole)}' tabindex='0' role='group' data-box='{kept(box)}' aria-label='Box "
-        f"of the answer: arrow keys move it, Shift with arrow keys resizes it' style='{_place(box, width, height)}'>"
-        f"{corners}</div>"
+        f"<div class='box{' whole' * (box == whole)}' tabindex='0' role='group' data-box='{x0},{y0},{x1},{y1}' "
+        "aria-label='Box of the answer: arrow keys move it, Shift with arrow keys resizes it' "
+        f"style='{_place(box, width, height)}'>{corners}</div>"
     )
     for number, each in enumerate(answer.suggested if len(answer.suggested) > 1 else [], start=1):
-        shown += (
-            f"<button type='button' class='choice' data-choice='{kept(each)}' style='{_place(each, width, height)}' "
-            f"aria-label='Answer ovary {number}'>{number}</button>"
-        )
-    words = f"Box: {int(x1) - int(x0)} \u00d7 {int(y1) - int(y0)} pixels, from {x0}, {y0}"
-    return kept((width, height)), words, shown
+        style = _place(each, width, height)
+        shown += f"<button type='button' class='choice' data-choice='{text(kept(each))}' style='{style}' "
+        shown += f"aria-label='Answer ovary {number}'>{number}</button>"
+    words = f"Box: {x1 - x0} \u00d7 {y1 - y0} pixels, from {x0}, {y0}"
+    return text(kept((width, height))), words, shown
 
 
 def batch(answers: list[Answer]) -> str:
     """Return a table of answers as HTML, and a link that saves it as CSV."""
     table = pd.DataFrame([answer.row() for answer in answers], columns=FIELDS, dtype=object).fillna("")
-    file = data_url(
-        table.map(spreadsheet_cell).to_csv(index=False, lineterminator="\n").encode(), "text/csv;charset=utf-8"
-    )
+    content = table.map(spreadsheet_cell).to_csv(index=False, lineterminator="\n").encode()
+    file = data_url(content, "text/csv;charset=utf-8")
     shown = table[[*COLUMNS]].rename(columns={"value": next(iter(table.scale), "value")})
     shown = shown.loc[:, (shown != "").any() | (shown.columns != "box")]
     shown = shown.to_html(index=False, border=0, float_format="{:.2f}".format)

@@ -1,7 +1,5 @@
 """Decide whether a picture is a usable scan, with limits fitted on phantoms. torch is not imported.
 
-What is too large, too many or no upload at all is refused earlier, in uploads.py.
-
 A picture must look like the scans that the network was judged on. Phantoms alone define what is usual, without their
 labels: the distance is Mahalanobis' (1936) over ranks turned into normal scores, so that one long tail does not decide.
 """
@@ -46,8 +44,7 @@ def judge(pixels: np.ndarray, grey: np.ndarray, maps: np.ndarray, fitted: dict) 
     away = distance(features(grey, maps), fitted)
     if away > fitted["limit"]:
         how = f"(distance {away:.1f}, limit {fitted['limit']:.1f})."
-        reason = f"Its texture and layout are unlike the ovarian scans that the network was judged on {how}"
-        return UNLIKE, reason
+        return UNLIKE, f"Its texture and layout are unlike the ovarian scans that the network was judged on {how}"
     if sharpness(grey) < fitted["least_sharpness"]:
         return "too blurred", "The picture is blurred: speckle and follicle walls cannot be told apart."
     return None
@@ -83,10 +80,7 @@ def off_hue(pixels: np.ndarray) -> np.ndarray:
 
 
 def fit(rows: np.ndarray, sharp: np.ndarray, *, boxed: bool = False) -> dict:
-    """Return what ``judge`` needs of a frame or a box, as plain values, from phantoms' features (n, 23) and sharpness.
-
-    ``sharp``: (n,).
-    """
+    """Return what ``judge`` needs of a frame or a box, as plain values, from features (n, 23) and sharpness (n,)."""
     # Of every three pairs of both classes one tells what is usual, one sets limits, one counts refusals by mistake.
     third = np.arange(len(rows)) // 2 % 3
     usual, limiting, counted = (rows[third == part] for part in range(3))

@@ -44,26 +44,23 @@ def scans(pixels: np.ndarray) -> list[Box]:
     if found[1:, cv2.CC_STAT_AREA].max(initial=0) > WHOLE * height * width:
         return []
     found = found[1 + np.argsort(-found[1:, cv2.CC_STAT_AREA])][:4].astype(int)  # the largest first
-    boxes = [trimmed(grey, (x, y, x + across, y + down)) for x, y, across, down, _ in found if min(across, down) > 1]
+    boxes = (trimmed(grey, (x, y, x + across, y + down)) for x, y, across, down, _ in found if min(across, down) > 1)
     boxes = [box for box in boxes if _bare(grey, box)]
     areas = [(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in boxes]
     if not boxes or not SMALL < areas[0] / (height * width) < WHOLE:
         return []
-    (x0, y0, x1, y1), kept = boxes[0], boxes[:1]
-    for box, area in zip(boxes[1:], areas[1:], strict=True):
-        apart = box[0] >= x1 or box[2] <= x0 or box[1] >= y1 or box[3] <= y0
-        kept += [box] * (apart and area > ALIKE * areas[0])
-    return kept
+    x0, y0, x1, y1 = boxes[0]
+    large = [box for box, area in zip(boxes, areas, strict=True) if area > ALIKE * areas[0]]
+    apart = [box for box in large if box[0] >= x1 or box[2] <= x0 or box[1] >= y1 or box[3] <= y0]
+    return [boxes[0], *apart]
 
 
 def _bare(grey: np.ndarray, box: Box) -> bool:
     """Return whether beside each side of a box some lines have one level, as no line of a scan's dark part has."""
     (x0, y0, x1, y1), grey = box, grey.astype(np.int16)
-    for side in (grey[y0:y1, :x0].T, grey[y0:y1, x1:].T, grey[:y0, x0:x1], grey[y1:, x0:x1]):
-        even = np.abs(side - np.median(side, axis=1, keepdims=True)) <= 1 if side.size else np.ones((1, 1))
-        if np.quantile(even.mean(axis=1), 1 - BARE) < EVEN:
-            return False
-    return True
+    sides = (grey[y0:y1, :x0].T, grey[y0:y1, x1:].T, grey[:y0, x0:x1], grey[y1:, x0:x1])
+    even = (np.abs(side - np.median(side, axis=1, keepdims=True)) <= 1 for side in sides if side.size)
+    return all(np.quantile(each.mean(axis=1), 1 - BARE) >= EVEN for each in even)
 
 
 def trimmed(grey: np.ndarray, box: Box) -> Box:

@@ -11,13 +11,11 @@ from packaging.utils import canonicalize_name
 
 from pcos_utils.config import StudyError
 from pcos_utils.files import PACKAGE, need_writable, write_text
-from pcos_utils.serving.model import Served
+from pcos_utils.serving import model
 
 # What answering and the page need; nothing of it imports torch.
-CODE = ("__init__.py", "config.py", "data/images.py", "data/jpeg.py", "data/levels.py", "data/clinic.py")
-CODE += ("follicles/counting.py", "follicles/locator.py", "serving/page.css", "serving/box.js")
-PAGE = ("answer", "app", "boxes", "clips", "maps", "model", "page", "scan_check", "screen", "uploads")
-CODE += tuple(f"serving/{name}.py" for name in PAGE)
+PAGE = ("app.py", "clips.py", "maps.py", "page.py", "uploads.py", "page.css", "box.js")
+CODE = ("__init__.py", "config.py", *model.CODE, *(f"serving/{name}" for name in PAGE))
 DIRECT = ("gradio", "onnxruntime", "numpy", "pandas", "scipy", "pillow", "opencv-python-headless", "pydantic")
 START = '''"""The page of this Space. Research only, not a diagnostic device."""
 
@@ -42,7 +40,7 @@ short_description: Research only, not a diagnostic device
 
 def pack(served: Path, folder: Path) -> None:
     """Write app.py, requirements.txt, README.md, the code and the served model into ``folder``, all or nothing."""
-    Served(served)
+    model.Served(served)
     need_writable(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()) and not (folder / "app.py").exists():

@@ -7,6 +7,7 @@ and not of their mean. The interval is a bootstrap's over sources; the conformal
 import numpy as np
 import pandas as pd
 
+from pcos_utils.config import CLASS_NAMES
 from pcos_utils.evaluation import auc
 from pcos_utils.evaluation.calibration import RECALL, by_network, platt, probability, threshold
 from pcos_utils.evaluation.intervals import resample
@@ -44,16 +45,14 @@ def tabulate(predictions: pd.DataFrame, *, is_count: bool = False, seed: int = 0
     low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
     curve = probability(slope * grid + intercept)
     interval = {"logit": grid, "low": np.minimum(low, curve), "high": np.maximum(high, curve)}
-    normal, polycystic = label == 0, label == 1
-    limits = {"normal": limit(values[normal], part[normal])}
-    limits |= {"polycystic": limit(1 - values[polycystic], part[polycystic])}
     interval = {name: row.round(5).tolist() for name, row in interval.items()}
+    away = np.abs(values - label)  # of each prediction from its class
+    limits = {name: limit(away[label == sign], part[label == sign]) for sign, name in CLASS_NAMES.items()}
     return {
         "calibration": {"slope": slope, "intercept": intercept}, "target_recall": RECALL,
         "threshold": float(probability(threshold(slope * logit + intercept, label, part))),
         "interval": interval | {"level": 0.95, "resamples": resamples}, "conformal": {"alpha": ALPHA} | limits,
-        "sources": {"normal": int((of_source == 0).sum()), "polycystic": int((of_source == 1).sum())},
-        "auc": ranked,
+        "sources": {name: int((of_source == sign).sum()) for sign, name in CLASS_NAMES.items()}, "auc": ranked,
     }  # fmt: skip
 
 

@@ -46,10 +46,7 @@ class Uploads:
         self.files: dict[str, bytes] = {}
 
     async def gate(self, request: Request, call_next) -> Response:
-        """Answer, as a middleware, every request about files, so that Gradio touches none; refuse what is not allowed.
-
-        All other requests are passed on to Gradio.
-        """
+        """Answer, as a middleware, each request about files, so that Gradio touches none, and refuse the forbidden."""
         path, length = request.scope["path"], request.headers.get("content-length", "0")
         limit = MAX_UPLOAD if path == UPLOAD else MAX_BODY
         try:

@@ -6,32 +6,23 @@ from typing import Annotated
 import typer
 
 from pcos_utils.config import JUDGED, StudyError, home, study
-from pcos_utils.options import AllowCpu, Data, Epochs, Labels, Models, Preset, Seed, Weights
+from pcos_utils.options import of_study
 from pcos_utils.serving.commands import Source, best
 
 Frozen = Annotated[Path | None, typer.Option(help="the plan's folder; runs/plans/<study>")]
 Threshold = Annotated[float | None, typer.Option(help="of somebody's own scores, from which on they call polycystic")]
-Developed = Annotated[
-    Path | None, typer.Option(help="with --threshold: the folder of images that developed the method")
-]
+DEVELOPED = "with --threshold: the folder of images that developed the method"
+Developed = Annotated[Path | None, typer.Option(help=DEVELOPED)]
 Plan = Annotated[Path, typer.Argument(help="a folder that pcos freeze made")]
 New = Annotated[Path, typer.Argument(help="a folder of new images, in class folders or with a table of labels")]
 Table = Annotated[Path | None, typer.Argument(help="a table (.csv, .xlsx) of image and label")]
 Scores = Annotated[Path | None, typer.Option(help="a CSV of image and score, in place of weights")]
-From = Annotated[float, typer.Option("--from", help="the AUC to beat")]
-To = Annotated[float, typer.Option("--to", help="the AUC that is hoped for")]
-Prevalence = Annotated[float, typer.Option(help="share of polycystic sources")]
-Power = Annotated[float, typer.Option(help="chance to show what is there")]
-Correlation = Annotated[float, typer.Option(help="of the two methods' scores within a class")]
-Recall = Annotated[float, typer.Option(help="the recall that is hoped for")]
-Above = Annotated[float, typer.Option(help="what its lower limit is to exceed")]
 
 
+@of_study
 def freeze(
-    out: Frozen = None, model: Source = None, threshold: Threshold = None, developed: Developed = None,
-    preset: Preset = "demo", data: Data = "phantom", labels: Labels = None, models: Models = None, seed: Seed = 0,
-    epochs: Epochs = None, weights: Weights = "imagenet", allow_cpu: AllowCpu = False,
-) -> None:  # fmt: skip
+    out: Frozen = None, model: Source = None, threshold: Threshold = None, developed: Developed = None, *, given: dict
+) -> None:
     """Freeze a finished study's model, or somebody's own method, before new data are looked at.
 
     The plan holds weights, calibration, threshold, endpoint, digests of the analysis code, and digests and keypoints of
@@ -56,8 +47,7 @@ def freeze(
             typer.echo(f"not among them: {row.path} ({row.reason})")
         plan = freeze.freeze(out, found, developed, facts)
     else:
-        settings = dict(labels=labels, models=models, seed=seed, epochs=epochs, weights=weights, allow_cpu=allow_cpu)
-        chosen = study(preset, data, **settings)
+        chosen = study(**given)
         if model and model not in JUDGED and not (Path(model) / "model.json").is_file():
             raise StudyError(f"MODEL={model} is unknown; use one of: {', '.join(JUDGED)}, or a served model's folder.")
         out = out or home() / "runs" / "plans" / chosen.name
@@ -84,9 +74,14 @@ def confirm(plan: Plan, folder: New, labels: Table = None, predictions: Scores =
 
 
 def power(
-    low: From = 0.85, high: To = 0.90, prevalence: Prevalence = 0.3, power: Power = 0.8,
-    correlation: Correlation = 0.5, recall: Recall = 0.9, above: Above = 0.8,
-) -> None:  # fmt: skip
+    low: Annotated[float, typer.Option("--from", help="the AUC to beat")] = 0.85,
+    high: Annotated[float, typer.Option("--to", help="the AUC that is hoped for")] = 0.90,
+    prevalence: Annotated[float, typer.Option(help="share of polycystic sources")] = 0.3,
+    power: Annotated[float, typer.Option(help="chance to show what is there")] = 0.8,
+    correlation: Annotated[float, typer.Option(help="of the two methods' scores within a class")] = 0.5,
+    recall: Annotated[float, typer.Option(help="the recall that is hoped for")] = 0.9,
+    above: Annotated[float, typer.Option(help="what its lower limit is to exceed")] = 0.8,
+) -> None:
     """Say how many sources a study needs: for a gain in AUC, paired or against a fixed value, and for a recall."""
     from pcos_utils.evaluation.power import table
 
@@ -94,6 +89,5 @@ def power(
     for row in table(low, high, **sizes).itertuples():
         needed = f"{row.sources:,} sources, {row.polycystic:,} polycystic"
         typer.echo(f"{row.question + ', ' + row.design:<58} {needed:<36} half-width ± {row.half_width:.3f}")
-    typer.echo(
-        f"({100 * prevalence:g} % polycystic, {100 * power:g} % power, two-sided 5 %; a source is one original picture)"
-    )
+    assumed = f"{100 * prevalence:g} % polycystic, {100 * power:g} % power, two-sided 5 %"
+    typer.echo(f"({assumed}; a source is one original picture)")

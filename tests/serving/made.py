@@ -21,7 +21,6 @@ from pcos_utils.follicles import network as follicle_network
 from pcos_utils.models import architectures, weights
 from pcos_utils.phantom import simulator
 from pcos_utils.serving import export
-from pcos_utils.serving.served_network import Answering
 
 SIDE = 64
 
@@ -39,7 +38,7 @@ def fitted(name: str, study=None) -> tuple:
     """Return an untrained network at SIDE pixels, made-up predictions and facts, as ``fit_served`` does."""
     torch.manual_seed(0)
     facts = {"side": SIDE, "epochs": 3, "run": "0123456789ab", "plan": None}
-    return Answering(name, architectures.build(name, SIDE)), out_of_fold(), facts
+    return export.Answering(name, architectures.build(name, SIDE)), out_of_fold(), facts
 
 
 def export_served(home: Path, *, phantoms: int, untrained: bool = False) -> Path:

@@ -8,7 +8,7 @@ from pcos_utils import config
 from pcos_utils.config import StudyError
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.models import architectures
-from pcos_utils.serving import commands, export, model, served_network
+from pcos_utils.serving import commands, export, model
 from tests.serving.made import SIDE, fitted
 
 SLOW = pytest.mark.slow
@@ -100,8 +100,8 @@ def test_nothing_half_written_passes_for_a_model(served, tmp_path, monkeypatch):
 
 def test_the_served_network_stops_where_the_folds_stopped_on_the_folds_own_schedule(finished, monkeypatch):
     study, _ = finished
-    recorded, asked = served_network.read_record, {}
-    monkeypatch.setattr(served_network, "read_record", lambda folder: recorded(folder) | {"chosen_epoch": 1})
-    monkeypatch.setattr(served_network.training, "fit", lambda *of, **how: asked.update(recipe=of[4], stop=how["stop"]))
-    _, _, facts = served_network.fit_served("iustnet", study)
+    recorded, asked = export.read_record, {}
+    monkeypatch.setattr(export, "read_record", lambda folder: recorded(folder) | {"chosen_epoch": 1})
+    monkeypatch.setattr(export.training, "fit", lambda *of, **how: asked.update(recipe=of[4], stop=how["stop"]))
+    _, _, facts = export.fit_served("iustnet", study)
     assert asked["recipe"].epochs == study.epochs == 2 and asked["stop"] == facts["epochs"] == 1
