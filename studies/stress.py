@@ -133,7 +133,7 @@ def curves(count, pictures: list[np.ndarray], label: np.ndarray, seed: int) -> p
             })  # fmt: skip
     table = pd.DataFrame(rows)
     tested = table.p.notna()
-    table.loc[tested, "p_holm"] = comparison.holm(table.p[tested].to_numpy())
+    table.loc[tested, "p_holm"] = comparison.holm(table.p[tested].to_numpy(), tested.sum())
     return table
 
 
