@@ -47,7 +47,8 @@ def test_the_intervals_hold_the_variance_over_sources_and_that_between_seeds():
 def test_the_falls_of_a_count_are_corrected_for_all_changes():
     drawn, label = np.random.default_rng(0), np.tile([0, 1], 8)
     pictures = [drawn.integers(40 + 20 * value, 160, (40, 60, 3)).astype(np.uint8) for value in label]
-    table = stress.curves(lambda some: np.array([picture.mean() for picture in some]), pictures, label, 0)
+    used = pd.DataFrame({"source": range(16), "label": label})
+    table = stress.curves(lambda some: np.array([picture.mean() for picture in some]), pictures, used, 0)
     tested = table[table.p.notna()]
     assert len(tested) == 23 and table.p_holm.notna().sum() == 23
     assert tested.p_holm.min() == pytest.approx(min(1, 23 * tested.p.min())) and (tested.p_holm >= tested.p).all()
