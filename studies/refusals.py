@@ -40,11 +40,6 @@ def texture(rng) -> np.ndarray:
     return _grey(np.abs(np.sin(rng.uniform(2, 8) * rough / rough.std())))
 
 
-def coloured_texture(rng) -> np.ndarray:
-    """Return clouds of three independent colours, as in a photograph."""
-    return np.dstack([_grey(part)[..., 0] for part in [_spectral(rng, 1.5) for _ in range(3)]])
-
-
 def page_of_text(rng) -> np.ndarray:
     """Return dark words on a light page."""
     page = np.full((HEIGHT, WIDTH, 3), int(rng.integers(225, 256)), np.uint8)
@@ -86,7 +81,8 @@ STRANGERS = {
     "white noise": lambda rng: _grey(rng.normal(size=(HEIGHT, WIDTH))),
     "pink noise": lambda rng: _grey(_spectral(rng, 1.0)),  # its amplitude falls with frequency, as in nature
     "texture": texture,
-    "coloured texture": coloured_texture,
+    # Clouds of three independent colours, as in a photograph.
+    "coloured texture": lambda rng: np.dstack([_grey(_spectral(rng, 1.5))[..., 0] for _ in range(3)]),
     "page of text": page_of_text,
     "screen": screen,
 }
