@@ -1,7 +1,6 @@
 """Time one answer, from JPEG bytes to a probability: ours with onnxruntime, and the plain published way, in turn.
 
-    python -m studies.answering                # 200 rounds, on a machine that does nothing else
-    python -m studies.answering --rounds 20    # a try
+    python -m studies.answering      200 rounds, on a machine that does nothing else
 
 The plain way is Pillow, torchvision's transforms in the published order, eager float32, and model.eval() each time.
 Ours is ``Served.calibrated`` (the calibrated value and its interval). A column of its own times
@@ -17,6 +16,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,10 +33,10 @@ from pcos_utils.phantom import simulator
 from pcos_utils.reporting.text import TITLES, markdown
 from pcos_utils.serving import export
 from pcos_utils.serving.model import Served
-from studies import OUT, arguments, plain_training, publish
+from studies import arguments, plain_training, publish
 
 SIDE = architectures.PUBLISHED_SIDE
-THREADS = 2
+THREADS, ROUNDS = 2, 200
 WAYS = "ours", "whole", "plain"
 _way: dict = {}  # what this process answers with
 
@@ -64,22 +64,21 @@ def served(name: str, folder: Path) -> None:
     write_json(folder / "model.json", card)
 
 
-def plain(network: torch.nn.Module, content: bytes, name: str) -> float:
-    """Return the probability as the page of the published study computes it: everything anew for each image."""
-    network.eval()
-    with torch.no_grad():
-        pixels = plain_training.steps_of(name)(Image.open(io.BytesIO(content)).convert("RGB"))
-        return torch.sigmoid(network(pixels[None]))[0, 0].item()
-
-
 def prepare(name: str, way: str, folder: Path, content: bytes) -> None:
     """Make this process ready to answer in one way."""
     torch.set_num_threads(THREADS)
     model = Served(folder, THREADS) if way != "plain" else untaught(name)
+
+    @torch.no_grad()
+    def plain() -> float:
+        steps = plain_training.steps_of(name)  # everything is done anew for each image
+        pixels = steps(Image.open(io.BytesIO(content)).convert("RGB"))
+        return torch.sigmoid(model.eval()(pixels[None]))[0, 0].item()
+
     _way["answer"] = {
         "ours": lambda: model.calibrated(images.load(io.BytesIO(content), "a"), 0, model.card)[0],
         "whole": lambda: model.answer(content, "a").value,
-        "plain": lambda: plain(model, content, name),
+        "plain": plain,
     }[way]
 
 
@@ -90,51 +89,41 @@ def timed() -> tuple[float, float]:
     return value, 1000 * (time.perf_counter() - started)
 
 
-def measure(rounds: int) -> pd.DataFrame:
-    """Return one row per network: median and 95th percentile of each way in ms, and the ratio of the medians."""
-    stream, rows, spawn = io.BytesIO(), [], multiprocessing.get_context("spawn")
-    Image.fromarray(simulator.simulate(2_200_000_000, 0).image).convert("RGB").save(stream, "JPEG", quality=90)
-    for name in config.MODELS:
-        with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
-            served(name, Path(place) / name)
-            process = {
-                way: stack.enter_context(
-                    ProcessPoolExecutor(1, spawn, prepare, (name, way, Path(place) / name, stream.getvalue()))
-                )
-                for way in WAYS
-            }
-            answers = [{way: process[way].submit(timed).result() for way in WAYS} for _ in range(rounds + 3)][3:]
-        row = {"model": name, "rounds": rounds}
-        for way in WAYS:
-            taken = [answer[way][1] for answer in answers]
-            row |= {f"{way}_median": np.median(taken), f"{way}_p95": np.quantile(taken, 0.95)}
-        row["ratio"] = row["plain_median"] / row["ours_median"]
-        rows.append(row | {"apart": abs(answers[0]["ours"][0] - answers[0]["plain"][0])})
-    return pd.DataFrame(rows)
+def measure(name: str, content: bytes) -> dict:
+    """Return the row of a network: median and 95th percentile of each way in ms, and the ratio of the medians."""
+    with tempfile.TemporaryDirectory() as place, ExitStack() as stack:
+        served(name, folder := Path(place) / name)
+        start = partial(ProcessPoolExecutor, 1, multiprocessing.get_context("spawn"), prepare)
+        process = {way: stack.enter_context(start((name, way, folder, content))) for way in WAYS}
+        answers = [[process[way].submit(timed).result() for way in WAYS] for _ in range(ROUNDS + 3)][3:]
+    row = {"model": name, "rounds": ROUNDS}
+    for way, each in zip(WAYS, zip(*answers, strict=True), strict=True):
+        taken = [milliseconds for _, milliseconds in each]
+        row |= {f"{way}_median": np.median(taken), f"{way}_p95": np.quantile(taken, 0.95)}
+    (ours, _), _, (plain, _) = answers[0]
+    return row | {"ratio": row["plain_median"] / row["ours_median"], "apart": abs(ours - plain)}
 
 
 def block(table: pd.DataFrame) -> str:
     """Return the table of studies/README.md."""
-    rows = [
-        [
-            TITLES[row.model], *(f"{value:.0f}" for value in (row.ours_median, row.whole_median, row.plain_median)),
-            f"{row.ratio:.1f}", f"{row.plain_median / row.whole_median:.1f}",
-        ]
-        for row in table.itertuples()
-    ]  # fmt: skip
+    rows = []
+    for row in table.itertuples():
+        ours, whole, plain = row.ours_median, row.whole_median, row.plain_median
+        milliseconds = [f"{value:.0f}" for value in (ours, whole, plain)]
+        rows.append([TITLES[row.model], *milliseconds, f"{row.ratio:.1f}", f"{plain / whole:.1f}"])
     head = ["medians", "probability, ms", "whole answer, ms", "plain probability, ms", "plain : ours", "plain : whole"]
     return markdown(head, rows)
 
 
 def main() -> None:
-    """Print the table, and write it if there were enough rounds to report."""
-    rounds = arguments(__doc__, rounds=200).rounds
+    """Measure all networks, and write the table."""
+    arguments(__doc__)
     # The package sets it where nobody has; who runs a page in the plain way leaves it to the library, as "" does.
     os.environ["OMP_WAIT_POLICY"] = ""
-    table = measure(rounds)
-    if rounds >= 100:
-        publish("answering", block, {OUT / "answering.csv": table})
-    print(table.round(3).to_string())
+    content = io.BytesIO()
+    Image.fromarray(simulator.simulate(2_200_000_000, 0).image).convert("RGB").save(content, "JPEG", quality=90)
+    rows = [measure(name, content.getvalue()) for name in config.MODELS]
+    publish("answering", block, answering=pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -3,11 +3,8 @@
     python -m studies.audit_clips      100 ovaries
 
 Each row is a folder of its own: the first frame of every ovary with a second one, so many millimetres further along a
-sweep, or with a twin (the same section with other speckle). In some, all frames stand in one and the same screen. A
-false join is a clip that holds two ovaries. The phantoms' window does not move, so a real sweep is harder.
+sweep, or with a twin (the same section with other speckle). In some, all frames stand in one and the same screen.
 """
-
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,10 +12,10 @@ import pandas as pd
 from pcos_utils.audit import families
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting.text import markdown
-from studies import arguments, publish
+from studies import HERE, arguments, publish
 from studies.planted import layout
 
-FIRST = 80_000_000  # seed of an ovary that nothing was tuned on is FIRST + 60 or higher
+OVARIES, FIRST = 100, 80_000_000  # the seed of an ovary that nothing was tuned on is FIRST + 60 or higher
 STEPS = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)  # mm
 
 
@@ -28,7 +25,7 @@ def frame(number: int, step: float = 0, speckle: int | None = None) -> np.ndarra
 
 
 def joined(frames: list[list[np.ndarray]]) -> dict:
-    """Return counts for a folder that holds the frames of several ovaries, each a list that begins with its first."""
+    """Return counts for a folder of several ovaries' frames, each a list that begins with its first; false: of two."""
     ovary = np.repeat(np.arange(len(frames)), [len(own) for own in frames])
     pictures = [picture for own in frames for picture in own]
     found = families.gather(pictures.__getitem__, len(pictures))
@@ -43,17 +40,12 @@ def joined(frames: list[list[np.ndarray]]) -> dict:
 
 def block(table: pd.DataFrame) -> str:
     """Return the README's table and note."""
-    rows = []
-    for row in table.to_dict("records"):
-        false = [f"{row[f'false joins, {level}']:,}" for level in ("copies", "one clip")]
-        rows.append([row["second frame"], f"{row['copies']:.2f}", f"{row['one clip']:.2f}", *false])
-    header = [
-        "second frame",
-        "joined as copies",
-        "joined as one clip",
-        "families of two ovaries",
-        "clips of two ovaries",
+    shares, false = ["copies", "one clip"], ["false joins, copies", "false joins, one clip"]
+    rows = [
+        [row["second frame"], *(f"{value:.2f}" for value in row[shares]), *(f"{value:,}" for value in row[false])]
+        for _, row in table.iterrows()
     ]
+    header = "second frame", "joined as copies", "joined as one clip", "families of two ovaries", "clips of two ovaries"
     return (
         f"{markdown(header, rows)}\n\n*Shares of the frames beside the first ones of {table.ovaries[0]:,} ovaries; "
         "each row is a folder of its own.*"
@@ -61,8 +53,9 @@ def block(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Measure, print the table, and write it beside this file and into the README."""
-    numbers = range(60, 60 + arguments(__doc__, ovaries=100).ovaries)
+    """Measure, and write the table beside this file and into the README."""
+    arguments(__doc__)
+    numbers = range(60, 60 + OVARIES)
     first, twins = ([frame(number, speckle=speckle) for number in numbers] for speckle in (None, 1))
     steps = {step: [frame(number, step) for number in numbers] for step in (*STEPS, 1.5)}
     folders = {f"{step:g} mm away": [first, steps[step]] for step in STEPS}
@@ -71,8 +64,7 @@ def main() -> None:
     for name in ("0.2 mm away", "1 mm away", "twin"):
         folders[f"{name}, in one screen"] = [[layout(picture) for picture in each] for each in folders[name]]
     rows = [{"second frame": name} | joined(list(zip(*each, strict=True))) for name, each in folders.items()]
-    print(pd.DataFrame(rows).to_string(index=False))
-    publish("clips", block, {Path(__file__).with_suffix(".csv"): pd.DataFrame(rows)})
+    publish("clips", block, HERE, audit_clips=pd.DataFrame(rows))
 
 
 if __name__ == "__main__":

@@ -4,16 +4,12 @@
     python -m studies.audit_planted --alone 1    the audit alone, with its time and memory at three sizes
 
 Among the singles are twins (the ovary and window of a source, with other speckle), and frames that share a screen
-layout or a caption. None of them may join a family. A second set holds a copy of each source by each of the further
-changes, which hide most of a picture or turn its grey levels round, and smoothed twins. Every method reads the same
-files, one after the other, on a machine that does nothing else.
-
-fastdup's licence is not free. It takes part where FASTDUP names the Python of an environment that has it, which a
-person makes by hand: FASTDUP=/path/to/python python -m studies.audit_planted
+layout or a caption. None of them may join a family. A second set holds harder copies and smoothed twins. fastdup, whose
+licence is not free, takes part where FASTDUP names the Python of an environment that has it, which a person makes by
+hand: FASTDUP=/path/to/python python -m studies.audit_planted
 """
 
 import os
-import resource
 import subprocess
 import tempfile
 import time
@@ -33,9 +29,9 @@ from pcos_utils.audit import families
 from pcos_utils.data.images import load
 from pcos_utils.evaluation.leakage import look_alikes
 from pcos_utils.reporting.text import markdown
-from studies import arguments, machine, planted, publish
+from studies import HERE, arguments, peak_memory, planted, publish
 
-HERE = Path(__file__).parent
+SOURCES = 300
 SIZES = 50, 300, 740  # sources of the audit alone; each has 21 images, and a single beside it
 
 
@@ -48,11 +44,11 @@ def judge(truth: pd.DataFrame, family: np.ndarray) -> dict:
 
 def recall(truth: pd.DataFrame, family: np.ndarray) -> pd.DataFrame:
     """Return, for each kind, the number of copies and the share that is in the family of its own original."""
-    home = dict(zip(truth.source[truth.kind == "original"], family[truth.kind == "original"], strict=True))
-    copies = truth[truth.source.isin(home) & (truth.kind != "original")]
+    original = truth.kind == "original"
+    home = dict(zip(truth.source[original], family[original], strict=True))
+    copies = truth[truth.source.isin(home) & ~original]
     hit = family[copies.index] == copies.source.map(home)
-    table = hit.groupby(copies.kind).agg(copies="size", recall="mean").reset_index()
-    return table.sort_values(["recall", "kind"]).reset_index(drop=True)
+    return hit.groupby(copies.kind).agg(copies="size", recall="mean").reset_index()
 
 
 def by_hash(paths: list[Path], distance: int) -> np.ndarray:
@@ -67,13 +63,11 @@ def by_cleanvision(paths: list[Path]) -> np.ndarray:
     from cleanvision import Imagelab
 
     number_of = {str(path): number for number, path in enumerate(paths)}
-    family = np.arange(len(paths))
-    lab = Imagelab(filepaths=list(number_of), verbose=False)
+    family, lab = np.arange(len(paths)), Imagelab(filepaths=list(number_of), verbose=False)
     lab.find_issues({"exact_duplicates": {}, "near_duplicates": {}}, n_jobs=1, verbose=False)
-    for issue in ("exact_duplicates", "near_duplicates"):
-        for group in lab.info[issue]["sets"]:
-            numbers = [number_of[path] for path in group]
-            family[numbers] = family[numbers].min()
+    for group in (*lab.info["exact_duplicates"]["sets"], *lab.info["near_duplicates"]["sets"]):
+        numbers = [number_of[path] for path in group]
+        family[numbers] = family[numbers].min()
     return family
 
 
@@ -97,12 +91,11 @@ def by_fastdup(paths: list[Path], threshold: float) -> np.ndarray:
 
 METHODS = {
     "pcos audit": lambda paths: families.gather(lambda number: load(paths[number]), len(paths)).family,
-    "imagehash, distance 4": lambda paths: by_hash(paths, 4),
-    "imagehash, distance 8": lambda paths: by_hash(paths, 8),
+    **{f"imagehash, distance {distance}": partial(by_hash, distance=distance) for distance in (4, 8)},
     "cleanvision": by_cleanvision,
 }
 if "FASTDUP" in os.environ:
-    METHODS |= {f"fastdup, threshold {value}": partial(by_fastdup, threshold=value) for value in (0.9,)}
+    METHODS["fastdup, threshold 0.9"] = partial(by_fastdup, threshold=0.9)
 
 
 def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
@@ -114,9 +107,9 @@ def block(compared: pd.DataFrame, recalls: pd.DataFrame) -> str:
         counts = [f"{row.found:,}", f"{row.adjusted_rand:.4f}", f"{row.false_merges:,}"]
         rows.append([row.method, *counts, weak, f"{row.times_audit:.2f}"])
     header = ["method", f"sources found (true: {first.sources:,})", "adjusted Rand index", "families with two sources"]
-    table = markdown([*header, "weakest kind: share found", "time"], rows)
     return (
-        f"{table}\n\n*{first.images:,} images; {planted.COPIES} copies of each of {first.sources // 2:,} sources, and "
+        f"{markdown([*header, 'weakest kind: share found', 'time'], rows)}\n\n"
+        f"*{first.images:,} images; {planted.COPIES} copies of each of {first.sources // 2:,} sources, and "
         "as many singles, and a second set of harder copies; processor time as a multiple of the audit's.*"
     )
 
@@ -137,14 +130,13 @@ def alone(sources: int) -> dict:
         with ProcessPoolExecutor(1) as other:  # whose memory does not count
             paths, truth = other.submit(write, Path(folder, "usual"), planted.make, sources).result()
         start = time.perf_counter()
-        with machine.peak_memory(os.getpid()) as peak:
+        with peak_memory(os.getpid()) as peak:
             found = families.gather(lambda number: load(paths[number]), len(paths))
         seconds = time.perf_counter() - start
-    row = {"images": len(paths), **judge(truth, found.family), "collages": len(found.collages)}
     # A twin is another scan of its source's ovary, so it may be of its clip.
-    ovary = truth.source.str.replace("twin", "source")
-    row |= {"false_clips": (ovary.groupby(found.clip).nunique() > 1).sum(), "seconds": seconds}
-    return row | {"peak_mb": peak()}
+    ovaries = truth.source.str.replace("twin", "source").groupby(found.clip).nunique()
+    facts = {"collages": len(found.collages), "false_clips": (ovaries > 1).sum(), "seconds": seconds}
+    return {"images": len(paths)} | judge(truth, found.family) | facts | {"peak_mb": peak()}
 
 
 def sentence(table: pd.DataFrame) -> str:
@@ -164,44 +156,37 @@ def sentence(table: pd.DataFrame) -> str:
 
 def _cpu() -> float:
     """Return the seconds of processors used so far by this process and by those that it started."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    own = psutil.Process()
-    used = [each.cpu_times() for each in (own, *own.children(recursive=True))]
-    return ended.ru_utime + ended.ru_stime + sum(times.user + times.system for times in used)
+    running = [each.cpu_times() for each in psutil.Process().children(recursive=True)]
+    return sum(os.times()[:4]) + sum(times.user + times.system for times in running)
 
 
 def main() -> None:
-    """Compare the methods, then print the tables, and write them beside this file and into the README."""
-    given = arguments(__doc__, sources=300, alone=0)
-    if given.alone:
-        rows = []
+    """Compare the methods, or measure the audit alone, and write the tables beside this file and into the README."""
+    rows, recalls = [], {}
+    if arguments(__doc__, alone=0).alone:
         for size in SIZES:
             with ProcessPoolExecutor(1) as process:  # a new one, because the peak of memory is that of a process
                 rows.append(process.submit(alone, size).result())
                 print(rows[-1], flush=True)
-        publish("alone", sentence, {HERE / "audit_planted_alone.csv": pd.DataFrame(rows)})
-        return
-    sources = given.sources
-    rows, recalls = [], []
+        return publish("alone", sentence, HERE, audit_planted_alone=pd.DataFrame(rows))
     with tempfile.TemporaryDirectory() as folder:
-        sets = [write(Path(folder, make.__name__), make, sources) for make in (planted.make, planted.further)]
+        (paths, truth), (hard_paths, hard_truth) = (
+            write(Path(folder, make.__name__), make, SOURCES) for make in (planted.make, planted.further)
+        )
         for name, method in METHODS.items():
-            (paths, truth), (hard_paths, hard_truth) = sets
             start, before = time.perf_counter(), _cpu()
             family = method(paths)
             times = {"seconds": time.perf_counter() - start, "cpu_seconds": _cpu() - before}
             hard = method(hard_paths)
             rows.append({"method": name, "images": len(paths)} | judge(truth, family) | times)
             rows[-1]["false_merges"] += judge(hard_truth, hard)["false_merges"]
-            recalls += [recall(truth, family).assign(method=name), recall(hard_truth, hard).assign(method=name)]
+            recalls[name] = pd.concat([recall(truth, family), recall(hard_truth, hard)]).set_index("kind")
             print(rows[-1], flush=True)
-    compared, recalls = pd.DataFrame(rows), pd.concat(recalls)
-    compared = compared.assign(times_audit=compared.cpu_seconds / compared.cpu_seconds[0])
-    wide = recalls.pivot(index="kind", columns="method", values="recall")[list(METHODS)]
-    wide.insert(0, "copies", recalls.groupby("kind").copies.first())
-    wide = wide.sort_values(["pcos audit", "cleanvision"]).reset_index()
-    print(compared.to_string(index=False), wide.to_string(index=False), sep="\n")
-    publish("benchmark", block, {HERE / "audit_planted.csv": compared, HERE / "audit_planted_recall.csv": wide})
+    compared = pd.DataFrame(rows).assign(times_audit=lambda table: table.cpu_seconds / table.cpu_seconds[0])
+    wide = pd.DataFrame({name: of.recall for name, of in recalls.items()})
+    wide.insert(0, "copies", recalls["pcos audit"].copies)
+    wide = wide.sort_index().sort_values(["pcos audit", "cleanvision"]).reset_index()
+    publish("benchmark", block, HERE, audit_planted=compared, audit_planted_recall=wide)
 
 
 if __name__ == "__main__":

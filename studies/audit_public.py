@@ -13,6 +13,7 @@ from pcos_utils.audit.sources import find_sources
 from pcos_utils.data.survey import survey
 from pcos_utils.files import write_json
 from pcos_utils.reporting import audit
+from studies import HERE
 
 PARTS = ("verdict", "summary", "splits", "effective_size", "unreadable", "shortcuts", "reading")
 
@@ -29,12 +30,12 @@ def main() -> None:
         sources = find_sources(survey(folder), folder)
         with tempfile.TemporaryDirectory() as place:
             content = audit.write(sources, folder, Path(place))
-        files = "\n".join(sorted(sources.sha256.fillna(""))).encode()
-        audits[folder.name] = {"provenance": f"SHA-256 of the sorted digests: {hashlib.sha256(files).hexdigest()}"}
+        digest = hashlib.sha256("\n".join(sorted(sources.sha256.fillna(""))).encode()).hexdigest()
+        audits[folder.name] = {"provenance": f"SHA-256 of the sorted digests: {digest}"}
         audits[folder.name] |= {name: content[name] for name in PARTS}
         audits[folder.name]["two_labels"] = [row for row in content["findings"] if row["finding"] == "class"]
-        print(json.dumps(audits[folder.name]["summary"], indent=1), content["verdict"])
-    write_json(Path(__file__).with_suffix(".json"), audits)
+        print(json.dumps(content["summary"], indent=1), content["verdict"])
+    write_json(HERE / "audit_public.json", audits)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pcos_utils.evaluation import auc
 from pcos_utils.files import appearing
 from pcos_utils.reporting import store
 from pcos_utils.reporting.readme import write_block
-from pcos_utils.reporting.text import ends, interval, markdown, number
+from pcos_utils.reporting.text import interval, markdown, number
 from studies import OUT
 
 NAMES = {
@@ -42,20 +42,12 @@ def worth(rankings: dict, weights: np.ndarray, seed: int = 0) -> list[dict]:
     for method in [name for name in curves if name != "unet_outlines"]:
         of_labels = np.maximum.accumulate(np.stack(curves[method]))  # (sizes, 1 + resamples)
         for outlined, reached in zip(sizes, curves["unet_outlines"], strict=True):
-            labels = np.array([_labels(*pair, sizes) for pair in zip(reached, of_labels.T, strict=True)])
+            # A hair less, so that what a number just reaches needs no more than that number.
+            pairs = zip(np.nextafter(reached, -1), of_labels.T, strict=True)
+            labels = np.exp([np.interp(value, curve, np.log(sizes), -np.inf, np.inf) for value, curve in pairs])
             low, high = np.quantile(labels[1:], [0.025, 0.975], method="closest_observation")
             found.append({"method": method, "outlined": outlined, "labelled": labels[0], "low": low, "high": high})
     return found
-
-
-def _labels(reached: float, curve: np.ndarray, sizes: list[int]) -> float:
-    if reached <= curve[0]:
-        return 0.0
-    if reached > curve[-1]:
-        return np.inf
-    at = int(np.searchsorted(curve, reached))
-    share = (reached - curve[at - 1]) / (curve[at] - curve[at - 1])
-    return float(np.exp(np.log(sizes[at - 1]) + share * np.log(sizes[at] / sizes[at - 1])))
 
 
 def _number(value: float, sizes: list[int]) -> str:
@@ -69,8 +61,7 @@ def sentences(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFram
     sizes, worth = sorted(means["size"].unique()), table.set_index(["method", "outlined"])
     twin = differences[(differences.method == "unet_labels") & (differences.on == "phantoms")].sort_values("size")
     gains = ", ".join(
-        f"{number(row.value)} {ends(row.low, row.high)} at {row['size']:,}{'' if row.low > 0 else ' (not shown)'}"
-        for _, row in twin.iterrows()
+        f"{interval(row)} at {row['size']:,}{'' if row.low > 0 else ' (not shown)'}" for _, row in twin.iterrows()
     )
 
     def labels(method: str, outlined: int) -> str:
@@ -78,30 +69,25 @@ def sentences(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFram
         value, *edges = (_number(worth.loc[(method, outlined), name], sizes) for name in ("labelled", "low", "high"))
         return value if {*edges} == {value} else f"{value} [{', '.join(edges)}]"
 
-    def each(method: str, outlined: int) -> str:
-        """Return how many labels one of so many outlines is worth, with the interval."""
-        value, low, high = (worth.loc[(method, outlined), name] / outlined for name in ("labelled", "low", "high"))
+    def each(outlined: int) -> str:
+        """Return how many labels one of so many outlines is worth against ImageNet features, with the interval."""
+        value, low, high = worth.loc[("lite0_imagenet", outlined), ["labelled", "low", "high"]] / outlined
         end = f"more than {max(sizes) / outlined:g}" if np.isinf(high) else number(high)
         return f"{number(value)} [{number(low)}, {end}]"
 
     few, *_, many = sizes
-    text = (
+    at_most = means[means["size"] == many].set_index(["method", "on"])
+    reach = {key: interval(row) for key, row in at_most.iterrows()}
+    return (
         f"For U-Nets of one size, the AUC taught by outlines minus that taught by labels is {gains}. To match {few:,} "
         f"outlined phantoms, the U-Net needs {labels('unet_labels', few)} labelled ones, and frozen ImageNet features "
         f"need {labels('lite0_imagenet', few)}; to match {many:,} outlined ones, they need "
         f"{labels('lite0_imagenet', many)}. So against these features an outline is worth "
-        f"{each('lite0_imagenet', few)} labels at {few:,} and {each('lite0_imagenet', many)} at {many:,}. "
-        "(Intervals by resampling phantoms and seeds, of which three are few.)"
-    )
-    imagenet, random = (
-        means[(means.method == f"lite0_{start}") & (means["size"] == max(sizes))].set_index("on")
-        for start in ("imagenet", "random")
-    )
-    return (
-        f"{text} Frozen features of EfficientNet-Lite0 with {max(sizes):,} labels reach "
-        f"{interval(imagenet.loc['phantoms'])} on phantoms with ImageNet weights and "
-        f"{interval(random.loc['phantoms'])} with random ones; on real frames "
-        f"{interval(imagenet.loc['real'])} and {interval(random.loc['real'])}."
+        f"{each(few)} labels at {few:,} and {each(many)} at {many:,}. "
+        "(Intervals by resampling phantoms and seeds, of which three are few.) "
+        f"Frozen features of EfficientNet-Lite0 with {many:,} labels reach {reach['lite0_imagenet', 'phantoms']} on "
+        f"phantoms with ImageNet weights and {reach['lite0_random', 'phantoms']} with random ones; on real frames "
+        f"{reach['lite0_imagenet', 'real']} and {reach['lite0_random', 'real']}."
     )
 
 
@@ -113,11 +99,10 @@ def block(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame) -
         cells = of.assign(cell=of.apply(interval, axis=1)).set_index(["method", "size"]).cell
         rows = [[NAMES[method], *(cells[method, size] for size in sizes)] for method in of.method.unique()]
         parts.append(markdown([f"AUC on {TITLES[on]}", *(f"{size:,}" for size in sizes)], rows))
-    n = means.groupby("on").sources.first()
-    gains = differences[differences["size"] == max(sizes)]
+    n, gains = means.groupby("on").sources.first(), differences[differences["size"] == max(sizes)]
     gained = {
         on: ", ".join(f"{NAMES[row.method]} {interval(row)}" for _, row in of.iterrows())
-        for on, of in gains.groupby("on", sort=False)
+        for on, of in gains.groupby("on")
     }
     parts.append(
         f"*Means over {means.seeds.iloc[0]} seeds, {n['phantoms']:,} phantoms and {n['real']} sources; the intervals "
@@ -127,10 +112,12 @@ def block(means: pd.DataFrame, differences: pd.DataFrame, table: pd.DataFrame) -
     return "\n\n".join(parts)
 
 
-def figure(means: pd.DataFrame) -> plt.Figure:
-    """Return the learning curves: AUC by the number of phantoms, on phantoms and on real frames."""
+def write() -> None:
+    """Write the figure and the README's block from the tables."""
+    store.use_style()
+    tables = [pd.read_csv(OUT / f"learning_curves{name}.csv") for name in ("", "_differences", "_worth")]
     shown, axes = plt.subplots(1, 2, figsize=(11, 4.4), sharey=True)
-    for ax, (on, of) in zip(axes, means.groupby("on", sort=False), strict=True):
+    for ax, (on, of) in zip(axes, tables[0].groupby("on", sort=False), strict=True):
         for place, (method, rows) in enumerate(of.groupby("method", sort=False)):
             x = rows["size"] * 1.04 ** (place - 2.5)  # side by side
             error = [rows.value - rows.low, rows.high - rows.value]
@@ -143,13 +130,6 @@ def figure(means: pd.DataFrame) -> plt.Figure:
         ax.minorticks_off()
     axes[0].set_ylabel("AUC, 95 % interval over sources and seeds")
     axes[0].legend(fontsize=8, loc="lower left")
-    return shown
-
-
-def write() -> None:
-    """Write the figure and the README's block from the tables."""
-    store.use_style()
-    tables = [pd.read_csv(OUT / f"learning_curves{name}.csv") for name in ("", "_differences", "_worth")]
     with appearing(OUT / "learning_curves.png") as temporary:
-        figure(tables[0]).savefig(temporary)
+        shown.savefig(temporary)
     write_block("learning-curves", block(*tables))

@@ -4,7 +4,7 @@
 
 In each dealing, labels are dealt to the sources at random and folds are drawn for them. Every network is then trained
 and judged as in the study, and its AUC is kept. A dealing has one repeat of the folds, where a study may have ten: its
-AUCs spread at least as much, so that the test errs towards "not shown". Notebook 06 reads the table, ``dealings.csv``
+AUCs spread at least as much, so that the test errs towards "not shown". The notebooks read the table, ``dealings.csv``
 beside the study's plan. A dealing that is in the table is not made again.
 """
 
@@ -16,31 +16,31 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from pcos_utils import config
-from pcos_utils.config import Study
 from pcos_utils.data import manifest, splits
 from pcos_utils.evaluation import auc, calibration, predictions
 from pcos_utils.files import sha256, write_csv, write_json
 from pcos_utils.models import sweep
 from studies import arguments
 
+COLUMNS = ["model", "dealing", "auc", "sources_sha256"]
 
-def dealt(table: pd.DataFrame, study: Study, seed: int) -> pd.DataFrame:
-    """Return sources.csv with the labels of its used sources dealt at random, and folds drawn for them."""
+
+def deal(study: config.Study, models: list[str], table: pd.DataFrame, seed: int) -> list[float]:
+    """Return each network's AUC in one study of dealt labels, which is written where PCOS_HOME says.
+
+    ``table``: of sources.csv; its used sources get labels dealt at random, and folds drawn for them.
+    """
     labels = splits.source_labels(table[table.used == "yes"])
     drawn = pd.Series(np.random.default_rng(seed).permutation(labels), labels.index)
     anew = table.assign(label=table.source.map(drawn).fillna(table.label).astype(int))
-    return splits.draw(anew.drop(columns=["used", "split", *(f"r{n}" for n in range(study.repeats))]), study)
-
-
-def deal(study: Study, models: list[str], table: pd.DataFrame, seed: int) -> dict[str, float]:
-    """Return each network's AUC in one study of dealt labels, which is written where PCOS_HOME says."""
-    write_csv(study.report_dir / "sources.csv", dealt(table, study, seed))
+    anew = splits.draw(anew.drop(columns=["used", "split", *(f"r{n}" for n in range(study.repeats))]), study)
+    write_csv(study.report_dir / "sources.csv", anew)
     write_json(study.plan_path, {"supersedes": []})
-    aucs = {}
+    aucs = []
     for model in models:
         sweep.run(model, study, arms=("ours",))
         judged = calibration.judge(predictions.of_runs(study, model, "grouped"))
-        aucs[model] = round(float(auc.auc(auc.pairs(judged))), 6)
+        aucs.append(round(float(auc.auc(auc.pairs(judged))), 6))
     return aucs
 
 
@@ -50,8 +50,7 @@ def main() -> None:
     study = config.study(options.preset, options.data, weights=options.weights, allow_cpu=True)
     path, out = study.report_dir / "sources.csv", study.report_dir / predictions.DEALINGS
     table, images, digest = manifest.read(path), study.data_dir, sha256(path)
-    columns = ["model", "dealing", "auc", "sources_sha256"]
-    done = pd.read_csv(out) if out.exists() else pd.DataFrame(columns=columns)
+    done = pd.read_csv(out) if out.exists() else pd.DataFrame(columns=COLUMNS)
     done = done[done.sources_sha256 == digest]
     place = config.home() / "runs" / "dealings"
     os.environ["PCOS_HOME"] = str(place)
@@ -62,9 +61,9 @@ def main() -> None:
     for number in tqdm(range(options.number), desc="dealings"):
         missing = sorted(set(options.models.split(",")) - set(done.model[done.dealing == number]))
         if missing:
-            aucs = deal(once, missing, table, number)
-            rows = [(model, number, value, digest) for model, value in aucs.items()]
-            done = pd.concat([done, pd.DataFrame(rows, columns=columns)]).sort_values(["model", "dealing"])
+            rows = zip(missing, deal(once, missing, table, number), strict=True)
+            rows = pd.DataFrame([(model, number, value, digest) for model, value in rows], columns=COLUMNS)
+            done = pd.concat([done, rows]).sort_values(["model", "dealing"])
             write_csv(out, done)
     shutil.rmtree(place)
 

@@ -1,6 +1,6 @@
 """Measure how many of the report's 95 % intervals hold the truth, on simulated studies.
 
-    python -m studies.interval_coverage --studies 1000
+    python -m studies.interval_coverage --studies 400
 
 Three in ten sources are polycystic. *Share*: several networks decide each source; the chance that one is right differs
 from source to source and is .75 on average. "exact" counts one network, "Korn-Graubard" all of them. "Wilson" does what
@@ -20,10 +20,11 @@ from scipy.stats import binomtest, norm
 from pcos_utils.evaluation import auc, comparison
 from pcos_utils.evaluation.intervals import exact, resample, share
 from pcos_utils.files import write_csv
-from studies import OUT, arguments
+from studies import OUT, arguments, error_of
 
 SOURCES, REPEATS, FOLDS, ANEW = (16, 41, 100, 300), (1, 10), 7, 0.1
 RECALL, HIGH, LOW, SHARED, IMAGES, ALIKE = 0.75, 0.80, 0.70, 0.5, 20, 0.6
+RESAMPLES = 500
 
 
 def shares(positives: int, repeats: int, rng) -> dict[str, tuple]:
@@ -37,7 +38,7 @@ def shares(positives: int, repeats: int, rng) -> dict[str, tuple]:
     korn_graubard = share(decided.mean(axis=0))
     return {
         "exact, one network": (*exact(int(decided[0].sum()), positives), RECALL),
-        "Korn-Graubard, all networks": (korn_graubard.low, korn_graubard.high, RECALL),
+        "Korn-Graubard, all networks": (*korn_graubard[1:3], RECALL),
         "Wilson, images as if independent": (naive.low, naive.high, RECALL),
     }
 
@@ -56,18 +57,18 @@ def judged(sources: int, repeats: int, rng) -> list[pd.DataFrame]:
         for value in (0, 1):
             members = rng.permutation(np.flatnonzero(label == value))
             fold[members] = (np.arange(len(members)) + rng.integers(FOLDS)) % FOLDS
+        facts = {"source": np.arange(sources), "label": label, "repeat": repeat, "fold": fold}
         for score, parts in zip(scores, tables, strict=True):
             logit = score + np.sqrt(ANEW) * rng.normal(size=sources) + rng.normal(size=FOLDS)[fold]
-            columns = {"source": np.arange(sources), "label": label, "repeat": repeat, "fold": fold, "logit": logit}
-            parts.append(pd.DataFrame(columns))
+            parts.append(pd.DataFrame(facts | {"logit": logit}))
     return [pd.concat(parts, ignore_index=True) for parts in tables]
 
 
-def aucs(sources: int, repeats: int, resamples: int, rng) -> dict[str, tuple]:
+def aucs(sources: int, repeats: int, rng) -> dict[str, tuple]:
     """Return low end, high end and truth of each interval of an AUC, or of a difference, in one simulated study."""
     first, second = (auc.pairs(table) for table in judged(sources, repeats, rng))
-    bca = auc.interval(first, resample(first.label, resamples, int(rng.integers(2**31))))
-    paired = comparison.paired(first, second, (False, False), resamples=resamples, seed=int(rng.integers(2**31)))
+    bca = auc.interval(first, resample(first.label, RESAMPLES, int(rng.integers(2**31))))
+    paired = comparison.paired(first, second, (False, False), resamples=RESAMPLES, seed=int(rng.integers(2**31)))
     return {
         "AUC, BCa": (bca.low, bca.high, HIGH),
         "AUC, Newcombe": (*auc.newcombe(bca.value, first.opposite[1]), HIGH),
@@ -77,24 +78,19 @@ def aucs(sources: int, repeats: int, resamples: int, rng) -> dict[str, tuple]:
 
 def main() -> None:
     """Simulate, then write and print the table."""
-    options, rows = arguments(__doc__, studies=1000, resamples=500), []
+    studies, tables = arguments(__doc__, studies=400).studies, []
     for sources, repeats in product(SOURCES, REPEATS):
         rng, positives = np.random.default_rng([sources, repeats]), round(0.3 * sources)
-        simulated = [
-            shares(positives, repeats, rng) | aucs(sources, repeats, options.resamples, rng)
-            for _ in range(options.studies)
-        ]
-        for name in simulated[0]:
-            low, high, truth = np.array([ends[name] for ends in simulated]).T
-            coverage = float(((low <= truth) & (truth <= high)).mean())
-            error = 1.96 * np.sqrt(max(coverage * (1 - coverage), 0.95 * 0.05 / 4) / options.studies)
-            rows.append({
-                "interval": name, "sources": sources, "polycystic": positives, "repeats": repeats,
-                "coverage": coverage, "error": error, "width": float((high - low).mean()), "truth": truth[0],
-                "studies": options.studies,
-            })  # fmt: skip
-            print(rows[-1], flush=True)
-    write_csv(OUT / "interval_coverage.csv", pd.DataFrame(rows).round(4))
+        simulated = [shares(positives, repeats, rng) | aucs(sources, repeats, rng) for _ in range(studies)]
+        low, high, truth = np.array([[*each.values()] for each in simulated]).transpose(2, 1, 0)  # (intervals, studies)
+        coverage = ((low <= truth) & (truth <= high)).mean(axis=1)
+        tables.append(pd.DataFrame({
+            "interval": simulated[0].keys(), "sources": sources, "polycystic": positives, "repeats": repeats,
+            "coverage": coverage, "error": error_of(coverage, 0.95, studies), "width": (high - low).mean(axis=1),
+            "truth": truth[:, 0], "studies": studies,
+        }))  # fmt: skip
+        print(tables[-1].to_string(), flush=True)
+    write_csv(OUT / "interval_coverage.csv", pd.concat(tables).round(4))
 
 
 if __name__ == "__main__":

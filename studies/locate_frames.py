@@ -8,7 +8,6 @@ atlas picture is one, too. The frames are development data: LOOKS variants of ph
 """
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,9 @@ from pcos_utils.data import images
 from pcos_utils.evaluation.intervals import exact, korn_graubard, share
 from pcos_utils.follicles import kept, locator
 from pcos_utils.follicles import network as unet
-from pcos_utils.follicles.locator import matched, paired
 from pcos_utils.reporting.text import ends, listed, number, percent
 from pcos_utils.serving import boxes as windows
-from studies import OUT, arguments, publish
+from studies import arguments, publish
 
 LOOKS = 2
 QUESTIONS = ("ovaries found", "false boxes in a frame without an ovary", "sources without an ovary that get a box",
@@ -29,83 +27,68 @@ QUESTIONS = ("ovaries found", "false boxes in a frame without an ovary", "source
 CORNERS = ["x0", "y0", "x1", "y1"]
 
 
-class Frame(NamedTuple):
-    """A frame with what the annotators and the locator say of it."""
+def read(folder: Path) -> list[dict]:
+    """Return what the annotators and the locator say of each frame of a folder, in the order of their names.
 
-    name: str
-    clip: str
-    pixels: np.ndarray
-    agreed: list[dict]  # box, one and two (counts)
-    drawn: list[tuple]  # boxes of ovaries that either annotator drew
-    found: list[locator.Found]
-
-
-def agreed(one: pd.DataFrame, two: pd.DataFrame) -> list[dict]:
-    """Return the ovaries that both drew, paired from the largest overlap down: box, one and two (the counts)."""
-    pairs = paired(*(boxes[CORNERS].to_numpy().tolist() for boxes in (one, two)))
-    ovaries = []
-    for a, b in ((one.iloc[i], two.iloc[j]) for i, j in pairs.items()):
-        box = tuple(round((a[side] + b[side]) / 2) for side in CORNERS)
-        ovaries.append({"box": box, "one": a.follicles, "two": b.follicles})
-    return ovaries
-
-
-def read(folder: Path) -> list[Frame]:
-    """Return the frames of a folder in the order of their names."""
+    ``ovaries``: those that both drew, paired from the largest overlap down, each its box and two counts; ``drawn``: the
+    number of ovaries that either drew; ``found``: the locator's.
+    """
     frames = []
     for name, rows in pd.read_csv(folder / "boxes.csv").groupby("image"):
-        pixels, ovaries = images.load(folder / name), rows[rows.kind == "ovary"]
-        one, two = (ovaries[ovaries.annotator == who] for who in ("one", "two"))
-        drawn = [tuple(box) for box in ovaries[CORNERS].astype(float).to_numpy()]
-        found = locator.locate(pixels.max(axis=2))
-        frames.append(Frame(name, rows["clip"].iloc[0], pixels, agreed(one, two), drawn, found))
+        pixels, drawn = images.load(folder / name), rows[rows.kind == "ovary"]
+        one, two = (drawn[drawn.annotator == who] for who in ("one", "two"))
+        corners = [each[CORNERS].to_numpy() for each in (one, two)]
+        pairs = locator.paired(*(each.tolist() for each in corners))
+        ovaries = [
+            (tuple(map(round, (corners[0][i] + corners[1][j]) / 2)), one.follicles.iloc[i], two.follicles.iloc[j])
+            for i, j in pairs.items()
+        ]
+        frames.append({"name": name, "clip": rows["clip"].iloc[0], "pixels": pixels, "ovaries": ovaries,
+                       "drawn": len(drawn), "found": locator.locate(pixels.max(axis=2))})  # fmt: skip
     return frames
 
 
-def finding(frames: list[Frame]) -> list[dict]:
+def finding(frames: list[dict]) -> list[dict]:
     """Return a row for each clip and one for all: ovaries found, and false boxes in frames without an ovary."""
     rows = []
-    for clip in [*dict.fromkeys(frame.clip for frame in frames), "all"]:
-        part = [frame for frame in frames if clip in (frame.clip, "all")]
-        there, without = sum(len(frame.agreed) for frame in part), [frame for frame in part if not frame.drawn]
-        if there:
-            number = sum(matched(frame.found, [each["box"] for each in frame.agreed]) for frame in part)
-            clips = len({frame.clip for frame in part if frame.agreed})
+    for clip in [*dict.fromkeys(frame["clip"] for frame in frames), "all"]:
+        part = [frame for frame in frames if clip in (frame["clip"], "all")]
+        with_one, without = [each for each in part if each["ovaries"]], [each for each in part if not each["drawn"]]
+        if with_one:
+            there = sum(len(frame["ovaries"]) for frame in with_one)
+            hits = sum(locator.matched(each["found"], [box for box, *_ in each["ovaries"]]) for each in with_one)
+            clips = len({frame["clip"] for frame in with_one})
             n = korn_graubard(there, clips, there)  # one clip alone: as if its ovaries were independent
-            low, high = exact(number / there * n, n)
-            rows.append({"question": QUESTIONS[0], "part": clip, "n": there, "value": number / there,
+            low, high = exact(hits / there * n, n)
+            rows.append({"question": QUESTIONS[0], "part": clip, "n": there, "value": hits / there,
                          "low": low, "high": high, "sources": clips})  # fmt: skip
         if without:
-            false = pd.Series([len(frame.found) for frame in without])
-            sources = [frame.name if frame.clip == "atlas" else frame.clip for frame in without]
-            wrong = share((false > 0).groupby(np.array(sources)).mean().to_numpy())
-            facts = {"part": clip, "n": len(without), "sources": len(set(sources))}
-            ends = {"value": wrong.value, "low": wrong.low, "high": wrong.high}
-            rows.append({"question": QUESTIONS[1], "value": false.mean(), **facts})
-            rows.append({"question": QUESTIONS[2], **ends, **facts})
+            false = pd.Series([len(frame["found"]) for frame in without])
+            sources = np.array([each["name"] if each["clip"] == "atlas" else each["clip"] for each in without])
+            wrong = share((false > 0).groupby(sources).mean().to_numpy())
+            facts = {"part": clip, "n": len(without), "sources": len({*sources})}
+            rows.append({"question": QUESTIONS[1], "value": false.mean()} | facts)
+            rows.append({"question": QUESTIONS[2], "value": wrong.value, "low": wrong.low, "high": wrong.high} | facts)
     return rows
 
 
-def counting(frames: list[Frame]) -> list[dict]:
+def counting(frames: list[dict]) -> list[dict]:
     """Return how counts agree with the annotators' mean, on frames with one ovary: rank correlation and difference."""
-    single = [frame for frame in frames if len(frame.agreed) == 1 and len(frame.drawn) == 2]
-    one, two = (np.array([frame.agreed[0][who] for frame in single], float) for who in ("one", "two"))
-    boxes = {
-        "whole frame": [(0, 0, *frame.pixels.shape[1::-1]) for frame in single],
-        "suggested box": [frame.found[0].box if frame.found else None for frame in single],
-        "annotators' box": [frame.agreed[0]["box"] for frame in single],
-    }
-    boxes |= {f"{name}, widened to 3:2": [windows.window(box, frame.pixels.shape) if box else None
-                                          for box, frame in zip(boxes[name], single, strict=True)]
-              for name in ("suggested box", "annotators' box")}  # fmt: skip
+    single = [frame for frame in frames if len(frame["ovaries"]) == 1 and frame["drawn"] == 2]
+    of_two, one, two = zip(*(frame["ovaries"][0] for frame in single), strict=True)
+    one, two = np.array(one, float), np.array(two, float)
+    found = [frame["found"][0].box if frame["found"] else None for frame in single]
+    boxes = {"whole frame": [(0, 0, *frame["pixels"].shape[1::-1]) for frame in single], "suggested box": found,
+             "annotators' box": of_two}  # fmt: skip
+    for name in ("suggested box", "annotators' box"):
+        wide = [
+            box and windows.window(box, each["pixels"].shape) for box, each in zip(boxes[name], single, strict=True)
+        ]
+        boxes[f"{name}, widened to 3:2"] = wide
     counter, rows = unet.load(kept.KEPT), [_agreement("the annotators with each other", one, two)]
     for name, of in boxes.items():
-        there = np.array([box is not None for box in of])
-        crops = [
-            images.grey(np.ascontiguousarray(windows.of(frame.pixels, box)))
-            for frame, box in zip(single, of, strict=True)
-            if box is not None
-        ]
+        there = [at for at, box in enumerate(of) if box]
+        crops = [images.grey(np.ascontiguousarray(windows.of(single[at]["pixels"], of[at]))) for at in there]
         counts = unet.measure_all(counter, np.stack(crops))["count"].to_numpy(float) if crops else np.array([])
         rows.append(_agreement(name, counts, ((one + two) / 2)[there]))
     return rows
@@ -121,12 +104,10 @@ def _agreement(name: str, counts: np.ndarray, truth: np.ndarray) -> dict:
 def block(table: pd.DataFrame) -> str:
     """Return the README's paragraph."""
     cells = table.set_index(["question", "part"])
-    found, boxes, sources = (cells.loc[question] for question in QUESTIONS[:3])
-    counts = cells.loc[QUESTIONS[3]]
-
+    found, boxes, sources, counts = (cells.loc[question] for question in QUESTIONS)
     hits = {part: f"{row.value * row.n:.0f} of {row.n:.0f}" for part, row in found.iterrows()}
     clips = [f"{hits[clip]} in {clip}" for clip in found.index.drop("all")]
-    per_frame = [f"{number(row.value)} in {clip}" for clip, row in boxes.drop(index="all").iterrows()]
+    per_frame = [f"{number(value)} in {clip}" for clip, value in boxes.value.drop("all").items()]
     wrong = sources.loc["all"]
     agreement = [
         f"{name} {number(row.value)} on {row.n:.0f} ({row.difference:+.1f})" for name, row in counts.iterrows()
@@ -147,8 +128,7 @@ def main() -> None:
     """Judge the kept locator, and write the table, numbers alone, and the README's paragraph."""
     frames = read(Path(arguments(__doc__, "folder").folder))
     table = pd.DataFrame(finding(frames) + counting(frames)).assign(frames=len(frames), looks=LOOKS)
-    print(table.round(3).to_string())
-    publish("locate-frames", block, {OUT / "locate_frames.csv": table.round(4)})
+    publish("locate-frames", block, locate_frames=table.round(4))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
-from pcos_utils.models import architectures
+from pcos_utils.models import architectures, devices
 from pcos_utils.models.recipes import RECIPES
-from studies.machine import seconds
+from studies import seconds
 
 SIDE, BATCH = 224, 32
 
@@ -26,12 +26,6 @@ def steps_of(name: str) -> transforms.Compose:
     if name != "iustnet":
         steps += [transforms.Normalize(architectures.IMAGENET_MEAN, architectures.IMAGENET_STD), transforms.Grayscale()]
     return transforms.Compose(steps)
-
-
-def loader(folder: Path, name: str) -> DataLoader:
-    """Return shuffled batches of a folder of class folders, prepared in the published order."""
-    images = datasets.ImageFolder(folder, steps_of(name))
-    return DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=os.cpu_count())
 
 
 def as_published(model: nn.Module) -> nn.Module:
@@ -48,36 +42,40 @@ def as_published(model: nn.Module) -> nn.Module:
     return model
 
 
-def measure(name: str, place: Path, precision: str) -> dict:
+def measure(name: str, place: Path) -> dict:
     """Return the seconds of a whole epoch in training and in validation, as the study wrote it.
 
     With batches from workers, float32, and the running loss and accuracy that the study printed.
     """
-    right = []
 
-    def watch(logits: torch.Tensor, labels: torch.Tensor, loss: torch.Tensor) -> None:
-        """Add up the loss and the accuracy."""
-        right.append((loss.item(), ((torch.sigmoid(logits) > 0.5) == labels).float().mean().item()))
+    def batches(part: str, training: bool) -> DataLoader:
+        images = datasets.ImageFolder(place / part, steps_of(name))
+        return DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=os.cpu_count())
 
-    model = as_published(architectures.build(name, SIDE))
-    return timed(name, model, lambda part, training: loader(place / part, name), watch=watch)
+    def watch(logits: torch.Tensor, labels: torch.Tensor, loss: torch.Tensor) -> tuple[float, float]:
+        return loss.item(), ((torch.sigmoid(logits) > 0.5) == labels).float().mean().item()
+
+    return timed(name, as_published(architectures.build(name, SIDE)), batches, watch=watch)
 
 
-def expert(name: str, place: Path, precision: str) -> dict:
+def expert(name: str, place: Path) -> dict:
     """Return the seconds of a whole epoch in training and in validation, by a short loop as an expert would write it.
 
-    It has pixels in memory, channels last, no workers, and bfloat16 where ``precision`` says so.
+    It has pixels in memory, channels last, no workers, and bfloat16 where the processor computes in it.
     """
-    held = {part: _in_memory(place / part) for part in ("warm", "train", "validation")}
+    held = {}
+    for part in ("warm", "train", "validation"):
+        images = datasets.ImageFolder(place / part)
+        pixels = np.stack([np.asarray(image.convert("RGB").resize((SIDE, SIDE))) for image, _ in images])
+        held[part] = torch.from_numpy(pixels), torch.tensor([float(label) for _, label in images.samples])
 
     def batches(part: str, training: bool):
-        """Yield the batches of a part, shuffled in training."""
         pixels, labels = held[part]
         for rows in (torch.randperm(len(pixels)) if training else torch.arange(len(pixels))).split(BATCH):
             yield architectures.prepare(name, pixels[rows]).to(memory_format=torch.channels_last), labels[rows]
 
-    model = architectures.build(name, SIDE).to(memory_format=torch.channels_last)
-    return timed(name, model, batches, fast=precision == "bfloat16") | {"precision": precision}
+    model, fast = architectures.build(name, SIDE).to(memory_format=torch.channels_last), devices.has_bfloat16("cpu")
+    return timed(name, model, batches, fast=fast) | {"precision": "bfloat16" if fast else "float32"}
 
 
 def timed(name: str, model: nn.Module, batches: Callable, *, fast: bool = False, watch: Callable | None = None) -> dict:
@@ -90,7 +88,6 @@ def timed(name: str, model: nn.Module, batches: Callable, *, fast: bool = False,
     loss_of, autocast = nn.BCEWithLogitsLoss(), torch.autocast("cpu", torch.bfloat16, enabled=fast)
 
     def epoch(part: str, training: bool) -> None:
-        """Pass over the images of a part once."""
         model.train(training)
         with torch.inference_mode(not training):
             for images, labels in batches(part, training):
@@ -107,9 +104,3 @@ def timed(name: str, model: nn.Module, batches: Callable, *, fast: bool = False,
     epoch("warm", True)
     parts = {"train": True, "validation": False}
     return {f"{part}_seconds": seconds(lambda: epoch(part, training)) for part, training in parts.items()}  # noqa: B023
-
-
-def _in_memory(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    images = datasets.ImageFolder(folder)
-    pixels = np.stack([np.asarray(image.convert("RGB").resize((SIDE, SIDE))) for image, _ in images])
-    return torch.from_numpy(pixels), torch.tensor([float(label) for _, label in images.samples])

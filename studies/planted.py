@@ -16,47 +16,35 @@ from PIL import Image
 from pcos_utils.phantom import simulator
 
 COPIES = 20
-FILLS = {
-    "constant": cv2.BORDER_CONSTANT, "nearest": cv2.BORDER_REPLICATE,
-    "reflect": cv2.BORDER_REFLECT, "wrap": cv2.BORDER_WRAP,
-}  # fmt: skip
+FILLS = {"constant": cv2.BORDER_CONSTANT, "nearest": cv2.BORDER_REPLICATE, "reflect": cv2.BORDER_REFLECT,
+         "wrap": cv2.BORDER_WRAP}  # fmt: skip
 Pixels = np.ndarray  # grey, uint8, (height, width)
 Rng = np.random.Generator
 
 
 def warp(pixels: Pixels, matrix: np.ndarray, rng: Rng, fill: str | None = None) -> Pixels:
-    """Return the picture under a 2 x 3 map, on a canvas of its own size.
-
-    ``fill``: how the area outside the picture is filled, a key of FILLS (at random if None).
-    """
-    height, width = pixels.shape
-    mode = FILLS[fill or rng.choice(list(FILLS))]
-    level = int(rng.choice([0, 255, 128]))
-    return cv2.warpAffine(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=mode, borderValue=level)
+    """Return the picture under a 2 x 3 map, on a canvas of its size filled as FILLS says (at random if None)."""
+    mode, level = FILLS[fill or rng.choice(list(FILLS))], int(rng.choice([0, 255, 128]))
+    return cv2.warpAffine(pixels, matrix, pixels.shape[::-1], borderMode=mode, borderValue=level)
 
 
 def about_centre(pixels: Pixels, angle: float, across: float, down: float) -> np.ndarray:
     """Return the 2 x 3 map that rotates by an angle in degrees and scales, about the centre."""
-    height, width = pixels.shape
-    matrix = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1)
-    scale = np.diag([across, down])
-    centre = np.array([width / 2, height / 2])
+    centre, scale = np.array(pixels.shape[::-1]) / 2, np.diag([across, down])
+    matrix = cv2.getRotationMatrix2D(centre.tolist(), angle, 1)
     return np.hstack([scale @ matrix[:, :2], (scale @ (matrix[:, 2] - centre) + centre)[:, None]])
 
 
 def shift(pixels: Pixels, rng: Rng, fill: str | None = None) -> Pixels:
     """Shift by up to a fifth of each side."""
-    height, width = pixels.shape
-    move = rng.uniform(-0.2, 0.2, 2) * [width, height]
-    return warp(pixels, np.array([[1, 0, move[0]], [0, 1, move[1]]]), rng, fill)
+    move = rng.uniform(-0.2, 0.2, 2) * pixels.shape[::-1]
+    return warp(pixels, np.column_stack([np.eye(2), move]), rng, fill)
 
 
 def border(pixels: Pixels, rng: Rng) -> Pixels:
     """Add a border of one grey level, 3 to 15 % wide on each side."""
-    height, width = pixels.shape
-    top, bottom, left, right = (int(v) for v in rng.uniform(0.03, 0.15, 4) * [height, height, width, width])
-    level = int(rng.choice([0, 40, 128, 255]))
-    return cv2.copyMakeBorder(pixels, top, bottom, left, right, cv2.BORDER_CONSTANT, value=level)
+    edges = (rng.uniform(0.03, 0.15, 4) * np.repeat(pixels.shape, 2)).astype(int).tolist()
+    return cv2.copyMakeBorder(pixels, *edges, cv2.BORDER_CONSTANT, value=int(rng.choice([0, 40, 128, 255])))
 
 
 def caption(pixels: Pixels, rng: Rng) -> Pixels:
@@ -77,6 +65,10 @@ def resize(pixels: Pixels, rng: Rng) -> Pixels:
     factor = rng.uniform(0.6, 1.6)
     how = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
     return cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=how)
+
+
+def _bytes(values: np.ndarray) -> Pixels:
+    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def between(low: float, high: float, rng: Rng) -> float:
@@ -108,11 +100,10 @@ KINDS: dict[str, Callable[[Pixels, Rng], Pixels]] = {
 
 def perspective(pixels: Pixels, rng: Rng) -> Pixels:
     """Move each corner inwards by up to 15 % of the sides, as where a screen is photographed at an angle."""
-    height, width = pixels.shape
-    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    inwards = np.array([[1, 1], [-1, 1], [-1, -1], [1, -1]]) * rng.uniform(0, 0.15, (4, 2)) * [width, height]
-    matrix = cv2.getPerspectiveTransform(corners, (corners + inwards).astype(np.float32))
-    return cv2.warpPerspective(pixels, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    sides, unit = np.array(pixels.shape[::-1]), np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
+    inwards = (1 - 2 * unit) * rng.uniform(0, 0.15, (4, 2)) * sides
+    matrix = cv2.getPerspectiveTransform(np.float32(unit * sides), np.float32(unit * sides + inwards))
+    return cv2.warpPerspective(pixels, matrix, sides.tolist(), flags=cv2.INTER_LINEAR)
 
 
 def crop(pixels: Pixels, rng: Rng, share: float) -> Pixels:
@@ -146,29 +137,22 @@ FURTHER: dict[str, Callable[[Pixels, Rng], Pixels]] = {
     "crop of a sixteenth": partial(crop, share=1 / 16),
     "pasted into a screen": screen,
 }
-GEOMETRIC = ("zoom .7 to 1.4", "rotation to 45 degrees", "quarter turn", "mirror", "aspect")
-TONAL = ("brightness", "contrast", "gamma")
-STORED = ("JPEG quality 30", "resize", "blur", "noise", "border", "caption")
 # Of geometry, of grey levels, of storage; a shift may have any fill.
-GROUPS = ((shift, *map(KINDS.get, GEOMETRIC)), tuple(map(KINDS.get, TONAL)), tuple(map(KINDS.get, STORED)))
+GROUPS = (
+    ["shift", "zoom .7 to 1.4", "rotation to 45 degrees", "quarter turn", "mirror", "aspect"],
+    ["brightness", "contrast", "gamma"],
+    ["JPEG quality 30", "resize", "blur", "noise", "border", "caption"],
+)
 
 
-def _bytes(values: np.ndarray) -> Pixels:
-    return np.clip(values, 0, 255).astype(np.uint8)
-
-
-def family(pixels: Pixels, rng: Rng, copies: int = 20) -> list[tuple[str, Pixels]]:
-    """Return (kind, copy) for each of ``copies``: every kind once, then combinations of one change of each group.
-
-    Kinds come in random order, so that where there is no room for all, a random part of them is used.
-    """
-    kinds = list(KINDS)
-    first = [kinds[i] for i in rng.permutation(len(kinds))[:copies]]
-    family = [(kind, KINDS[kind](pixels, rng)) for kind in first]
-    for _ in range(copies - len(family)):
+def family(pixels: Pixels, rng: Rng) -> list[tuple[str, Pixels]]:
+    """Return (kind, copy) for each of COPIES: every kind once, then combinations of one change of each group."""
+    family = [(kind, KINDS[kind](pixels, rng)) for kind in rng.permutation(list(KINDS)).tolist()]
+    changes = KINDS | {"shift": shift}
+    for _ in range(COPIES - len(family)):
         copy = pixels
         for group in GROUPS:
-            copy = group[rng.integers(len(group))](copy, rng)
+            copy = changes[group[rng.integers(len(group))]](copy, rng)
         family.append(("three combined", copy))
     return family
 
@@ -191,12 +175,10 @@ def layout(pixels: np.ndarray) -> np.ndarray:
 
 def make(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
     """Return shuffled pictures, grey uint8, originals among the copies, and a row for each: ``source``, ``kind``."""
-    rng = np.random.default_rng(seed)
-    rows = []  # source, kind, pixels
+    rng, rows = np.random.default_rng(seed), []
     for number in range(sources):
         original = simulator.simulate(50_000_000 + number, number % 2).image
-        copies = family(original, rng, COPIES)
-        rows += [(f"source {number}", kind, pixels) for kind, pixels in [("original", original), *copies]]
+        rows += [(f"source {number}", *copy) for copy in [("original", original), *family(original, rng)]]
     for number in range(sources):
         if number % 3 == 0:
             twin = simulator.simulate(50_000_000 + number, number % 2, speckle=1).image
@@ -205,25 +187,27 @@ def make(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
             other = simulator.simulate(60_000_000 + number, number % 2).image
             kind, pixels = ("layout", layout(other)) if number % 3 == 1 else ("caption", caption(other, rng))
             rows.append((f"single {number}", f"shared {kind}", pixels))
-    rows = [rows[i] for i in rng.permutation(len(rows))]
-    return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])
+    return _shuffled(rows, rng)
 
 
 def further(sources: int, seed: int = 0) -> tuple[list[np.ndarray], pd.DataFrame]:
     """Return originals with a copy by each further change, and pairs of smoothed twins, as ``make`` does."""
-    rng = np.random.default_rng([seed, 1])
-    rows = []
+    rng, rows = np.random.default_rng([seed, 1]), []
     for number in range(sources):
         original = simulator.simulate(50_000_000 + number, number % 2).image
-        copies = [(kind, change(original, rng)) for kind, change in FURTHER.items()]
-        rows += [(f"source {number}", kind, pixels) for kind, pixels in [("original", original), *copies]]
+        rows.append((f"source {number}", "original", original))
+        rows += [(f"source {number}", kind, change(original, rng)) for kind, change in FURTHER.items()]
         if number % 3 == 0:
             sigma = rng.uniform(5, 8)
             for speckle in (1, 2):
                 twin = simulator.simulate(70_000_000 + number, number % 2, speckle=speckle).image
                 rows.append((f"twin {number}.{speckle}", "smoothed twin", cv2.GaussianBlur(twin, (0, 0), sigma)))
-    rows = [rows[i] for i in rng.permutation(len(rows))]
-    return [pixels for *_, pixels in rows], pd.DataFrame([row[:2] for row in rows], columns=["source", "kind"])
+    return _shuffled(rows, rng)
+
+
+def _shuffled(rows: list[tuple[str, str, Pixels]], rng: Rng) -> tuple[list[np.ndarray], pd.DataFrame]:
+    source, kind, pictures = zip(*(rows[i] for i in rng.permutation(len(rows))), strict=True)
+    return list(pictures), pd.DataFrame({"source": source, "kind": kind})
 
 
 def archive(place: Path, count: int) -> list[Path]:

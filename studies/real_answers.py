@@ -10,7 +10,6 @@ others.
 import numpy as np
 import pandas as pd
 
-from pcos_utils import config
 from pcos_utils.evaluation.calibration import probability
 from pcos_utils.evaluation.intervals import exact
 from pcos_utils.files import write_csv
@@ -19,49 +18,35 @@ from pcos_utils.follicles import network as unet
 from pcos_utils.reporting.text import ends, number, percent
 from pcos_utils.serving import tabulate
 from pcos_utils.serving.model import DECISIONS, decide, in_follicles
-from studies import OUT, arguments, frames, publish
+from studies import publish, real_frames
 
 CLASSES = {"normal": 0, "polycystic": 1}
 
 
-def left_out(table: pd.DataFrame) -> list[str]:
-    """Return the decision on each source by a calibration on the others. ``table``: of ``tabulate.real_frames``."""
-    decisions = []
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per class: sources, answered, wrong, and shares with exact intervals.
+
+    ``table``: of ``tabulate.real_frames``; each source is decided by a calibration on the others.
+    """
+    decisions, rows = [], []
     for at in range(len(table)):
         rule = tabulate.tabulate(table.drop(index=at), is_count=True, resamples=20)
-        fitted = rule["calibration"]
-        value = float(probability(fitted["slope"] * table.logit[at] + fitted["intercept"]))
-        decisions.append(decide(value, rule)[0])
-    return decisions
-
-
-def summary(table: pd.DataFrame, decisions: list[str]) -> pd.DataFrame:
-    """Return a row per class: sources, answered, wrong, and shares with exact intervals."""
-    rows = []
+        logit = rule["calibration"]["slope"] * table.logit[at] + rule["calibration"]["intercept"]
+        decisions.append(decide(float(probability(logit)), rule)[0])
     for name, label in CLASSES.items():
         of = np.array(decisions)[table.label.to_numpy() == label]
         answered, wrong = int((of != DECISIONS[2]).sum()), int((of == DECISIONS[1 - label]).sum())
         shares = {"answered": (answered, len(of)), "wrong": (wrong, answered), "covered": (len(of) - wrong, len(of))}
-        for share, (hits, n) in shares.items():
-            low, high = exact(hits, n)
-            rows.append(
-                {"class": name, "share": share, "hits": hits, "n": n, "value": hits / n, "low": low, "high": high}
-            )
-    return pd.DataFrame(rows)
+        rows += [(name, part, hits, n, hits / n, *exact(hits, n)) for part, (hits, n) in shares.items()]
+    return pd.DataFrame(rows, columns=["class", "share", "hits", "n", "value", "low", "high"])
 
 
 def block(table: pd.DataFrame) -> str:
     """Return the README's sentences. ``table``: of ``summary``."""
-    cells = table.set_index(["class", "share"])
-
-    def told(name: str, share: str) -> str:
-        """Return a share as ``17 of 29 [.39, .76]``."""
-        cell = cells.loc[name, share]
-        return f"{int(cell.hits)} of {int(cell.n)} {ends(cell.low, cell.high)}"
-
+    told = {(row[1], row.share): f"{row.hits} of {row.n} {ends(row.low, row.high)}" for row in table.itertuples()}
     clause = in_follicles(tabulate.tabulate(tabulate.real_frames(), is_count=True))
-    answered, n = (int(cells[part].xs("answered", level="share").sum()) for part in ("hits", "n"))
-    each = [f"{name}: {told(name, 'answered')} answered, {told(name, 'wrong')} of these wrongly" for name in CLASSES]
+    answered, n = table[table.share == "answered"][["hits", "n"]].sum()
+    each = [f"{name}: {told[name, 'answered']} answered, {told[name, 'wrong']} of these wrongly" for name in CLASSES]
     return (
         "Calibrated on the other sources, the count of the one network in `pcos_utils/weights` answers "
         f"{answered} of {n} real sources ({percent(answered / n)}): "
@@ -73,14 +58,12 @@ def block(table: pd.DataFrame) -> str:
 
 def main() -> None:
     """Count, write the counts, and write the table and the README's block."""
-    study = config.study("full", arguments(__doc__, "folder").folder, allow_cpu=True, weights="none")
-    used, grey = frames(study)
+    _, used, grey = real_frames(__doc__)
     counted = used.assign(count=unet.measure_all(unet.load(kept.KEPT), grey)["count"])
     by_source = counted.groupby("source").agg(label=("label", "max"), count=("count", "mean")).reset_index(drop=True)
-    by_source.insert(0, "source", [f"real {number + 1}" for number in range(len(by_source))])
+    by_source.insert(0, "source", [f"real {number + 1}" for number in by_source.index])
     write_csv(tabulate.REAL, by_source.round(4))
-    table = tabulate.real_frames()
-    publish("real-answers", block, {OUT / "real_answers.csv": summary(table, left_out(table)).round(4)})
+    publish("real-answers", block, real_answers=summary(tabulate.real_frames()).round(4))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pcos_utils.evaluation.intervals import exact
 from pcos_utils.phantom import simulator
 from pcos_utils.reporting.text import ends, listed, many
 from pcos_utils.serving.model import BOTH, Served
-from studies import OUT, arguments, publish
+from studies import arguments, publish
 
 EACH, FIRST_PHANTOM = 200, 3_200_000_000  # seeds far from those that trained, tested or set a limit
 HEIGHT, WIDTH = 200, 300
@@ -38,12 +38,6 @@ def texture(rng) -> np.ndarray:
     """Return clouds, folded into ridges like bark or marble."""
     rough = _spectral(rng, rng.uniform(1.2, 2.0))
     return _grey(np.abs(np.sin(rng.uniform(2, 8) * rough / rough.std())))
-
-
-def coloured_texture(rng) -> np.ndarray:
-    """Return clouds of three independent colours, as in a photograph."""
-    parts = [_spectral(rng, 1.5) for _ in range(3)]
-    return np.stack([_grey(part)[..., 0] for part in parts], axis=2)
 
 
 def page_of_text(rng) -> np.ndarray:
@@ -87,53 +81,48 @@ STRANGERS = {
     "white noise": lambda rng: _grey(rng.normal(size=(HEIGHT, WIDTH))),
     "pink noise": lambda rng: _grey(_spectral(rng, 1.0)),  # its amplitude falls with frequency, as in nature
     "texture": texture,
-    "coloured texture": coloured_texture,
+    # Clouds of three independent colours, as in a photograph.
+    "coloured texture": lambda rng: np.dstack([_grey(_spectral(rng, 1.5))[..., 0] for _ in range(3)]),
     "page of text": page_of_text,
     "screen": screen,
 }
 
 
-def row_of(model: Served, kind: str, pictures: list[np.ndarray], refuse: bool) -> dict:
-    """Return one row: how many of the pictures were refused, and how many answers hold both classes."""
-    found = [model.reply(picture, kind).refusal for picture in pictures]
-    refused, both = sum(words not in ("", BOTH) for words in found), found.count(BOTH)
-    return {"kind": kind, "should_be_refused": refuse, "n": len(found), "refused": refused, "both_classes": both}
-
-
 def measure(model: Served, each: int, folder: Path | None = None) -> pd.DataFrame:
-    """Return one row per kind of picture, and one for all strangers together."""
-    rows = []
+    """Return one row per kind of picture, and one for all strangers together.
+
+    How many of ``n`` pictures are refused, with the interval, and how many answers hold both classes.
+    """
+    pictures, seeds = {}, range(FIRST_PHANTOM, FIRST_PHANTOM + each)
     for number, (kind, make) in enumerate(STRANGERS.items()):
         rng = np.random.default_rng(number)
-        rows.append(row_of(model, kind, [make(rng) for _ in range(each)], True))
-    total = {name: sum(row[name] for row in rows) for name in ("n", "refused", "both_classes")}
-    rows.append({"kind": ALL, "should_be_refused": True, **total})
-    frames = [simulator.simulate(FIRST_PHANTOM + n, (FIRST_PHANTOM + n) % 2).image for n in range(each)]
-    scans = {"new phantoms": [np.repeat(frame[..., None], 3, axis=2) for frame in frames]}
+        pictures[kind] = [make(rng) for _ in range(each)]
+    scans = {"new phantoms": [np.dstack([simulator.simulate(seed, seed % 2).image] * 3) for seed in seeds]}
     if folder:
-        real = [images.load(folder / path) for path in manifest.scan(folder).query("status == 'ok'").path]
-        scans[f"real frames ({folder.name})"] = real
-    for kind, pictures in scans.items():
-        rows.append(row_of(model, kind, pictures, False))
-        rows.append(row_of(model, f"negatives of {kind}", [255 - picture for picture in pictures], True))
-    table = pd.DataFrame(rows)
-    low, high = zip(*map(exact, table.refused, table.n), strict=True)
-    table = table.assign(share=table.refused / table.n, low=low, high=high)
+        paths = manifest.scan(folder).query("status == 'ok'").path
+        scans[f"real frames ({folder.name})"] = [images.load(folder / path) for path in paths]
+    for kind, of in scans.items():
+        pictures |= {kind: of, f"negatives of {kind}": [255 - picture for picture in of]}
+    rows = []
+    for kind, of in pictures.items():
+        found = [model.reply(picture, kind).refusal for picture in of]
+        refused, both = sum(words not in ("", BOTH) for words in found), found.count(BOTH)
+        rows.append((kind, kind not in scans, len(found), refused, both))
+    total = np.sum([row[2:] for row in rows[: len(STRANGERS)]], axis=0)
+    rows.insert(len(STRANGERS), (ALL, True, *total))
+    table = pd.DataFrame(rows, columns=["kind", "should_be_refused", "n", "refused", "both_classes"])
+    table[["low", "high"]] = [*map(exact, table.refused, table.n)]
+    table = table.assign(share=table.refused / table.n)
     return table[["kind", "should_be_refused", "n", "refused", "share", "low", "high", "both_classes"]]
 
 
 def block(table: pd.DataFrame) -> str:
     """Return the sentence of studies/README.md."""
-    rows, strangers = table[~table.kind.isin([*STRANGERS, ALL])], table[table.kind.isin(STRANGERS)]
-    said = [
-        f"{row.refused:,} of {row.n:,} {row.kind.removeprefix('all ')} {ends(row.low, row.high)}"
-        for row in rows.itertuples()
-    ]
-    whole = strangers[strangers.refused == strangers.n]
-    said += [
-        f"{row.refused:,} of {row.n:,} pictures of {row.kind} {ends(row.low, row.high)}"
-        for row in strangers[strangers.refused < strangers.n].itertuples()
-    ]
+    strangers = table.kind.isin(STRANGERS)
+    whole = table[strangers & (table.refused == table.n)]
+    part = table[strangers & (table.refused < table.n)].assign(kind=lambda rows: "pictures of " + rows.kind)
+    told = pd.concat([table[~strangers & (table.kind != ALL)], part])
+    said = [f"{row.refused:,} of {row.n:,} {row.kind} {ends(row.low, row.high)}" for row in told.itertuples()]
     return (
         f"Of strangers the page refuses all {whole.n.sum():,} of {many(len(whole), 'kind')} "
         f"({listed(list(whole.kind))}). It refuses {listed(said)}."
@@ -141,12 +130,11 @@ def block(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Print and write the table."""
+    """Write the table."""
     options = arguments(__doc__, "model", folder="")
     model, folder = Served(options.model), Path(options.folder) if options.folder else None
     table = measure(model, EACH, folder).assign(model=model.card["model"], data=model.card["data"])
-    publish("refusals", block, {OUT / "refusals.csv": table.round(4)})
-    print(table.round(3).to_string(index=False))
+    publish("refusals", block, refusals=table.round(4))
 
 
 if __name__ == "__main__":

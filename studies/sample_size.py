@@ -6,7 +6,6 @@ Reads the demo's judged.csv; needs nothing else. ``pcos power`` prints the same 
 """
 
 from functools import partial
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -25,27 +24,23 @@ JUDGED = ROOT / "reports" / "phantom-demo" / "tables" / "judged.csv"
 
 def needed() -> pd.DataFrame:
     """Return the sources that each gain in AUC and each recall needs."""
-    tables = [
-        power.table(*gain, prevalence=PREVALENCE, power=POWER, correlation=correlation)[:2]
-        for gain in GAINS
-        for correlation in CORRELATIONS
-    ]
-    tables += [power.table(0.5, 0.9, prevalence=PREVALENCE, power=POWER, recall=r, above=a)[2:] for r, a in RECALLS]
+    table = partial(power.table, prevalence=PREVALENCE, power=POWER)
+    tables = [table(*gain, correlation=correlation)[:2] for gain in GAINS for correlation in CORRELATIONS]
+    tables += [table(0.5, 0.9, recall=recall, above=above)[2:] for recall, above in RECALLS]
     return pd.concat(tables).drop_duplicates(["question", "design"]).reset_index(drop=True)
 
 
-def observed(judged: pd.DataFrame) -> dict:
+def observed(judged: pd.DataFrame) -> dict[str, list[float]]:
     """Return how the study's variances of an AUC compare with the binormal ones, and how two methods' AUCs correlate.
 
     Each is the least and the greatest over methods, or pairs of them.
     """
     rankings = [auc.pairs(rows) for _, rows in judged.groupby("model")]
     values, covariance = auc.covariance(rankings)
-    sizes = np.bincount(rankings[0].label, minlength=2)
-    expected = np.array([binormal(value, value, 1.0) for value in values]) * (1 / sizes).sum()
-    ratio, spread = np.diag(covariance) / expected, np.sqrt(np.diag(covariance))
-    alike = [covariance[i, j] / spread[i] / spread[j] for i, j in combinations(range(len(values)), 2)]
-    ends = {"variance_ratio": ratio, "correlation": alike}
+    expected = [binormal(value, value, 1.0) * (1 / np.bincount(rankings[0].label)).sum() for value in values]
+    spread = np.sqrt(np.diag(covariance))
+    alike = (covariance / np.outer(spread, spread))[np.triu_indices(len(values), 1)]
+    ends = {"variance_ratio": np.diag(covariance) / expected, "correlation": alike}
     return {name: [round(float(end), 3) for end in (min(values), max(values))] for name, values in ends.items()}
 
 
@@ -66,13 +61,12 @@ def block(table: pd.DataFrame, facts: dict) -> str:
 def main() -> None:
     """Write the table, where it comes from, and the block of the page."""
     arguments(__doc__)
-    table = needed().round(4)
     facts = observed(pd.read_csv(JUDGED)) | {
         "judged": JUDGED.relative_to(ROOT).as_posix(), "judged_sha256": sha256(JUDGED),
         "code_sha256": code("evaluation/power.py", "evaluation/comparison.py", "evaluation/auc.py"),
     }  # fmt: skip
     write_json(OUT / "sample_size.json", facts)
-    publish("sample-size", partial(block, facts=facts), {OUT / "sample_size.csv": table})
+    publish("sample-size", partial(block, facts=facts), sample_size=needed().round(4))
 
 
 if __name__ == "__main__":

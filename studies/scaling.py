@@ -1,7 +1,6 @@
 """Measure what a run, an audited image and an answered image cost on one and on two workers, and what more would give.
 
-    python -m studies.scaling                   # about five minutes, on a machine that does nothing else
-    python -m studies.scaling --runs 4 --frames 400 --out /tmp    # a try, which changes no committed file
+    python -m studies.scaling      about five minutes, on a machine that does nothing else
 
 A worker is a process on a core of its own. The runs are the demo's IustNet on fewer phantoms. The frames are phantoms
 and copies of them, ten of each. The model, one line of arithmetic a row, is ``fitted``; what it does not know is
@@ -27,15 +26,14 @@ from pcos_utils.data import download, shards, splits
 from pcos_utils.data.images import load
 from pcos_utils.files import write_csv, write_json
 from pcos_utils.models import runs, sweep
-from pcos_utils.reporting.readme import write_block
 from pcos_utils.reporting.text import markdown
 from pcos_utils.serving import archive
-from studies import OUT, answering, arguments, planted
-from studies.machine import seconds
+from studies import answering, arguments, planted, publish, seconds
 
 shards.SIZE = 50  # so that two workers end at nearly the same time
 QUIET = 10  # per cent of the processors' time in use by a machine that does nothing else
 WORKERS = (1, 2, 10, 100, 1000)
+MEASURED, TRAINED = 2400, 8  # frames and runs
 FRAMES, RUNS = 10_000_000, 1_000  # of the archive and of the study that the model is asked about
 DISK, FRAME_BYTES = 1e9, 100_000  # assumed: bytes a second of a shared file system, and bytes of an archive's frame
 
@@ -59,28 +57,28 @@ def keep_to(core: int) -> None:
         os.sched_setaffinity(int(thread), {core})
 
 
-def of_runs(place: Path, count: int) -> dict[str, float]:
-    """Return the seconds of ``count`` demo runs here, on one worker and on two, each of a thread, without any start."""
+def of_runs(place: Path) -> dict[str, float]:
+    """Return the seconds of a demo run here, on one worker and on two, each of a thread, without any start."""
     os.environ["PCOS_HOME"] = str(place / "study")
-    study = config.study(phantoms_per_class=40, folds=2, repeats=-(-count // 2), weights="none")
+    study = config.study(phantoms_per_class=40, folds=2, repeats=TRAINED // 2, weights="none")
     scans = find_sources(download.prepare(study), study.image_dir)
     write_csv(study.report_dir / "sources.csv", splits.draw(scans, study))
     write_json(study.plan_path, {})
     first = study.model_copy(update={"seed": 1, "repeats": 1, "epochs": 1})  # so that each worker has what it imports
 
     def swept(name: str) -> float:
-        """Return the seconds of a sweep from nothing."""
+        """Return the seconds of a run in a sweep from nothing."""
         sweep.run("iustnet", first, ("ours",))
         taken = seconds(lambda: sweep.run("iustnet", study, ("ours",)))
         study.runs_dir.rename(place / name)
-        return taken
+        return taken / TRAINED
 
     found = {"run_here": swept("here")}
     for number in (1, 2):
         with workers(number) as client:
             found[f"run_{number}"] = swept(f"on {number}")
             found["task"] = seconds(lambda to=client: to.gather(to.map(abs, range(300), pure=False))) / 300
-    return {name: value / (count if name != "task" else 1) for name, value in found.items()}
+    return found
 
 
 def audit(paths: list[Path], out: Path) -> None:
@@ -89,41 +87,35 @@ def audit(paths: list[Path], out: Path) -> None:
     find_sources(paths, shards=out)
 
 
-def peak() -> float:
-    """Return the most memory that this process had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def of_frames(place: Path, count: int) -> dict[str, float]:
+def of_frames(place: Path) -> dict[str, float]:
     """Return seconds and bytes a frame: audited and answered on one worker and on two."""
-    paths, model = planted.archive(place / "frames", count), place / "model"
+    paths, model = planted.archive(place / "frames", MEASURED), place / "model"
     answering.served("iustnet", model)
-    found = {}
+    found, few = {}, paths[: MEASURED // 4]
     for number in (1, 2):
         with workers(number) as client:
-            whole = {"audit": (audit, paths), "answer": (archive.answer, paths[: count // 4], model)}
-            for name, (work, files, *more) in whole.items():
-                on_each(client, work, files[:5], *more, place / f"try of {name} {number}")  # it imports what it needs
-                task = partial(on_each, client, work, files, *more, place / f"{name} {number}")
+            addresses = list(client.scheduler_info()["workers"])
+
+            def on_each(work: Callable, *given, to=client, at=addresses) -> None:
+                to.gather([to.submit(work, *given, pure=False, workers=[address]) for address in at])
+
+            for name, work, files, *more in (("audit", audit, paths), ("answer", archive.answer, few, model)):
+                on_each(work, files[:5], *more, place / f"try of {name} {number}")  # it imports what it needs
+                task = partial(on_each, work, files, *more, place / f"{name} {number}")
                 found[f"{name}_{number}"] = seconds(task) / len(files)
-            found["memory"] = max(client.run(peak).values())
-    half = paths[: count // 2]
+            used = client.run(resource.getrusage, resource.RUSAGE_SELF).values()
+            found["memory"] = max(usage.ru_maxrss for usage in used) / 1024  # MB
+    half = paths[: MEASURED // 2]
     find_sources(half, shards=place / "half")
-    found["gather_half"] = seconds(partial(find_sources, half, shards=place / "half")) / len(half)
-    found["gather"] = seconds(partial(find_sources, paths, shards=place / "audit 1")) / count
-    for name, files in (("audit", count), ("answer", count // 4)):
-        found[f"{name}_bytes"] = sum(path.stat().st_size for path in (place / f"{name} 1").iterdir()) / files
-    exemplar = sketches.sketch(load(paths[0]))
-    index = 12 * candidates.TABLES * len(exemplar.points)  # a key and a number of a picture each
+    for name, files, kept in (("gather_half", half, "half"), ("gather", paths, "audit 1")):
+        found[name] = seconds(partial(find_sources, files, shards=place / kept)) / len(files)
+    for name, files in (("audit", paths), ("answer", few)):
+        found[f"{name}_bytes"] = sum(path.stat().st_size for path in (place / f"{name} 1").iterdir()) / len(files)
+    sketch = sketches.sketch(load(paths[0]))
+    index = 12 * candidates.TABLES * len(sketch.points)  # a key and a number of a picture each
     return found | {
-        "exemplar_bytes": float(exemplar.grey.nbytes + exemplar.points.nbytes + exemplar.descriptors.nbytes + index)
+        "exemplar_bytes": float(sum(part.nbytes for part in (sketch.grey, sketch.points, sketch.descriptors)) + index)
     }
-
-
-def on_each(client, work: Callable, *given) -> None:
-    """Call a function with the same arguments on every worker at once."""
-    addresses = client.scheduler_info()["workers"]
-    client.gather([client.submit(work, *given, pure=False, workers=[address]) for address in addresses])
 
 
 def fitted(seen: dict[str, float]) -> pd.DataFrame:
@@ -132,68 +124,62 @@ def fitted(seen: dict[str, float]) -> pd.DataFrame:
     Work divides by the workers, each ``share`` as fast as one alone, and waits for what does not divide: the scheduler,
     the shared disk, the last round of runs, the placing of an audit's pictures.
     """
-    share = {name: min(1.0, seen[f"{name}_1"] / seen[f"{name}_2"] / 2) for name in ("run", "answer")}
-    rows = []
+    rows, disk = [], FRAMES * FRAME_BYTES / DISK
     for count in WORKERS:
-        of = {name: 1.0 if count == 1 else share[name] for name in share}
-        runs = max(-(-RUNS // count) * seen["run_1"] / of["run"], RUNS * seen["task"])
-        disk = FRAMES * FRAME_BYTES / DISK
-        answers = max(FRAMES * seen["answer_1"] / count / of["answer"], disk)
-        compared = max(FRAMES * (seen["audit_1"] - seen["gather"]) / count / of["answer"], disk)
-        rows.append((count, runs, answers, compared, FRAMES * seen["gather"]))
-    table = pd.DataFrame(rows, columns=["workers", "runs", "answers", "comparisons", "placing"])
-    return table.assign(**(table.drop(columns="workers") / 3600))
+        run, answer = (1 if count == 1 else min(1.0, seen[f"{name}_1"] / seen[f"{name}_2"] / 2)
+                       for name in ("run", "answer"))  # fmt: skip
+        runs = max(-(-RUNS // count) * seen["run_1"] / run, RUNS * seen["task"])
+        answers = max(FRAMES * seen["answer_1"] / count / answer, disk)
+        compared = max(FRAMES * (seen["audit_1"] - seen["gather"]) / count / answer, disk)
+        rows.append((count, *(each / 3600 for each in (runs, answers, compared, FRAMES * seen["gather"]))))
+    return pd.DataFrame(rows, columns=["workers", "runs", "answers", "comparisons", "placing"])
 
 
-def block(seen: dict[str, float], table: pd.DataFrame, count: int) -> str:
-    """Return the tables of docs/scaling.md."""
-    twice = []
+def block(measured: pd.DataFrame, busy: float = 0.0) -> str:
+    """Return the tables of docs/scaling.md. ``busy``: per cent of the processors' time in use before."""
+    seen, twice = measured.set_index("quantity").measured.to_dict(), []
     for name, words in (
-        ("run", "a training of IustNet, s"),
-        ("audit", "an audited frame, s"),
-        ("answer", "an answered frame, s"),
+        ("run", "a training of IustNet"),
+        ("audit", "an audited frame"),
+        ("answer", "an answered frame"),
     ):
         one, two = seen[f"{name}_1"], seen[f"{name}_2"]
-        twice.append([words, f"{one:.3g}", f"{two:.3g}", f"{one / two:.2f}"])
+        twice.append([f"{words}, s", f"{one:.3g}", f"{two:.3g}", f"{one / two:.2f}"])
     facts = {
-        "the same training in process, s": seen["run_here"],
-        "an empty task of the scheduler, s": seen["task"],
-        "reading and placing of a frame whose parts are kept, s": seen["gather"],
-        f"the same among half of the {count:,} frames, s": seen["gather_half"],
-        "a frame of a part in its shard, bytes": seen["audit_bytes"],
-        "an answer in its shard, bytes": seen["answer_bytes"],
-        "memory of a source in the audit, bytes": seen["exemplar_bytes"],
-        f"most memory of a worker that audited {count:,} frames and answered a quarter of them, MB": seen["memory"],
+        "the same training in process, s": "run_here",
+        "an empty task of the scheduler, s": "task",
+        "reading and placing of a frame whose parts are kept, s": "gather",
+        f"the same among half of the {MEASURED:,} frames, s": "gather_half",
+        "a frame of a part in its shard, bytes": "audit_bytes",
+        "an answer in its shard, bytes": "answer_bytes",
+        "memory of a source in the audit, bytes": "exemplar_bytes",
+        f"most memory of a worker that audited {MEASURED:,} frames and answered a quarter of them, MB": "memory",
     }
     names = f"{RUNS:,} such trainings", f"{FRAMES:,} answers", "the comparisons of their audit", "placing them"
     hours = [
         [f"{row.workers:,}", f"{row.runs:.2g}", f"{row.answers:.3g}", f"{row.comparisons:.3g}", f"{row.placing:.3g}"]
-        for row in table.itertuples()
+        for row in fitted(seen).itertuples()
     ]
     parts = [
         markdown(["measured", "on 1 worker", "on 2 workers", "ratio"], twice),
-        markdown(["measured", ""], [[words, f"{value:.3g}"] for words, value in facts.items()]),
+        markdown(["measured", ""], [[words, f"{seen[name]:.3g}"] for words, name in facts.items()]),
         markdown(["fitted, hours on workers", *names], hours),
     ]
+    if busy > QUIET:
+        parts.insert(0, f"*Beside other work ({busy:.0f} % busy before): ratios mean nothing. Measure again.*")
     return "\n\n".join(parts)
 
 
 def main() -> None:
     """Measure, fit, and write the table and the page."""
-    given = arguments(__doc__, frames=2400, runs=8, out="")
+    arguments(__doc__)
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
     busy = psutil.cpu_percent(3)
     with tempfile.TemporaryDirectory() as folder:
-        seen = of_runs(Path(folder), given.runs) | of_frames(Path(folder), given.frames)
-    table, out = fitted(seen), Path(given.out or OUT)
-    text = block(seen, table, given.frames)
-    if busy > QUIET:
-        text = f"*Beside other work ({busy:.0f} % busy before): ratios mean nothing. Measure again.*\n\n" + text
-    print(text)
-    write_csv(out / "scaling.csv", pd.DataFrame({"quantity": seen.keys(), "measured": seen.values()}))
-    if not given.out:
-        write_block("scaling", text)
+        seen = of_runs(Path(folder)) | of_frames(Path(folder))
+    table = pd.DataFrame({"quantity": seen.keys(), "measured": seen.values()})
+    publish("scaling", partial(block, busy=busy), scaling=table)
 
 
 if __name__ == "__main__":

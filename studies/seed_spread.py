@@ -25,12 +25,10 @@ def values(study: config.Study) -> pd.Series:
     """Return the trained AUCs and the planned differences of a study's runs, by table, first and second name."""
     results = tables.evaluate(loaded := predictions.load(study), tables.judge(loaded), resamples=1000)
     aucs = results["metrics"].query("metric == 'auc'")
-    rows = [("metrics", row.model, row.protocol, row.value) for row in aucs.itertuples()]
-    rows += [("comparisons", row.first, row.second, row.difference) for row in results["comparisons"].itertuples()]
-    index = ["table", "first", "second"]
-    table = pd.DataFrame(rows, columns=[*index, "value"])
-    trained = table["first"].isin(compare_reports.TRAINED) | table.second.isin(compare_reports.TRAINED)
-    return table[trained].set_index(index).value
+    aucs = aucs.rename(columns={"model": "first", "protocol": "second"}).assign(table="metrics")
+    compared = results["comparisons"].rename(columns={"difference": "value"}).assign(table="comparisons")
+    table = pd.concat([aucs, compared]).set_index(["table", "first", "second"]).value
+    return table[[bool({first, second} & {*compare_reports.TRAINED}) for _, first, second in table.index]]
 
 
 def trained(seed: int) -> pd.Series:
@@ -39,12 +37,9 @@ def trained(seed: int) -> pd.Series:
     report_dir, data_dir, runs_dir = demo.report_dir, demo.data_dir, demo.runs_dir  # before the home changes
     os.environ["PCOS_HOME"] = str(runs_dir.parent / "seed-spread" / f"s{seed}")
     study = config.study(seed=seed)
-    # The published recipes have a fixed seed; here it moves with the others.
-    recipes.RECIPES |= {
-        key: recipe.model_copy(update={"seed": recipe.seed + seed})
-        for key, recipe in published.items()
-        if recipe.seed is not None
-    }
+    for key, recipe in published.items():
+        if recipe.seed is not None:  # fixed as published; here it moves with the others
+            recipes.RECIPES[key] = recipe.model_copy(update={"seed": recipe.seed + seed})
     try:
         if not study.data_dir.exists():
             study.data_dir.parent.mkdir(parents=True, exist_ok=True)

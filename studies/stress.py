@@ -7,15 +7,12 @@ shown to beat chance, and a method at chance cannot get worse. Falls are correct
 one count.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
-
 import cv2
 import numpy as np
 import pandas as pd
 
 from pcos_utils import config
-from pcos_utils.config import COUNT, Study
+from pcos_utils.config import COUNT
 from pcos_utils.data import images, manifest
 from pcos_utils.evaluation import auc, comparison, image_measures, predictions
 from pcos_utils.evaluation.baselines import REFERENCE
@@ -23,11 +20,18 @@ from pcos_utils.evaluation.intervals import resample
 from pcos_utils.follicles import kept
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.reporting.text import TITLES, interval, listed, many
-from studies import OUT, arguments, publish
+from studies import arguments, publish, source_pairs
 
 FEWEST = {12: "Rotterdam 2003", 20: "international guidelines 2018 and 2023", 25: "AE-PCOS 2014"}  # follicles
 LARGE_OVARY = 10.0  # mL, in each of these guidelines
+LIGHT = (0.5, 0.71, 1, 1.41, 2)  # factor or exponent
 GRAINS = 100  # of speckle across a picture, whatever its size
+SOURCES = 150  # a half of each class
+
+
+def bytes_of(values: np.ndarray) -> np.ndarray:
+    """Return values as grey levels, rounded."""
+    return np.clip(np.round(values), 0, 255).astype(np.uint8)
 
 
 def blur(image: np.ndarray, percent: float, rng: np.random.Generator) -> np.ndarray:
@@ -41,7 +45,7 @@ def speckle(image: np.ndarray, sd: float, rng: np.random.Generator) -> np.ndarra
     grains = rng.standard_normal((max(round(GRAINS * height / width), 1), GRAINS)).astype(np.float32)
     noise = cv2.resize(grains, (width, height), interpolation=cv2.INTER_LINEAR)
     noise *= sd / noise.std()  # the interpolation between grains has reduced the SD
-    return _bytes(image.astype(np.float32) * (1 + noise)[..., None])
+    return bytes_of(image.astype(np.float32) * (1 + noise)[..., None])
 
 
 def rotation(image: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
@@ -59,95 +63,59 @@ def crop(image: np.ndarray, percent: float, rng: np.random.Generator) -> np.ndar
 
 def jpeg(image: np.ndarray, loss: float, rng: np.random.Generator) -> np.ndarray:
     """Compress as JPEG, with a quality of 100 minus the loss."""
-    flipped = np.ascontiguousarray(image[..., ::-1])  # OpenCV expects blue first
-    done = cv2.imencode(".jpg", flipped, [cv2.IMWRITE_JPEG_QUALITY, round(100 - loss)])[1]
+    done = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, round(100 - loss)])[1]  # blue first
     return np.ascontiguousarray(cv2.imdecode(done, cv2.IMREAD_COLOR)[..., ::-1])
 
 
-def _bytes(values: np.ndarray) -> np.ndarray:
-    return np.clip(np.round(values), 0, 255).astype(np.uint8)
-
-
-class Stress(NamedTuple):
-    """One way to change a picture: its severities in order, and the one that leaves the picture unchanged."""
-
-    change: Callable
-    severities: tuple[float, ...]
-    untouched: float
-    unit: str
-
-
-BRIGHTNESS = (0.5, 0.71, 1, 1.41, 2)
+# Of each change what it does, its severities, the one of them that leaves a picture as it is, and their unit.
 STRESSES = {
-    "gain": Stress(lambda image, factor, rng: _bytes(image.astype(np.float32) * factor), BRIGHTNESS, 1, "factor"),
-    "gamma": Stress(
-        lambda image, exponent, rng: _bytes(255 * (image.astype(np.float32) / 255) ** exponent),
-        BRIGHTNESS, 1, "exponent",
-    ),
-    "blur": Stress(blur, (0, 0.5, 1, 2), 0, "SD, % of the width"),
-    "speckle": Stress(speckle, (0, 0.2, 0.4, 0.8), 0, "SD of the factor"),
-    "rotation": Stress(rotation, (0, 10, 20, 40), 0, "degrees"),
-    "crop": Stress(crop, (0, 10, 20, 40), 0, "% of each side cut off"),
-    "JPEG": Stress(jpeg, (0, 50, 80, 95), 0, "100 minus the quality"),
-}  # fmt: skip
+    "gain": (lambda image, by, rng: bytes_of(image.astype(np.float32) * by), LIGHT, 1, "factor"),
+    "gamma": (lambda image, by, rng: bytes_of(255 * (image.astype(np.float32) / 255) ** by), LIGHT, 1, "exponent"),
+    "blur": (blur, (0, 0.5, 1, 2), 0, "SD, % of the width"),
+    "speckle": (speckle, (0, 0.2, 0.4, 0.8), 0, "SD of the factor"),
+    "rotation": (rotation, (0, 10, 20, 40), 0, "degrees"),
+    "crop": (crop, (0, 10, 20, 40), 0, "% of each side cut off"),
+    "JPEG": (jpeg, (0, 50, 80, 95), 0, "100 minus the quality"),
+}
 
 
-def stressed(image: np.ndarray, name: str, severity: float, seed: int = 0) -> np.ndarray:
-    """Return the picture under one stress, uint8 (H, W, 3), smaller after a crop. The seed fixes the noise."""
-    stress = STRESSES[name]
-    return image if severity == stress.untouched else stress.change(image, severity, np.random.default_rng(seed))
+def curves(count, pictures: list[np.ndarray], used: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """Return one row per change and severity: stress, severity, AUC with interval, paired change with its p.
 
-
-def counters(study: Study) -> dict:
-    """Return the methods, each of which maps pictures, uint8 (H, W, 3), to scores (n,)."""
-    network = follicle_network.load(kept.networks(study)[0])
-
-    def follicles(pictures: list[np.ndarray]) -> np.ndarray:
-        grey = np.stack([images.grey(picture) for picture in pictures])
-        return follicle_network.measure_all(network, grey)["count"].to_numpy(float)
-
-    def blobs(pictures: list[np.ndarray]) -> np.ndarray:
-        return np.array([image_measures.contrast_count(picture) for picture in pictures], float)
-
-    return {COUNT: follicles, REFERENCE: blobs}
-
-
-def curves(count, pictures: list[np.ndarray], label: np.ndarray, seed: int) -> pd.DataFrame:
-    """Return one row per change and severity: stress, severity, AUC with interval, paired change with its p."""
-
-    def pairs(changed: list[np.ndarray]) -> auc.Pairs:
-        return auc.pairs(pd.DataFrame({"source": range(len(label)), "label": label, "logit": count(changed)}))
-
-    rows, plain, weights = [], pairs(pictures), resample(label, seed=seed)
-    for name, stress in STRESSES.items():
-        for severity in stress.severities:
-            same = severity == stress.untouched
-            changed = [stressed(picture, name, severity, seed + place) for place, picture in enumerate(pictures)]
-            ranked = plain if same else pairs(changed)
-            change = comparison.paired(ranked, plain, (False, False), seed=seed)
+    ``count`` maps pictures, uint8 (H, W, 3), to scores (n,). ``used``: source and label of each. The seed fixes the
+    noise of each picture.
+    """
+    rows, plain, weights = [], source_pairs(used, count(pictures)), resample(used.label, seed=seed)
+    for name, (change, severities, untouched, _) in STRESSES.items():
+        for severity in severities:
+            ranked, same = plain, severity == untouched
+            if not same:
+                drawn = (np.random.default_rng(seed + place) for place in range(len(pictures)))
+                changed = [change(picture, severity, rng) for picture, rng in zip(pictures, drawn, strict=True)]
+                ranked = source_pairs(used, count(changed))
+            compared = comparison.paired(ranked, plain, (False, False), seed=seed)
             found = auc.interval(ranked, weights)
             rows.append({
                 "stress": name, "severity": severity, "value": found.value, "low": found.low, "high": found.high,
-                "change": change.difference.value, "p": np.nan if same else change.p, "sources": len(label),
+                "change": compared.difference.value, "p": np.nan if same else compared.p, "sources": len(used),
             })  # fmt: skip
     table = pd.DataFrame(rows)
-    tested = table.p.notna()
-    table.loc[tested, "p_holm"] = comparison.holm(table.p[tested].to_numpy())
-    return table
+    tested = table.p[table.p.notna()]
+    return table.assign(p_holm=pd.Series(comparison.holm(tested, len(tested)), tested.index))
 
 
-def definitions(study: Study) -> pd.DataFrame:
+def definitions(study: config.Study) -> pd.DataFrame:
     """Return the follicle count's AUC against each definition of a polycystic ovary, over all phantoms."""
     counts = predictions.count(study)[0]
     truth = pd.read_csv(study.data_dir / "truth.csv").set_index("image").loc[counts.path]
     rows = []
     for fewest, guideline in FEWEST.items():
         label = (truth.FNPO.ge(fewest) | truth.volume.ge(LARGE_OVARY)).to_numpy(int)
-        pairs = auc.pairs(counts.assign(label=label, logit=counts["count"]))
-        found = auc.interval(pairs, resample(pairs.label))._asdict()
+        pairs = source_pairs(counts.assign(label=label), counts["count"])
+        found = auc.interval(pairs, resample(pairs.label))
         row = {"follicles": fewest, "guideline": guideline, "moved": int((label != counts.label).sum())}
-        rows.append(row | found | {"sources": len(label)})
-    return pd.DataFrame(rows).drop(columns=["method", "reason"])
+        rows.append(row | {"value": found.value, "low": found.low, "high": found.high, "sources": len(label)})
+    return pd.DataFrame(rows)
 
 
 def falls(table: pd.DataFrame, name: str) -> str:
@@ -156,7 +124,7 @@ def falls(table: pd.DataFrame, name: str) -> str:
     down = tested[(tested.change < 0) & (tested.p_holm <= 0.05)].sort_values("change").drop_duplicates("stress")
     text = f"- {name}: AUC {interval(plain)} on {many(plain.sources, 'unchanged image')}"
     shown = [
-        f"{interval(row)} under {row.stress} {row.severity:g} ({STRESSES[row.stress].unit})"
+        f"{interval(row)} under {row.stress} {row.severity:g} ({STRESSES[row.stress][-1]})"
         for _, row in down.iterrows()
     ]
     looks = f"of {many(len(tested), 'change')} looked at, corrected for all of them"
@@ -177,16 +145,19 @@ def block(table: pd.DataFrame, defined: pd.DataFrame) -> str:
 
 def main() -> None:
     """Write the tables and the README's block."""
-    per_class, study = arguments(__doc__, sources=150).sources // 2, config.study()
+    arguments(__doc__)
+    study = config.study()
+    network = follicle_network.load(kept.networks(study)[0])
+    counters = {
+        COUNT: lambda pictures: follicle_network.measure_all(network, np.stack([*map(images.grey, pictures)]))["count"],
+        REFERENCE: lambda pictures: [image_measures.contrast_count(picture) for picture in pictures],
+    }
     used = manifest.used(study).drop_duplicates("source")
-    used = used.groupby("label").sample(per_class, random_state=study.seed).reset_index(drop=True)
+    used = used.groupby("label").sample(SOURCES // 2, random_state=study.seed).reset_index(drop=True)
+    used = used.assign(source=used.index)  # resampled in this order
     pictures = [images.load(study.image_dir / path) for path in used.path]
-    table = pd.concat(
-        curves(count, pictures, used.label.to_numpy(), study.seed).assign(model=name)
-        for name, count in counters(study).items()
-    )
-    tables = {"curves": table, "definitions": definitions(study)}
-    publish("stress", block, {OUT / f"stress_{name}.csv": content.round(6) for name, content in tables.items()})
+    table = pd.concat(curves(count, pictures, used, study.seed).assign(model=name) for name, count in counters.items())
+    publish("stress", block, stress_curves=table.round(6), stress_definitions=definitions(study).round(6))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ interval that takes the trained methods as given.
 """
 
 import warnings
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -20,21 +21,21 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 
 from pcos_utils.evaluation import auc, comparison
-from pcos_utils.evaluation.baselines import Nearest
+from pcos_utils.evaluation.baselines import Nearest, logits
 from pcos_utils.evaluation.intervals import resample
 from pcos_utils.files import write_csv
-from studies import OUT, arguments
+from studies import OUT, arguments, error_of
 
 DESIGNS = {"demo": (300, 150, 3, 1), "real frames": (41, 12, 7, 10)}  # sources, polycystic, folds, repeats
 LEARNERS = {
-    "logistic regression, 10 features": (lambda: LogisticRegression(class_weight="balanced"), 10),
-    "logistic regression, 200 features": (lambda: LogisticRegression(C=1e-3, class_weight="balanced"), 200),
-    "SVM, 10 features": (lambda: SVC(class_weight="balanced"), 10),
-    "nearest neighbour, 10 features": (Nearest, 10),
-    "small network, 10 features": (lambda: MLPClassifier((8,), max_iter=40, learning_rate_init=0.01), 10),
+    "logistic regression, 10 features": (LogisticRegression(class_weight="balanced"), 10),
+    "logistic regression, 200 features": (LogisticRegression(C=1e-3, class_weight="balanced"), 200),
+    "SVM, 10 features": (SVC(class_weight="balanced"), 10),
+    "nearest neighbour, 10 features": (Nearest(), 10),
+    "small network, 10 features": (MLPClassifier((8,), max_iter=40, learning_rate_init=0.01), 10),
 }
 SIGNS = {comparison.BETTER: 1, "better": 1, comparison.WORSE: -1, "worse": -1}
-SLOW, DEALINGS, RESAMPLES = ("small network, 10 features",), 99, 1000
+SLOW, STUDIES, DEALINGS, RESAMPLES = ("small network, 10 features",), 400, 99, 1000
 DEALT = "logistic regression, 10 features"  # the one learner that is also trained again on dealt labels
 
 
@@ -43,12 +44,10 @@ def judged(x: np.ndarray, y: np.ndarray, learner, folds: int, repeats: int, rng)
     parts = []
     for repeat in range(repeats):
         drawn = StratifiedKFold(folds, shuffle=True, random_state=int(rng.integers(2**31)))
-        for fold, (train, test) in enumerate(drawn.split(x, y)):
-            model = learner().fit(x[train], y[train])
-            score = getattr(model, "decision_function", None)
-            logit = score(x[test]) if score else model.predict_proba(x[test])[:, 1]
-            table = {"source": test, "label": y[test], "repeat": repeat, "fold": fold, "logit": logit}
-            parts.append(pd.DataFrame(table))
+        for fold, (fit, held) in enumerate(drawn.split(x, y)):
+            logit = logits(learner, pd.DataFrame(x), y, fit, held)
+            facts = {"source": held, "label": y[held], "repeat": repeat, "fold": fold, "logit": logit}
+            parts.append(pd.DataFrame(facts))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -57,10 +56,11 @@ def against_chance(pairs: auc.Pairs, **how) -> int:
     return SIGNS.get(comparison.against_chance(pairs, resamples=RESAMPLES, **how).verdict, 0)
 
 
-def compared(first: auc.Pairs, second: auc.Pairs, *, first_trained: bool) -> int:
+def compared(first: auc.Pairs, second: auc.Pairs, first_trained: bool) -> int:
     """Return what the two-sided test at .05 finds: 1 if the first is better, -1 if it is worse, 0 if neither."""
-    pairs, trained = {"first": first, "second": second}, {"first": first_trained, "second": True}
-    return SIGNS.get(comparison.table(pairs, [("first", "second")], trained, resamples=RESAMPLES).verdict[0], 0)
+    trained = {"first": first_trained, "second": True}
+    table = comparison.table({"first": first, "second": second}, [(*trained,)], trained, resamples=RESAMPLES)
+    return SIGNS.get(table.verdict[0], 0)
 
 
 def study(design: str, name: str, rng) -> dict[str, int]:
@@ -77,11 +77,11 @@ def study(design: str, name: str, rng) -> dict[str, int]:
     }
     score = rng.normal(size=sources)
     fixed = auc.pairs(table.assign(logit=score[table.source]))
-    verdicts["comparison: nothing fitted, learner"] = compared(fixed, pairs, first_trained=False)
+    verdicts["comparison: nothing fitted, learner"] = compared(fixed, pairs, False)
     half, whole = (  # the same folds for both
         auc.pairs(judged(part, y, learner, folds, 1, np.random.default_rng(0))) for part in (x[:, : features // 2], x)
     )
-    verdicts["comparison: two learners"] = compared(half, whole, first_trained=True)
+    verdicts["comparison: two learners"] = compared(half, whole, True)
     if name == DEALT:
         bare = auc.pairs(pd.DataFrame({"source": np.arange(sources), "label": y, "logit": score}))
         verdicts["permutation, nothing fitted"] = against_chance(bare, trained=False)
@@ -93,24 +93,22 @@ def study(design: str, name: str, rng) -> dict[str, int]:
 
 def main() -> None:
     """Simulate, then write and print the table."""
-    options = arguments(__doc__, studies=400, seed=0)
+    arguments(__doc__)
     warnings.filterwarnings("ignore", category=UserWarning)  # a small network is tested even where it has not converged
-    rows = []
-    for place, (design, (sources, polycystic, folds, repeats)) in enumerate(DESIGNS.items()):
-        for number, name in enumerate(LEARNERS):
-            rng = np.random.default_rng([options.seed, place, number])
-            studies = options.studies // 4 if name in SLOW else options.studies
-            verdicts = pd.DataFrame([study(design, name, rng) for _ in range(studies)])
-            for test, shown in verdicts.items():
-                above = float((shown != 0).mean() if test.startswith("comparison") else (shown > 0).mean())
-                error = 1.96 * np.sqrt(max(above * (1 - above), 0.025 * 0.975 / 4) / studies)
-                rows.append({
-                    "design": design, "sources": sources, "polycystic": polycystic, "folds": folds, "repeats": repeats,
-                    "learner": name, "test": test, "due": 0.05 if test.startswith("comparison") else 0.025,
-                    "above": above, "below": float((shown < 0).mean()), "error": error, "studies": studies,
-                })  # fmt: skip
-                print(rows[-1], flush=True)
-            write_csv(OUT / "test_sizes.csv", pd.DataFrame(rows).round(4))
+    tables = []
+    for (place, (design, sizes)), (number, name) in product(enumerate(DESIGNS.items()), enumerate(LEARNERS)):
+        rng, studies = np.random.default_rng([0, place, number]), STUDIES // 4 if name in SLOW else STUDIES
+        verdicts = pd.DataFrame([study(design, name, rng) for _ in range(studies)])
+        compares = verdicts.columns.str.startswith("comparison")
+        above, below = (verdicts > 0).mean(), (verdicts < 0).mean()
+        above = above.where(~compares, (verdicts != 0).mean())
+        tables.append(pd.DataFrame({
+            "design": design, **dict(zip(("sources", "polycystic", "folds", "repeats"), sizes, strict=True)),
+            "learner": name, "test": verdicts.columns, "due": np.where(compares, 0.05, 0.025), "above": above,
+            "below": below, "error": error_of(above, 0.025, studies), "studies": studies,
+        }))  # fmt: skip
+        print(tables[-1].to_string(index=False), flush=True)
+        write_csv(OUT / "test_sizes.csv", pd.concat(tables).round(4))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from PIL import Image
 
 from pcos_utils.phantom import simulator
 from pcos_utils.serving.model import Served
-from studies import OUT, arguments, machine, publish
+from studies import OUT, arguments, memory, publish
 
 CLIENTS, EACH, HOSTILE = 20, 25, 10  # one upload in HOSTILE is hostile
 WARM = 100  # uploads before memory is first read; libraries are loaded and pools filled by then
@@ -39,13 +40,6 @@ def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind)
     return stream.getvalue()
-
-
-def good_frames() -> dict[str, bytes]:
-    """Return ten phantoms, half of them JPEG."""
-    kinds = ("PNG", "JPEG")
-    frames = [simulator.simulate(3_100_000_000 + number, number % 2).image for number in range(10)]
-    return {f"{n}.{kinds[n % 2].lower()}": encoded(frame, kinds[n % 2]) for n, frame in enumerate(frames)}
 
 
 def hostile_files() -> dict[str, tuple[bytes, str]]:
@@ -80,35 +74,31 @@ async def ask(client: httpx.AsyncClient, name: str, content: bytes) -> tuple[dic
     raise SystemExit("The page's queue stayed full.")
 
 
-async def visit(client: httpx.AsyncClient, uploads: list[tuple[str, bytes]]) -> list[dict]:
-    """Return one row per upload of one visitor, sent one after another."""
-    rows = []
-    for name, content in uploads:
-        began = time.perf_counter()
-        answer, full = await ask(client, name, content)
-        row = {"name": name, "seconds": time.perf_counter() - began, "full": full, "inside": answer.get("seconds")}
-        rows.append(row | {key: answer.get(key) for key in COMPARED})
-    return rows
-
-
 async def crowd(uploads: list[tuple[str, bytes]]) -> list[dict]:
-    """Return one row per upload, sent by all clients at once."""
+    """Return one row per upload, sent by all clients at once, by each of them one after another."""
+
+    async def visit(own: list[tuple[str, bytes]]) -> list[dict]:
+        rows = []
+        for name, content in own:
+            began = time.perf_counter()
+            answer, full = await ask(client, name, content)
+            row = {"name": name, "seconds": time.perf_counter() - began, "full": full, "inside": answer.get("seconds")}
+            rows.append(row | {key: answer.get(key) for key in COMPARED})
+        return rows
+
     limits = httpx.Limits(max_connections=2 * CLIENTS)
     async with httpx.AsyncClient(base_url=ADDRESS, timeout=120, limits=limits, trust_env=False) as client:
-        parts = await asyncio.gather(*(visit(client, uploads[number::CLIENTS]) for number in range(CLIENTS)))
-    return [row for part in parts for row in part]
+        return sum(await asyncio.gather(*(visit(uploads[number::CLIENTS]) for number in range(CLIENTS))), [])
 
 
-def wait_for(server: subprocess.Popen) -> None:
-    """Wait until the page answers. Raises SystemExit where it does not start within a minute."""
+def wait_for(server: subprocess.Popen) -> httpx.Response:
+    """Return the first answer of the page. Raises SystemExit where it does not start within a minute."""
     for _ in range(600):
-        try:
-            httpx.get(ADDRESS, timeout=5, trust_env=False)
-            return
-        except httpx.TransportError:
-            if server.poll() is not None:
-                break
-            time.sleep(0.1)
+        with suppress(httpx.TransportError):
+            return httpx.get(ADDRESS, timeout=5, trust_env=False)
+        if server.poll() is not None:
+            break
+        time.sleep(0.1)
     raise SystemExit("The page did not start.")
 
 
@@ -133,8 +123,11 @@ def block(table: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    """Print and write one row: uploads, wrong answers, latencies, memory, files left behind."""
-    folder, good, hostile = Path(arguments(__doc__, "model").model).resolve(), good_frames(), hostile_files()
+    """Write one row: uploads, wrong answers, latencies, memory, files left behind."""
+    folder, hostile = Path(arguments(__doc__, "model").model).resolve(), hostile_files()
+    phantoms = [simulator.simulate(3_100_000_000 + number, number % 2).image for number in range(10)]
+    kinds = ["PNG", "JPEG"] * 5
+    good = {f"{n}.{kind.lower()}": encoded(phantoms[n], kind) for n, kind in enumerate(kinds)}
     command = [sys.executable, "-m", "pcos_utils.cli", "app", "--model", str(folder), "--port", ADDRESS[-4:]]
     frames, attacks = cycle(good.items()), cycle([(name, content) for name, (content, _) in hostile.items()])
     uploads = [next(attacks if n % HOSTILE == HOSTILE - 1 else frames) for n in range(CLIENTS * EACH)]
@@ -143,11 +136,9 @@ def main() -> None:
         try:
             wait_for(server)
             asyncio.run(crowd(uploads[:WARM]))
-            before = machine.memory(server.pid)
-            began = time.perf_counter()
+            before, began = memory(server.pid), time.perf_counter()
             answers = asyncio.run(crowd(uploads))
-            seconds = time.perf_counter() - began
-            after = machine.memory(server.pid)
+            seconds, after = time.perf_counter() - began, memory(server.pid)
             left = [path for path in Path(place).rglob("*") if path.is_file()]
         finally:
             server.terminate()
@@ -155,6 +146,7 @@ def main() -> None:
     served = Served(folder, threads=1)
     expected = {name: served.answer(content, name).record() for name, content in good.items()}
     wrong, rows = [row for row in answers if not is_right(row, expected, hostile)], pd.DataFrame(answers)
+    print(*left, *wrong, sep="\n")
     result = {
         "page": "pcos app", "model": served.card["model"], "uploads": len(rows), "clients": CLIENTS,
         "hostile": int(rows.name.isin(hostile).sum()), "wrong": len(wrong), "queue_full": int(rows.full.sum()),
@@ -162,9 +154,8 @@ def main() -> None:
         "inside_median_s": rows.inside.median(), "per_second": len(rows) / seconds, "memory_before_mib": before,
         "memory_after_mib": after, "memory_ratio": after / before, "files_left": len(left),
     }  # fmt: skip
-    print(*left, *wrong, pd.Series(result), sep="\n")
     earlier = pd.read_csv(OUT / "uploads.csv").query("page != @result['page']")  # the row of a packed Space
-    publish("uploads", block, {OUT / "uploads.csv": pd.concat([earlier, pd.DataFrame([result])]).round(3)})
+    publish("uploads", block, uploads=pd.concat([earlier, pd.DataFrame([result])]).round(3))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an outline is worth in labels is read off the curves, and said to be beyond them where it is."""
+"""What an outline is worth in labels is read off the curves; falls under a change are corrected for all changes."""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +6,7 @@ import pytest
 
 from pcos_utils.evaluation import auc
 from pcos_utils.evaluation.intervals import resample
-from studies import curves_report, learning_curves
+from studies import curves_report, learning_curves, stress
 
 LABEL = np.tile([0, 1], 200)
 
@@ -42,3 +42,13 @@ def test_the_intervals_hold_the_variance_over_sources_and_that_between_seeds():
     assert (same.sd_seeds == 0).all()
     values, variance = auc.covariance(one_seed["iustnet", 100][:1])
     assert same.value[1] - same.low[1] == pytest.approx(1.96 * variance[0, 0] ** 0.5, rel=1e-3) and len(values) == 1
+
+
+def test_the_falls_of_a_count_are_corrected_for_all_changes():
+    drawn, label = np.random.default_rng(0), np.tile([0, 1], 8)
+    pictures = [drawn.integers(40 + 20 * value, 160, (40, 60, 3)).astype(np.uint8) for value in label]
+    used = pd.DataFrame({"source": range(16), "label": label})
+    table = stress.curves(lambda some: np.array([picture.mean() for picture in some]), pictures, used, 0)
+    tested = table[table.p.notna()]
+    assert len(tested) == 23 and table.p_holm.notna().sum() == 23
+    assert tested.p_holm.min() == pytest.approx(min(1, 23 * tested.p.min())) and (tested.p_holm >= tested.p).all()
