@@ -1,6 +1,5 @@
 """Small pictures in every format that is read, and seeded ways to damage them. No test of its own."""
 
-import io
 import random
 import re
 import struct
@@ -8,17 +7,16 @@ import struct
 import numpy as np
 from PIL import Image
 
+from tests.data.made import encoded
+
 # Numbers that break sizes, counts and offsets.
 ODD = (0, 1, 2, 0x7F, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
 SIDES = (0, 1, 47, 49, 5000, 20_000, 65_535, 40_000_000, 2**31 - 1)
 # Where each format keeps its width and height, as (offset, struct letter) pairs.
 SIZES = {
-    "png": ((16, ">I"), (20, ">I")),
-    "bmp": ((18, "<i"), (22, "<i")),
-    "dib": ((4, "<i"), (8, "<i")),
-    "gif": ((6, "<H"), (8, "<H")),
-    "webp": ((24, "<H"), (27, "<H")),
-}
+    "png": ((16, ">I"), (20, ">I")), "bmp": ((18, "<i"), (22, "<i")), "dib": ((4, "<i"), (8, "<i")),
+    "gif": ((6, "<H"), (8, "<H")), "webp": ((24, "<H"), (27, "<H")),
+}  # fmt: skip
 
 
 def pictures() -> dict[str, bytes]:
@@ -32,31 +30,24 @@ def pictures() -> dict[str, bytes]:
     settings = {
         "grey.jpg": (grey, dict(quality=80)),
         "colour.jpg": (colour, dict(progressive=True, icc_profile=bytes(600), comment=b"probe")),
-        "restart.jpg": (colour, dict(restart_marker_blocks=2, subsampling=2)),
-        "grey.png": (grey, {}),
-        "palette.png": (colour.convert("P"), dict(transparency=3)),
-        "deep.png": (deep, {}),
-        "animated.png": (grey, pages),
-        "colour.bmp": (colour, {}),
-        "grey.dib": (grey, {}),
-        "animated.gif": (grey, dict(**pages, disposal=2, duration=40)),
-        "grey.webp": (grey, {}),
-        "animated.webp": (grey, pages),
-        "deep.ppm": (deep, {}),
+        "restart.jpg": (colour, dict(restart_marker_blocks=2, subsampling=2)), "grey.png": (grey, {}),
+        "palette.png": (colour.convert("P"), dict(transparency=3)), "deep.png": (deep, {}),
+        "animated.png": (grey, pages), "colour.bmp": (colour, {}), "grey.dib": (grey, {}),
+        "animated.gif": (grey, dict(**pages, disposal=2, duration=40)), "grey.webp": (grey, {}),
+        "animated.webp": (grey, pages), "deep.ppm": (deep, {}),
         "float.tif": (Image.fromarray((ramp / 255).astype(np.float32)), {}),
         "bits.tif": (grey.convert("1"), dict(compression="group4")),
-    }
+    }  # fmt: skip
     for kind in ("raw", "packbits", "tiff_lzw", "jpeg", "zstd"):
         settings[f"{kind}.tif"] = (colour, dict(compression=kind))
-    encoded = {}
-    for name, (image, options) in settings.items():
-        stream = io.BytesIO()
-        image.save(stream, Image.registered_extensions()[name[name.index(".") :]], **options)
-        encoded[name] = stream.getvalue()
+    format_of = Image.registered_extensions()
+    files = {
+        name: encoded(of, format_of[name[name.index(".") :]], **options) for name, (of, options) in settings.items()
+    }
     runs = b"".join(bytes((40, i, 8, 255 - i, 0, 0)) for i in range(36)) + b"\0\1"
     head = struct.pack("<IiiHHIIiiII", 40, 48, 36, 1, 8, 1, len(runs), 0, 0, 256, 0) + bytes(range(256)) * 4
     bitmap = struct.pack("<2sIHHI", b"BM", 14 + len(head) + len(runs), 0, 0, 14 + len(head))
-    return encoded | {"runs.bmp": bitmap + head + runs}
+    return files | {"runs.bmp": bitmap + head + runs}
 
 
 def damaged(data: bytes, kind: str, rng: random.Random) -> bytes:

@@ -1,7 +1,6 @@
 """DICOM files and clips give their grey values, and nothing that names a patient."""
 
 import importlib
-import io
 import logging
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ from pcos_utils import cli
 from pcos_utils.data import clinic, images, manifest
 from pcos_utils.data.survey import survey
 from pcos_utils.phantom import simulator
+from tests.data.made import encoded
 
 SECRETS = ("Doe^Jane", "MRN-4711", "19800229")
 
@@ -41,16 +41,11 @@ def dicom(path, pixels: np.ndarray, colours="MONOCHROME2", *, rle=False, jpeg=No
     file = FileDataset(str(path), {}, file_meta=meta, preamble=bytes(128))
     file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     file.PatientName, file.PatientID, file.PatientBirthDate = SECRETS
-    file.Rows, file.Columns = pixels.shape[1:3]
-    file.NumberOfFrames = len(pixels)
+    file.NumberOfFrames, file.Rows, file.Columns, file.SamplesPerPixel = (*pixels.shape, 1)[:4]
     bits = pixels.dtype.itemsize * 8
     file.BitsAllocated, file.BitsStored, file.HighBit = bits, bits, bits - 1
-    file.PixelRepresentation = int(pixels.dtype.kind == "i")
-    file.SamplesPerPixel = pixels.shape[3] if pixels.ndim == 4 else 1
-    if pixels.ndim == 4:
-        file.PlanarConfiguration = 0
-    file.PhotometricInterpretation = colours
-    file.PixelData = pixels.tobytes()
+    file.PixelRepresentation, file.PlanarConfiguration = int(pixels.dtype.kind == "i"), 0
+    file.PhotometricInterpretation, file.PixelData = colours, pixels.tobytes()
     for name, value in tags.items():
         setattr(file, name, value)
     if rle:
@@ -63,8 +58,16 @@ def dicom(path, pixels: np.ndarray, colours="MONOCHROME2", *, rle=False, jpeg=No
     return path
 
 
+def regions(*stated: dict) -> list[Dataset]:
+    """Return regions of a screen, each of the facts whose names end so."""
+    made = [Dataset() for _ in stated]
+    for region, facts in zip(made, stated, strict=True):
+        for name, value in facts.items():
+            setattr(region, name, value)
+    return made
+
+
 def read(path, every=1):
-    """Return the names and the grey values of a file's frames."""
     names, pictures = zip(*clinic.frames(path, every=every), strict=True)
     assert all(picture.dtype == np.uint8 and picture.shape[2] == 3 for picture in pictures)
     return names, np.array(pictures)[..., 0]
@@ -75,10 +78,9 @@ def test_a_cine_of_twelve_frames_gives_its_grey_values(tmp_path, cine, rle):
     path = dicom(tmp_path / "IM000001", cine, rle=rle)
     names, grey = read(path)
     assert clinic.is_clinic(path) and names == tuple(map(str, range(1, 13)))
-    assert np.array_equal(grey, cine)
+    assert np.array_equal(grey, cine) and np.array_equal(clinic.load(path, 6)[..., 0], cine[5])
     names, grey = read(path, every=5)
     assert names == ("1", "6", "11") and np.array_equal(grey, cine[::5])
-    assert np.array_equal(clinic.load(path, 6)[..., 0], cine[5])
     with pytest.raises(images.ImageError, match="IM000001: damaged .*no frame 13"):
         clinic.load(path, 13)
 
@@ -101,11 +103,7 @@ def test_colours_jpeg_and_palette(tmp_path, cine):
     ybr = coloured.copy()
     ybr[..., 1:] = 128
     assert np.abs(read(dicom(tmp_path / "ybr", ybr, "YBR_FULL"))[1].astype(int) - cine[:2]).max() <= 1
-    coded = []
-    for frame in coloured:
-        stream = io.BytesIO()
-        Image.fromarray(frame).save(stream, "JPEG", quality=95)
-        coded.append(stream.getvalue())
+    coded = [encoded(Image.fromarray(frame), "JPEG", quality=95) for frame in coloured]
     grey = read(dicom(tmp_path / "jpeg", coloured, "YBR_FULL_422", jpeg=coded))[1]
     assert np.abs(grey.astype(int) - cine[:2]).mean() < 3
     ramp = (np.arange(256, dtype=np.uint16)[::-1] * 257).tobytes()
@@ -115,40 +113,27 @@ def test_colours_jpeg_and_palette(tmp_path, cine):
 
 
 def test_the_region_of_tissue_is_cut_out(tmp_path, cine):
-    regions = []
-    for kind, box in ((1, (20, 10, 219, 129)), (3, (0, 0, 250, 180))):
-        region = Dataset()
-        region.RegionDataType = kind
-        for name, value in zip(("MinX0", "MinY0", "MaxX1", "MaxY1"), box, strict=True):
-            setattr(region, f"RegionLocation{name}", value)
-        regions.append(region)
-    grey = read(dicom(tmp_path / "screen", cine[:1], SequenceOfUltrasoundRegions=regions))[1]
+    names = ["RegionDataType", *(f"RegionLocation{end}" for end in ("MinX0", "MinY0", "MaxX1", "MaxY1"))]
+    stated = regions(*(dict(zip(names, of, strict=True)) for of in ((1, 20, 10, 219, 129), (3, 0, 0, 250, 180))))
+    grey = read(dicom(tmp_path / "screen", cine[:1], SequenceOfUltrasoundRegions=stated))[1]
     assert np.array_equal(grey, cine[:1, 10:130, 20:220])
 
 
 def test_the_size_of_a_pixel_is_what_the_file_states(tmp_path, cine):
-    def stated(name: str, *regions: tuple, **tags) -> tuple | None:
+    def stated(*of: tuple, **tags) -> tuple | None:
         """Return the millimetres of a file with regions of (kind, unit, width and height of a pixel)."""
-        sequence = []
-        for kind, unit, *sides in regions:
-            region = Dataset()
-            region.RegionDataType, region.PhysicalUnitsXDirection, region.PhysicalUnitsYDirection = kind, unit, unit
-            region.PhysicalDeltaX, region.PhysicalDeltaY = sides
-            sequence.append(region)
-        tags |= {"SequenceOfUltrasoundRegions": sequence} if regions else {}
-        return clinic.millimetres(dicom(tmp_path / name, cine[:1], **tags), name)
+        ends = ("UnitsXDirection", "UnitsYDirection", "DeltaX", "DeltaY")
+        names = ["RegionDataType", *(f"Physical{end}" for end in ends)]
+        made = regions(*(dict(zip(names, (kind, unit, unit, *sides), strict=True)) for kind, unit, *sides in of))
+        tags |= {"SequenceOfUltrasoundRegions": made} if of else {}
+        return clinic.millimetres(dicom(tmp_path / "scan.dcm", cine[:1], **tags), "scan.dcm")
 
     tissue, curve = (1, 3, 0.02, -0.03), (3, 4, 0.01, 1.0)
-    assert stated("a", tissue, curve) == stated("b", tissue, tissue) == pytest.approx((0.2, 0.3))
-    assert stated("c", PixelSpacing=[0.3, 0.2]) == (0.2, 0.3)  # rows come first
+    assert stated(tissue, curve) == stated(tissue, tissue) == pytest.approx((0.2, 0.3))
+    assert stated(PixelSpacing=[0.3, 0.2]) == (0.2, 0.3)  # rows come first
     # Nothing, two sizes, another unit, no size, and sizes that no scan has.
-    assert stated("d") is stated("e", tissue, (1, 3, 0.04, 0.04)) is stated("f", (1, 4, 0.02, 0.03)) is None
-    assert (
-        stated("g", (1, 3, 0.0, 0.03))
-        is stated("h", (1, 3, 9.0, 9.0))
-        is stated("i", (1, 3, 0.03, float("nan")))
-        is None
-    )
+    wrong = (1, 4, 0.02, 0.03), (1, 3, 0.0, 0.03), (1, 3, 9.0, 9.0), (1, 3, 0.03, float("nan"))
+    assert stated() is stated(tissue, (1, 3, 0.04, 0.04)) is None and not any(map(stated, wrong))
     Image.fromarray(cine[0]).save(tmp_path / "scan.png")
     assert clinic.millimetres(tmp_path / "scan.png", "scan.png") is None
     assert clinic.millimetres(tmp_path / "none.dcm", "none.dcm") is None
@@ -171,29 +156,23 @@ def test_nothing_of_the_header_is_told(tmp_path, cine, capfd, caplog):
     assert not [secret for secret in (*SECRETS, uid, "Doe", "4711") if secret in texts]
 
 
-def test_the_salt_changes_from_run_to_run(tmp_path, cine):
-    path = dicom(tmp_path / "IM1", cine[:1])
-    first = clinic.patient(path)
+def test_the_salt_of_a_run_and_a_missing_extra(tmp_path, cine, monkeypatch):
+    first = clinic.patient(path := dicom(tmp_path / "IM1", cine[:1]))
     importlib.reload(clinic)
     assert first != clinic.patient(path)
-
-
-def test_without_the_extra_one_sentence_says_what_to_install(tmp_path, cine, monkeypatch):
-    path = dicom(tmp_path / "IM1", cine[:1])
     monkeypatch.setitem(sys.modules, "pydicom", None)
     with pytest.raises(images.ImageError, match=r'IM1: .*pip install "pcos-utils\[clinic\]"'):
         list(clinic.frames(path))
 
 
 def test_lossless_jpeg_gives_its_grey_values(tmp_path, cine):
-    gdcm = pytest.importorskip("gdcm")
-    reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+    gdcm, path = pytest.importorskip("gdcm"), tmp_path / "lossless"
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
     reader.SetFileName(str(dicom(tmp_path / "plain", cine[:3])))
     assert reader.Read()
     change.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.JPEGLosslessProcess14_1))
     change.SetInput(reader.GetImage())
     assert change.Change()
-    writer, path = gdcm.ImageWriter(), tmp_path / "lossless"
     writer.SetFile(reader.GetFile())
     writer.SetImage(change.GetOutput())
     writer.SetFileName(str(path))
@@ -205,20 +184,16 @@ def test_lossless_jpeg_gives_its_grey_values(tmp_path, cine):
 @pytest.mark.parametrize("name", ["volume.nii", "volume.nii.gz"])
 def test_a_volume_gives_its_slices(tmp_path, cine, name):
     path, voxels = tmp_path / name, cine.transpose(2, 1, 0)
-    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), path)
-    names, grey = read(path)
-    assert names == tuple(map(str, range(1, 13))) and np.array_equal(grey, cine)
-    assert np.array_equal(images.load(Path(f"{path}#6"))[..., 0], cine[5]) and images.count(path) > 1
-    deep = nibabel.Nifti1Image((voxels * 257.0 - 32_768).astype(np.int16)[..., None], np.eye(4))
-    nibabel.save(deep, path)
-    assert np.array_equal(read(path)[1], cine)
-    stated = nibabel.Nifti1Image(voxels.astype(np.float32) * 4, np.eye(4))
-    stated.header["cal_max"] = 1020
-    nibabel.save(stated, path)
-    assert np.array_equal(read(path)[1], cine)
     colours = np.zeros(voxels.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     colours["G"] = voxels
-    nibabel.save(nibabel.Nifti1Image(colours, np.eye(4)), path)
+    deep = (voxels * 257.0 - 32_768).astype(np.int16)[..., None]
+    for values, white in ((deep, 0), (voxels.astype(np.float32) * 4, 1020), (voxels, 0), (colours, 0)):
+        volume = nibabel.Nifti1Image(values, np.eye(4))
+        volume.header["cal_max"] = white
+        nibabel.save(volume, path)
+        if values is not colours:
+            assert read(path)[0] == tuple(map(str, range(1, 13))) and np.array_equal(read(path)[1], cine)
+            assert np.array_equal(images.load(Path(f"{path}#6"))[..., 0], cine[5]) and images.count(path) > 1
     green = clinic.load(path, 3)
     assert np.array_equal(green[..., 1], cine[2]) and not green[..., [0, 2]].any()
     path.write_bytes(path.read_bytes()[:3000])
@@ -240,8 +215,7 @@ def test_a_folder_of_volumes_is_audited_or_says_what_to_install(tmp_path, cine, 
 @pytest.mark.parametrize("code", ["FFV1", "MJPG"])
 def test_a_clip_gives_every_nth_frame(tmp_path, cine, code):
     path = tmp_path / "sweep.avi"
-    height, width = cine.shape[1:]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 10, (width, height))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*code), 10, cine.shape[:0:-1])
     for frame in cine:
         writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     writer.release()

@@ -1,58 +1,48 @@
 """Every file in a class folder gets a row, and a folder that cannot be studied says why."""
 
-import os
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from pcos_utils.config import StudyError
 from pcos_utils.data import manifest
-
-
-def picture(path, seed=0):
-    """Save an image of noise at the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 60), dtype=np.uint8)).save(path)
+from tests.data.made import noise, put
 
 
 def test_layouts_class_names_and_splits(tmp_path):
     labels = {"test/NotInfected/b.png": 0, "train/Infected/a.png": 1, "validation/pcos/deeper/c d.png": 1}
-    for seed, name in enumerate([*labels, "elsewhere/e.png"]):
-        picture(tmp_path / name, seed)
+    put(tmp_path, *labels, "elsewhere/e.png")
     table = manifest.scan(tmp_path).set_index("path")
     assert table.label.to_dict() == labels and list(table.folder_split) == ["test", "train", "test"]
-    assert list(table.width) == [60] * 3 and manifest.outside(tmp_path) == manifest.outside(tmp_path, own=tmp_path) == 1
+    outside = [manifest.outside(tmp_path, own=own) for own in (None, tmp_path)]
     (tmp_path / "manifest.csv").touch()  # what a study keeps is not counted
-    assert manifest.outside(tmp_path) == 2 and manifest.outside(tmp_path, own=tmp_path) == 1
+    outside += [manifest.outside(tmp_path, own=own) for own in (None, tmp_path)]
+    assert list(table.width) == [200] * 3 and outside == [1, 1, 2, 1]
 
 
-def test_links_to_themselves_are_files_that_cannot_be_read(tmp_path):
-    (tmp_path / "self").symlink_to("self")
-    (tmp_path / "there").symlink_to("back")
-    (tmp_path / "back").symlink_to("there")
-    assert [path.name for path in manifest.walk(tmp_path, follow=True)] == ["back", "self", "there"]
-
-
-def test_bad_files_keep_a_row(tmp_path):
-    picture(tmp_path / "pco" / "good.png")
-    picture(tmp_path / "normal" / "good.png", 5)
+def test_bad_files_keep_a_row_and_a_manifest_reads_back_as_it_was(tmp_path):
+    put(tmp_path, "pco/good.png", "normal/NA.png")
     (tmp_path / "pco" / "empty.jpg").touch()
     (tmp_path / "normal" / "page.jpg").write_text("<html>")
-    (tmp_path / "normal" / "dangling.png").symlink_to(tmp_path / "nowhere.png")
-    os.symlink(tmp_path, tmp_path / "normal" / "loop")
-    table = manifest.scan(tmp_path).set_index("path")
-    assert table.status.to_dict() == {
-        "pco/good.png": "ok",
-        "normal/good.png": "ok",
-        "pco/empty.jpg": "empty",
-        "normal/page.jpg": "not an image",
-        "normal/dangling.png": "unreadable",
+    links = {"dangling.png": tmp_path / "nowhere.png", "self.png": "self.png", "a.png": "b.png", "b.png": "a.png"}
+    for name, place in (links | {"loop": tmp_path}).items():
+        (tmp_path / "normal" / name).symlink_to(place)
+    assert {"self.png", "a.png", "b.png"} < {path.name for path in manifest.walk(tmp_path, follow=True)}
+    scanned = manifest.scan(tmp_path)
+    table = scanned.set_index("path")
+    assert table.status.to_dict() == {f"normal/{name}": "unreadable" for name in links} | {
+        "pco/good.png": "ok", "normal/NA.png": "ok", "pco/empty.jpg": "empty", "normal/page.jpg": "not an image",
         "normal/loop": "not a file",
-    }
+    }  # fmt: skip
     assert table.reason[table.status == "ok"].eq("").all() and table.reason[table.status != "ok"].str.len().gt(5).all()
     assert "JPEG" in table.reason["normal/page.jpg"] and "link to a folder" in table.reason["normal/loop"]
     assert table.sha256["pco/empty.jpg"].startswith("e3b0c442")
+    scanned.to_csv(tmp_path / "manifest.csv", index=False)
+    again = manifest.read(tmp_path / "manifest.csv").set_index("path")
+    assert again.width[["pco/good.png", "normal/NA.png"]].eq(200).all() and again.width.isna().sum() == 7
+    assert again.pixel_sha256.tolist() == table.pixel_sha256.fillna("").tolist() and again.folder_split.eq("").all()
+    (tmp_path / "manifest.csv").write_text("path,pixel_sha256\na.png,0012\nb.png,\n")  # a digest of digits alone
+    assert manifest.read(tmp_path / "manifest.csv").pixel_sha256.tolist() == ["0012", ""]
 
 
 def test_a_folder_without_a_study_in_it(tmp_path):
@@ -62,34 +52,20 @@ def test_a_folder_without_a_study_in_it(tmp_path):
 
     refused("cannot be listed", tmp_path / "nowhere")
     refused("no class folders")
-    picture(tmp_path / "other" / "a.png")
+    put(tmp_path, "other/a.png")
     refused("no class folders")
     for name in ("pco", "normal"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.jpg").write_text("not a picture")
     refused("None of the 2 files")
-    picture(tmp_path / "pco" / "a.png")
+    put(tmp_path, "pco/a.png")
     refused(r"one class only \(polycystic\); add the other class's folder")
 
 
-def test_a_manifest_reads_back_as_it_was(tmp_path):
-    picture(tmp_path / "pco" / "good.png")
-    picture(tmp_path / "normal" / "NA.png", 5)
-    (tmp_path / "pco" / "empty.jpg").touch()
-    table = manifest.scan(tmp_path)
-    table.to_csv(tmp_path / "manifest.csv", index=False)
-    again = manifest.read(tmp_path / "manifest.csv")
-    assert again.width.tolist()[:1] == [60] and again.width.isna().sum() == 1
-    assert again.pixel_sha256.tolist() == table.pixel_sha256.fillna("").tolist() and again.folder_split.eq("").all()
-    (tmp_path / "manifest.csv").write_text("path,pixel_sha256\na.png,0012\nb.png,\n")  # a digest of digits alone
-    assert manifest.read(tmp_path / "manifest.csv").pixel_sha256.tolist() == ["0012", ""]
-
-
 def test_the_pixel_digest_sees_through_formats_and_not_through_shapes(tmp_path):
-    for name in ("pco/a.png", "pco/a.bmp", "normal/a.png"):
-        picture(tmp_path / name, seed=len(name) == 12)
-    flat = np.random.default_rng(0).integers(0, 255, (40, 60), dtype=np.uint8).reshape(60, 40)
-    Image.fromarray(flat).save(tmp_path / "pco" / "turned.png")
+    put(tmp_path, "pco/a.png", "normal/a.png")
+    noise().save(tmp_path / "pco" / "a.bmp")
+    Image.fromarray(np.asarray(noise()).reshape(200, 150)).save(tmp_path / "pco" / "turned.png")
     table = manifest.scan(tmp_path).set_index("path")
     pixels = table.pixel_sha256
     assert table.sha256.nunique() == 4 and pixels.str.fullmatch("[0-9a-f]{64}").all()

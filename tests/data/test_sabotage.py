@@ -69,15 +69,14 @@ def folder():
 
 def scanned(folder: Path, tmp_path: Path, uid: int = 0) -> tuple[pd.DataFrame, dict]:
     """Return the manifest as read back from its file, by path, and what the child measured."""
-    warm = tmp_path / "warm"
     for name in ("pco", "normal"):
-        (warm / name).mkdir(parents=True)
+        (tmp_path / "warm" / name).mkdir(parents=True)
         for file, data in sabotage.pictures().items():
-            (warm / name / file).write_bytes(data)
+            (tmp_path / "warm" / name / file).write_bytes(data)
     out = folder.parent / "out"
     out.mkdir()
     out.chmod(0o777)
-    command = [sys.executable, "-c", CHILD, folder, out / "manifest.csv", warm, str(uid)]
+    command = [sys.executable, "-c", CHILD, folder, out / "manifest.csv", tmp_path / "warm", str(uid)]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, cwd="/", env=env)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -105,34 +104,24 @@ def test_two_thousand_damaged_files(folder, tmp_path):
 def test_what_is_not_a_file_is_named_and_never_opened(folder, tmp_path):
     pco = folder / "pco"
     os.mkfifo(pco / "pipe.png")  # opening it would wait for ever
-    (pco / "device.png").symlink_to("/dev/zero")  # and this one never ends
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(pco / "socket.png"))
-    (pco / "round.png").symlink_to("about.png")
-    (pco / "about.png").symlink_to("round.png")
-    (pco / "up").symlink_to(folder)
-    (folder / "pcos").symlink_to(folder / "pco")  # a class folder that is a link
     elsewhere = tmp_path / "elsewhere.png"
     elsewhere.write_bytes(sabotage.pictures()["palette.png"])
-    (pco / "link out.png").symlink_to(elsewhere)
+    links = {"device.png": "/dev/zero", "round.png": "about.png", "about.png": "round.png", "up": folder}
+    links |= {"../pcos": pco, "link out.png": elsewhere}  # the device never ends, and a class folder is a link
+    for name, place in links.items():
+        (pco / name).symlink_to(place)
     (pco / "folder.jpg").mkdir()
     shutil.copy(pco / "good.png", pco / "folder.jpg" / "inside.png")
     for name in ("Thumbs.db", ".DS_Store", "._good.png"):
         (pco / name).write_bytes(b"litter")
     table, measured = scanned(folder, tmp_path)
     assert table.status.to_dict() == {
-        "pco/pipe.png": "not a file",
-        "pco/device.png": "not a file",
-        "pco/socket.png": "not a file",
-        "pco/round.png": "unreadable",
-        "pco/about.png": "unreadable",
-        "pco/up": "not a file",
-        "pcos": "not a file",
-        "pco/link out.png": "ok",
-        "pco/folder.jpg/inside.png": "ok",
-        "pco/good.png": "ok",
-        "normal/good.png": "ok",
-    }
+        "pco/pipe.png": "not a file", "pco/device.png": "not a file", "pco/socket.png": "not a file",
+        "pco/round.png": "unreadable", "pco/about.png": "unreadable", "pco/up": "not a file", "pcos": "not a file",
+        "pco/link out.png": "ok", "pco/folder.jpg/inside.png": "ok", "pco/good.png": "ok", "normal/good.png": "ok",
+    }  # fmt: skip
     assert measured["outside"] == 3
 
 
@@ -149,27 +138,22 @@ def test_names_survive_the_manifest_or_are_refused_by_it(folder, tmp_path):
 
 
 def test_what_may_not_be_read_is_named(folder, tmp_path):
-    shutil.copytree(folder / "pco", folder / "pco" / "locked")
-    shutil.copytree(folder / "pco" / "locked", folder / "pcos")
-    shutil.copytree(folder / "pcos", folder / "pco" / "closed")
-    shutil.copy(folder / "pco" / "good.png", folder / "pco" / "secret.png")
-    (folder / "pco" / "secret.png").chmod(0)
-    (folder / "pco" / "locked").chmod(0)
-    (folder / "pcos").chmod(0)
-    (folder / "pco" / "closed").chmod(0o444)  # its names may be read, its files not
+    rights = {"pco/secret.png": 0, "pco/locked": 0, "pcos": 0, "pco/closed": 0o444}  # names may be read, files not
+    for name in rights:
+        place = folder / name if name.endswith(".png") else folder / name / "good.png"
+        place.parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "pco" / "good.png", place)
+    for name, right in rights.items():
+        (folder / name).chmod(right)
     # Nothing stops root, so root lends the work to somebody else.
     table, _ = scanned(folder, tmp_path, uid=65534 if os.geteuid() == 0 else 0)
     assert table.status.to_dict() == {
-        "pco/good.png": "ok",
-        "normal/good.png": "ok",
-        "pco/secret.png": "unreadable",
-        "pco/locked": "not a file",
-        "pcos": "not a file",
-        "pco/closed/good.png": "unreadable",
-    }
+        "pco/good.png": "ok", "normal/good.png": "ok", "pco/secret.png": "unreadable", "pco/locked": "not a file",
+        "pcos": "not a file", "pco/closed/good.png": "unreadable",
+    }  # fmt: skip
     assert table.reason["pco/secret.png"] == "permission denied"
-    for place in ("pco/locked", "pcos", "pco/closed"):
-        (folder / place).chmod(0o755)
+    for name in rights:
+        (folder / name).chmod(0o755)
 
 
 def test_a_tree_deeper_than_a_recursion_may_go(folder):

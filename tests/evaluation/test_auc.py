@@ -31,11 +31,9 @@ def folded(rng, sources: int = 41, positives: int = 12, folds: int = 7, repeats:
     label, parts = (np.arange(sources) < positives).astype(int), []
     own = rng.normal(size=sources) + skill * label
     for repeat in range(repeats):
-        fold = rng.permuted(np.arange(positives) % folds), rng.permuted(np.arange(sources - positives) % folds)
-        table = {"source": [f"s{i:03}" for i in range(sources)], "label": label, "repeat": repeat}
-        parts.append(
-            pd.DataFrame(table | {"logit": own + 0.3 * rng.normal(size=sources), "fold": np.concatenate(fold)})
-        )
+        fold = [rng.permuted(np.arange(n) % folds) for n in (positives, sources - positives)]
+        table = scored(label, own + 0.3 * rng.normal(size=sources))
+        parts.append(table.assign(repeat=repeat, fold=np.concatenate(fold)))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -72,17 +70,14 @@ def test_the_variance_is_the_published_worked_examples():
 def test_in_folds_it_is_the_mean_over_the_pairs_that_met():
     rng = np.random.default_rng(1)
     for _ in range(6):
-        judged, right, pairs = folded(rng, 20, 8, 3, 4), 0.0, 0
-        for _, rows in judged.groupby(["repeat", "fold"]):
-            m, n = (rows.label == 1).sum(), (rows.label == 0).sum()
-            right, pairs = right + roc_auc_score(rows.label, rows.logit) * m * n, pairs + m * n
-        assert auc.auc(auc.pairs(judged)) == pytest.approx(right / pairs)
-
-
-def test_networks_of_one_fold_are_not_compared_with_each_other():
-    judged = folded(np.random.default_rng(2), repeats=1).assign(inner=0)
-    shifted = pd.concat([judged, judged.assign(inner=1, logit=judged.logit + 50)])
-    assert auc.auc(auc.pairs(shifted)) == pytest.approx(float(auc.auc(auc.pairs(judged))))
+        judged = folded(rng, 20, 8, 3, 4).assign(inner=0)
+        folds = [rows for _, rows in judged.groupby(["repeat", "fold"])]
+        met = [rows.label.sum() * (1 - rows.label).sum() for rows in folds]
+        wanted = np.average([roc_auc_score(rows.label, rows.logit) for rows in folds], weights=met)
+        # The networks of one fold are not compared with each other.
+        shifted = pd.concat([judged, judged.assign(inner=1, logit=judged.logit + 50)])
+        assert auc.auc(auc.pairs(judged)) == pytest.approx(wanted)
+        assert auc.auc(auc.pairs(shifted)) == pytest.approx(wanted)
 
 
 @pytest.mark.slow
@@ -105,8 +100,7 @@ def test_noise_is_a_coin_within_folds_where_pooling_makes_a_blind_method_worse(m
 def test_the_interval_covers_the_truth_at_the_size_of_a_real_study():
     truth, held, rng = norm.cdf(1 / np.sqrt(2 * (1 + 0.3**2))), 0, np.random.default_rng(0)
     for seed in range(200):
-        known = auc.pairs(folded(rng, repeats=3))
-        made = auc.interval(known, intervals.resample(known.label, 400, seed))
+        made = auc.interval(known := auc.pairs(folded(rng, repeats=3)), intervals.resample(known.label, 400, seed))
         held += made.low <= truth <= made.high
     assert 0.89 <= held / 200 <= 0.99  # nominal .95, simulation error .015
 
@@ -116,14 +110,10 @@ def test_a_faultless_method_has_newcombes_interval():
     made = auc.interval(plain(label, label.astype(float)), intervals.resample(label, 500))
     assert made.value == made.high == 1 and 0.6 < made.low < 0.95 and made.method == "Newcombe"
     assert newcombe(plain(label, -label.astype(float))) == pytest.approx((0, 1 - made.low))
-    folds = pd.DataFrame(
-        {"source": list("abcdefgh"), "label": [1, 0] * 4, "logit": [1, 0] * 4, "fold": [0, 0, 1, 1] * 2}
-    )
-    # Fewer pairs met, so less is known.
-    assert newcombe(auc.pairs(folds))[0] < newcombe(auc.pairs(folds.drop(columns="fold")))[0]
-
-
-def test_newcombes_interval_is_the_score_interval_of_hanley_and_mcneils_variance():
+    alone = scored(np.arange(8) % 2, np.arange(8) % 2)
+    # In folds fewer pairs met, so less is known.
+    assert newcombe(auc.pairs(alone.assign(fold=[0, 0, 1, 1] * 2)))[0] < newcombe(auc.pairs(alone))[0]
+    # It is the score interval of Hanley and McNeil's variance.
     rng = np.random.default_rng(0)
     for _ in range(50):
         label = np.r_[0, 0, 1, 1, rng.integers(0, 2, int(rng.integers(8, 60)))]
@@ -136,19 +126,15 @@ def test_newcombes_interval_is_the_score_interval_of_hanley_and_mcneils_variance
                 assert abs(value - end) == pytest.approx(1.959964 * np.sqrt(spread), rel=1e-4)
 
 
-@pytest.mark.parametrize(("sources", "positives", "folds", "repeats"), [(300, 150, 3, 1), (41, 12, 7, 10)])
-def test_the_area_under_the_roc_is_the_auc_though_folds_are_shifted(sources, positives, folds, repeats):
+def test_the_area_under_the_roc_is_the_auc_though_folds_are_shifted_and_the_curve_is_scikit_learns():
     rng, grid = np.random.default_rng(5), np.linspace(0, 1, 2001)
-    judged = folded(rng, sources, positives, folds, repeats)
-    moved = judged.assign(logit=(judged.logit + 5 * judged.fold).round(1)).sample(frac=1, random_state=0)
-    weights = rng.integers(0, 3, (4, sources)) + 1.0
-    heights = auc.roc(moved, weights, grid)
-    np.testing.assert_allclose(np.trapezoid(heights, grid, axis=1), auc.auc(auc.pairs(moved), weights), atol=0.003)
-    assert heights[:, -1] == pytest.approx(1) and (np.diff(heights) >= -1e-12).all()
-
-
-def test_where_all_meet_the_roc_is_scikit_learns():
-    judged = folded(np.random.default_rng(6), 30, 11, 1, 1)
+    for sources, *design in ((300, 150, 3, 1), (41, 12, 7, 10)):
+        judged, weights = folded(rng, sources, *design), rng.integers(0, 3, (4, sources)) + 1.0
+        moved = judged.assign(logit=(judged.logit + 5 * judged.fold).round(1)).sample(frac=1, random_state=0)
+        heights = auc.roc(moved, weights, grid)
+        np.testing.assert_allclose(np.trapezoid(heights, grid, axis=1), auc.auc(auc.pairs(moved), weights), atol=0.003)
+        assert heights[:, -1] == pytest.approx(1) and (np.diff(heights) >= -1e-12).all()
+    judged = folded(rng, 30, 11, 1, 1)
     false_positive, true_positive, _ = roc_curve(judged.label, judged.logit, drop_intermediate=False)
     on = np.unique(false_positive)
     highest = [true_positive[false_positive == at].max() for at in on]
@@ -163,10 +149,10 @@ def test_a_permutation_never_says_zero_and_finds_a_good_ranking():
 
 @pytest.mark.slow
 def test_a_permutation_finds_a_fixed_score_as_often_as_the_level_says():
-    rng, p = np.random.default_rng(0), []
-    for seed in range(300):
-        p.append(auc.permuted(auc.pairs(folded(rng, 40, 12, 1, 1, skill=0)), permutations=400, seed=seed))
-    assert 0.02 < (np.array(p) <= 0.05).mean() < 0.085  # nominal .05, simulation error .013
+    rng = np.random.default_rng(0)
+    studies = (auc.pairs(folded(rng, 40, 12, 1, 1, skill=0)) for _ in range(300))
+    p = np.array([auc.permuted(known, permutations=400, seed=seed) for seed, known in enumerate(studies)])
+    assert 0.02 < (p <= 0.05).mean() < 0.085  # nominal .05, simulation error .013
 
 
 def test_what_cannot_be_compared_stops():
@@ -174,7 +160,7 @@ def test_what_cannot_be_compared_stops():
     for wrong in (pd.concat([judged, judged[:1]]), judged.assign(logit=np.nan)):
         with pytest.raises(StudyError, match="stands twice in a fold, or its logit is no number"):
             auc.pairs(wrong)
-    apart = pd.DataFrame({"source": list("abcd"), "label": [1, 1, 0, 0], "logit": range(4), "fold": [0, 0, 1, 1]})
+    apart = scored(np.array([1, 1, 0, 0]), np.arange(4)).assign(fold=[0, 0, 1, 1])
     assert np.isnan(auc.auc(auc.pairs(apart)))
     assert auc.interval(auc.pairs(apart[:2]), np.ones((9, 2))).reason == "a class is missing"
 

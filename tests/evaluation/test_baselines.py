@@ -12,11 +12,7 @@ from pcos_utils import config
 from pcos_utils.data import images
 from pcos_utils.evaluation import auc, baselines, calibration, image_measures
 
-
-@pytest.fixture
-def study() -> config.Study:
-    """Four folds, twice."""
-    return config.study(folds=4, repeats=2)
+STUDY = config.study(folds=4, repeats=2)
 
 
 @pytest.fixture
@@ -32,53 +28,52 @@ def predicted(small, monkeypatch):
     return study, table, predict
 
 
-def drawn(study: config.Study, copies: int = 1, each: int = 20) -> pd.DataFrame:
+def drawn(copies: int = 1, each: int = 20) -> pd.DataFrame:
     """A table as splits.draw gives it: ``each`` sources a class, folds by turns, one image unused."""
     number = np.repeat(np.arange(2 * each), copies)
-    folds = {f"r{repeat}": (number // 2 + repeat * (number % 3)) % study.folds for repeat in range(study.repeats)}
+    folds = {f"r{repeat}": (number // 2 + repeat * (number % 3)) % STUDY.folds for repeat in range(STUDY.repeats)}
     table = pd.DataFrame({"source": [f"s{n:02d}" for n in number], "label": number % 2, "used": "yes"} | folds)
     table.insert(0, "path", [f"{n}_{place % copies}.png" for place, n in enumerate(number)])
     return pd.concat([table, table[:1].assign(path="left.png", used="two labels")], ignore_index=True)
 
 
-def informative(table: pd.DataFrame, shift: float = 1.5, seed: int = 1) -> np.ndarray:
+def informative(table: pd.DataFrame) -> np.ndarray:
     """Three features of each used image, of which the first tells the classes apart a little."""
-    used = table[table.used == "yes"]
-    x = np.random.default_rng(seed).normal(size=(len(used), 3))
-    x[:, 0] += shift * used.label.to_numpy()
-    return x
+    label = table.label[table.used == "yes"].to_numpy()
+    return np.random.default_rng(1).normal(size=(len(label), 3)) + np.outer(1.5 * label, [1, 0, 0])
 
 
-def test_each_image_is_tested_once_a_repeat_and_selected_in_the_other_folds(study):
-    table = drawn(study, copies=2)
-    made = baselines.fold_predictions(informative(table), baselines.logistic(), table, study)
+def predicted_by(method, table: pd.DataFrame, *, seed: int = 0, features: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the predictions of a method from the features of a table, as a rule of the table itself."""
+    x = informative(table if features is None else features)
+    return baselines.fold_predictions(x, method, table, STUDY.model_copy(update={"seed": seed}))
+
+
+def test_each_image_is_tested_once_a_repeat_and_selected_in_the_other_folds():
+    table = drawn(copies=2)
+    made = predicted_by(baselines.logistic(), table)
     assert list(made.columns) == baselines.COLUMNS and set(made.role) == {"selection", "test"}
     test, selection = made[made.role == "test"], made[made.role == "selection"]
     assert (test.groupby(["repeat", "image"]).size() == 1).all() and test.image.nunique() == 80
-    assert (selection.groupby(["repeat", "image"]).size() == study.folds - 1).all()
-    fold_of = table.set_index("path").r0
+    assert (selection.groupby(["repeat", "image"]).size() == STUDY.folds - 1).all()
     first = test[test.repeat == 0]
-    assert (first.fold.to_numpy() == fold_of[first.image].to_numpy()).all()
-    both = made.groupby(["repeat", "fold"]).apply(lambda part: part.groupby("source").role.nunique().max())
-    assert (both == 1).all()
+    assert (first.fold.to_numpy() == table.set_index("path").r0[first.image].to_numpy()).all()
+    assert made.groupby(["repeat", "fold", "source"]).role.nunique().eq(1).all()
     assert np.allclose(made.probability, 1 / (1 + np.exp(-made.logit)))
 
 
-def test_the_answers_are_scikit_learns(study):
-    table = drawn(study)
-    x = informative(table)
-    made = baselines.fold_predictions(x, baselines.logistic(), table, study)
-    used = table[table.used == "yes"]
+def test_the_answers_are_scikit_learns():
+    table = drawn()
+    used, x, made = table[table.used == "yes"], informative(table), predicted_by(baselines.logistic(), table)
     y, train = used.label.to_numpy(), (used.r1 != 2).to_numpy()
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
     wanted = model.fit(x[train], y[train]).predict_proba(x[~train])[:, 1]
-    rows = made[(made.role == "test") & (made.repeat == 1) & (made.fold == 2)]
-    assert rows.image.tolist() == used.path[~train].tolist()
-    np.testing.assert_allclose(rows.probability, wanted, rtol=1e-6)
+    test, selection = (made.query(f"role == '{role}' and repeat == 1 and fold == 2") for role in ("test", "selection"))
+    assert test.image.tolist() == used.path[~train].tolist()
+    np.testing.assert_allclose(test.probability, wanted, rtol=1e-6)
     for fit, held in baselines.source_folds(used.source[train], y[train], 5, 102):
         inner = model.fit(x[train][fit], y[train][fit]).predict_proba(x[train][held])[:, 1]
-        rows = made[(made.role == "selection") & (made.repeat == 1) & (made.fold == 2)]
-        np.testing.assert_allclose(rows.probability.to_numpy()[held], inner, rtol=1e-6)
+        np.testing.assert_allclose(selection.probability.to_numpy()[held], inner, rtol=1e-6)
 
 
 METHODS = [
@@ -89,38 +84,29 @@ METHODS = [
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_permuted_labels_of_the_test_sources_change_no_answer_for_them(study, method):
-    table = drawn(study, copies=2)
-    x = informative(table)
-    made = baselines.fold_predictions(x, method(), table, study)
+def test_permuted_labels_of_the_test_sources_change_no_answer_for_them(method):
+    table = drawn(copies=2)
     turned = table.assign(label=np.where(table.r0 == 1, 1 - table.label, table.label))
-    again = baselines.fold_predictions(x, method(), turned, study)
+    made, again = (predicted_by(method(), labelled, features=table) for labelled in (table, turned))
     here = (made.repeat == 0) & (made.fold == 1)
     assert (made.label[here] != again.label[here]).sum() == 20  # the test rows of this fold
     pd.testing.assert_series_equal(made.logit[here], again.logit[here])
     assert not made.logit[~here].equals(again.logit[~here])
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_inner_folds(study):
-    table = drawn(study)
-    same, again, other = (
-        baselines.fold_predictions(
-            informative(table), baselines.logistic(), table, study.model_copy(update={"seed": n})
-        )
-        for n in (0, 0, 1)
-    )
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_inner_folds():
+    same, again, other = (predicted_by(baselines.logistic(), drawn(), seed=seed) for seed in (0, 0, 1))
     assert same.equals(again) and not np.allclose(other.logit, same.logit) and set(other.seed) == {1}
     assert np.allclose(other.logit[other.role == "test"], same.logit[same.role == "test"])
 
 
-def test_what_cannot_be_judged_is_one_sentence(study):
-    crossed = drawn(study, copies=2)
+def test_what_cannot_be_judged_is_one_sentence():
+    crossed = drawn(copies=2)
     crossed.loc[0, "r1"] = (crossed.r1[0] + 1) % 4
     with pytest.raises(config.StudyError, match="two folds of repeat 1"):
-        baselines.fold_predictions(informative(crossed), baselines.logistic(), crossed, study)
-    few = drawn(study, each=5)
+        predicted_by(baselines.logistic(), crossed)
     with pytest.raises(config.TooFewSources):
-        baselines.fold_predictions(informative(few), baselines.logistic(), few, study)
+        predicted_by(baselines.logistic(), drawn(each=5))
 
 
 def test_inner_folds_keep_sources_whole_and_shrink_with_the_smaller_class():
@@ -180,12 +166,11 @@ def test_an_edited_file_of_predictions_is_made_again(predicted):
     assert predict(table)["intensity"].equals(made)
 
 
-def test_the_ranking_of_a_count_is_its_own_whatever_the_labels_say(study):
-    table = drawn(study, copies=2)
+def test_the_ranking_of_a_count_is_its_own_whatever_the_labels_say():
+    table = drawn(copies=2)
     count = np.random.default_rng(0).poisson(6, size=(80, 1)) + 1e-3 * np.arange(80)[:, None]
-    for labels in (table.label, 1 - table.label):
-        given = table.assign(label=labels)
-        judged = calibration.judge(baselines.fold_predictions(count, baselines.Monotone(), given, study))
-        own = pd.Series(count[:, 0]).groupby(table.source[table.used == "yes"].to_numpy()).mean()
+    own = pd.Series(count[:, 0]).groupby(table.source[table.used == "yes"].to_numpy()).mean()
+    for given in (table, table.assign(label=1 - table.label)):
+        judged = calibration.judge(baselines.fold_predictions(count, baselines.Monotone(), given, STUDY))
         ranks = judged.assign(logit=judged.source.map(own).to_numpy())
         assert auc.auc(auc.pairs(judged)) == pytest.approx(float(auc.auc(auc.pairs(ranks))))

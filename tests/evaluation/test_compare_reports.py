@@ -18,12 +18,10 @@ TABLES = sorted(path.stem for path in (DEMO / "tables").glob("*.csv"))
 @pytest.fixture(autouse=True)
 def spread(tmp_path_factory, monkeypatch) -> pd.Series:
     """Standard deviations over seeds of .05 for every trained AUC and difference, put in the place of the real ones."""
-    ranks = read(DEMO, "metrics").query("metric == 'auc' and model in @config.MODELS")
-    pairs = read(DEMO, "comparisons")[["first", "second"]].assign(table="comparisons")
-    ranks = ranks[["model", "protocol"]].set_axis(["first", "second"], axis=1).assign(table="metrics")
-    table = pd.concat([ranks, pairs]).assign(sd=0.05)
-    path = tmp_path_factory.mktemp("spread") / "spread.csv"
-    write_csv(path, table)
+    ranks = read(DEMO, "metrics").query("metric == 'auc' and model in @config.MODELS")[["model", "protocol"]]
+    parts = {"metrics": ranks, "comparisons": read(DEMO, "comparisons")[["first", "second"]]}
+    parts = [part.set_axis(["first", "second"], axis=1).assign(table=name, sd=0.05) for name, part in parts.items()]
+    write_csv(path := tmp_path_factory.mktemp("spread") / "spread.csv", table := pd.concat(parts))
     monkeypatch.setattr(compare_reports, "SPREAD", path)
     return table.set_index(["table", "first", "second"]).sd
 
@@ -38,12 +36,10 @@ def made(tmp_path) -> Path:
 
 
 def place(folder: Path, name: str) -> Path:
-    """Return where a table lies."""
     return folder / "sources.csv" if name == "sources" else folder / "tables" / f"{name}.csv"
 
 
 def read(folder: Path, name: str) -> pd.DataFrame:
-    """Return a table."""
     return pd.read_csv(place(folder, name), low_memory=False)
 
 
@@ -52,11 +48,6 @@ def spoil(values: pd.Series, by: float = 1.0) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values.fillna(0) + by * values.fillna(0).abs().clip(lower=1)
     return values.astype(object).map(lambda value: f"not {value}")
-
-
-def test_the_same_report_has_no_difference():
-    found, cells = compare_reports.compare(DEMO, DEMO)
-    assert found.empty and cells > 5_000 and compare_reports.verdict(found, cells).endswith("none differs.")
 
 
 @pytest.mark.parametrize("name", [*TABLES, "sources"])
@@ -92,18 +83,15 @@ def test_what_a_seed_moves_passes_and_four_standard_deviations_do_not(made, spre
     assert f"within {4 * sd:.3g}, 4 SD over seeds" in text
 
 
-@pytest.mark.parametrize(
-    ("name", "where", "column", "value"),
-    [
-        ("metrics", {"model": "iustnet", "metric": "auc"}, "verdict", "better than chance"),
-        ("comparisons", {"first": "iustnet"}, "verdict", "better"),
-        ("comparisons", {"first": "iustnet"}, "difference", 0.9),
-        ("metrics", {"model": "follicles", "metric": "auc"}, "value", 0.70001),
-        ("sources", {"label": 1}, "r0", 5),
-        ("published_rerun", {"run": "published"}, "tp", 86),
-        ("runs_iustnet", {"fold": 1}, "start", "imagenet"),
-    ],
-)
+@pytest.mark.parametrize(("name", "where", "column", "value"), [
+    ("metrics", {"model": "iustnet", "metric": "auc"}, "verdict", "better than chance"),
+    ("comparisons", {"first": "iustnet"}, "verdict", "better"),
+    ("comparisons", {"first": "iustnet"}, "difference", 0.9),
+    ("metrics", {"model": "follicles", "metric": "auc"}, "value", 0.70001),
+    ("sources", {"label": 1}, "r0", 5),
+    ("published_rerun", {"run": "published"}, "tp", 86),
+    ("runs_iustnet", {"fold": 1}, "start", "imagenet"),
+])  # fmt: skip
 def test_an_edited_cell_is_named(made, name, where, column, value):
     edit(made, name, where, column, value)
     found, cells = compare_reports.compare(DEMO, made)
@@ -121,12 +109,13 @@ def test_a_missing_row_column_and_table_are_named(made, side):
     assert (found[side] == "absent").all() and found.column[0] == "count" and found.row[1].startswith("first=")
 
 
-def test_a_changed_plan_is_named_and_nothing_is_written(made, tmp_path_factory):
+def test_the_same_report_has_no_difference_a_changed_plan_is_named_and_nothing_is_written(made, tmp_path_factory):
+    found, cells = compare_reports.compare(DEMO, made)
+    assert found.empty and cells > 5_000 and compare_reports.verdict(found, cells).endswith("none differs.")
     text = (made / "plan.json").read_text()
     (made / "plan.json").write_text(text.replace('"primary_metric": "auc"', '"primary_metric": "accuracy"'))
     before = {path: sha256(path) for path in made.rglob("*") if path.is_file()}
-    found, _ = compare_reports.compare(DEMO, made)
-    assert found.column.tolist() == ["rules.primary_metric"]
+    assert compare_reports.compare(DEMO, made)[0].column.tolist() == ["rules.primary_metric"]
     assert before == {path: sha256(path) for path in made.rglob("*") if path.is_file()}
     with pytest.raises(config.StudyError, match="holds no tables"):
         compare_reports.compare(DEMO, tmp_path_factory.mktemp("empty"))
@@ -134,13 +123,12 @@ def test_a_changed_plan_is_named_and_nothing_is_written(made, tmp_path_factory):
 
 @pytest.mark.slow
 def test_the_rounding_of_a_random_network_on_another_processor_is_let_pass(made):
+    def differing(rows) -> pd.DataFrame:
+        table.loc[rows, "slope"] *= 1 + 2e-5
+        write_csv(place(made, "thresholds"), table)
+        return compare_reports.compare(DEMO, made)[0]
+
     table = read(made, "thresholds")
-    table.loc[table.model.isin(compare_reports.THROUGH), "slope"] *= 1 + 2e-5
-    write_csv(place(made, "thresholds"), table)
-    assert compare_reports.compare(DEMO, made)[0].empty
-    table["slope"] *= 1 + 2e-5
-    write_csv(place(made, "thresholds"), table)
-    found = compare_reports.compare(DEMO, made)[0]
-    assert (
-        len(found) and not found.row.str.contains("|".join((*compare_reports.THROUGH, *compare_reports.TRAINED))).any()
-    )
+    assert differing(table.model.isin(compare_reports.THROUGH)).empty
+    found, learned = differing(table.index), (*compare_reports.THROUGH, *compare_reports.TRAINED)
+    assert len(found) and not found.row.str.contains("|".join(learned)).any()

@@ -49,11 +49,11 @@ def test_of_what_was_trained_on_noise_two_and_a_half_per_cent_beat_chance():
 
 def test_a_fixed_score_is_tested_by_permutation_and_a_faultless_one_is_better_than_chance():
     label = np.repeat([0, 1], [12, 6])
-    made = comparison.against_chance(auc.pairs(scored(label, label * 1.0)), trained=False)
+    faultless, blind = (auc.pairs(scored(label, logit)) for logit in (label * 1.0, np.zeros(18)))
+    made, trained = (comparison.against_chance(faultless, trained=trained) for trained in (False, True))
     assert made.verdict == comparison.BETTER and made.p < 0.001 and made.auc.method == "Newcombe"
-    made = comparison.against_chance(auc.pairs(scored(label, label * 1.0)), trained=True)
-    assert made.verdict == comparison.BETTER and made.auc.low > 0.5
-    made = comparison.against_chance(auc.pairs(scored(label, np.zeros(18))), trained=False)
+    assert trained.verdict == comparison.BETTER and trained.auc.low > 0.5
+    made = comparison.against_chance(blind, trained=False)
     assert made.verdict == comparison.NOT_SHOWN and made.p == 1
 
 
@@ -68,15 +68,12 @@ def test_dealt_labels_give_the_p_where_there_are_any():
 
 @pytest.mark.slow
 def test_no_resampling_seed_changes_a_verdict_near_the_border():
-    rng, sides = np.random.default_rng(5), set()
-    label, score = np.arange(60) % 2, rng.normal(size=60)
+    label, score, sides = np.arange(60) % 2, np.random.default_rng(5).normal(size=60), set()
     for shift in (0.2, 0.42, 0.46, 0.5, 0.9):
         known = auc.pairs(scored(label, score + shift * label))
-        verdicts = {
-            comparison.against_chance(known, trained=False, resamples=2000, seed=seed).verdict for seed in range(9)
-        }
-        sides |= verdicts
-        assert len(verdicts) == 1
+        made = [comparison.against_chance(known, trained=False, resamples=2000, seed=seed) for seed in range(9)]
+        assert len({each.verdict for each in made}) == 1
+        sides.add(made[0].verdict)
     assert sides == {comparison.BETTER, comparison.NOT_SHOWN}
 
 
@@ -92,34 +89,29 @@ def test_the_p_of_a_difference_is_delongs_with_the_variance_doubled_of_what_was_
     assert (made.difference.high - made.difference.low) / 2 == pytest.approx(norm.ppf(0.975) * error, rel=0.1)
 
 
-def test_the_table_of_planned_comparisons_is_one_family():
+def test_the_table_of_planned_comparisons_is_one_family_whether_they_can_be_made_or_not():
+    def compared(*pairs: tuple[str, str]) -> pd.DataFrame:
+        return comparison.table(known, list(pairs), dict.fromkeys(known, False), resamples=FAST)
+
     rng = np.random.default_rng(3)
     good, plain = two(rng, n=200, gain=1.5)
     known = {"good": good, "plain": plain, "same": plain}
-    pairs = [("good", "plain"), ("plain", "good"), ("plain", "same")]
-    made = comparison.table(known, pairs, dict.fromkeys(known, False), resamples=FAST)
+    made = compared(("good", "plain"), ("plain", "good"), ("plain", "same"))
     assert made.verdict.tolist() == ["better", "worse", "not shown"]
     assert made.difference[0] == -made.difference[1] and made.low[0] == pytest.approx(-made.high[1], abs=0.01)
-    assert set(made.planned) == {3}
-    for p in (made.p, np.round(rng.random(8) ** 3, 2), np.array([0.01, 0.01, 0.2, 0.9])):
-        np.testing.assert_allclose(comparison.holm(p, len(p)), multipletests(p, method="holm")[1])
-    assert made.p_holm.equals(pd.Series(comparison.holm(made.p, 3)))
-    assert comparison.holm([np.nan, 0.01], 2).tolist() == [1, 0.02]
+    assert set(made.planned) == {3} and made.p_holm.equals(pd.Series(comparison.holm(made.p, 3)))
     assert made.reason[2] == "the two methods rank alike" and set(made.sources) == {200}
-
-
-def test_a_planned_comparison_that_cannot_be_made_still_counts_in_the_correction():
-    rng = np.random.default_rng(3)
-    good, plain = two(rng, n=200, gain=1.5)
-    known = {"good": good, "plain": plain}
-    trained = dict.fromkeys(known, False)
-    alone = comparison.table(known, [("good", "plain")], trained, resamples=FAST)
-    made = comparison.table(known, [("good", "plain"), ("absent", "plain")], trained, resamples=FAST)
+    alone, made = compared(("good", "plain")), compared(("good", "plain"), ("absent", "plain"))
     assert len(made) == 1 and made.planned[0] == 2
     assert made.p_holm[0] == pytest.approx(2 * alone.p[0]) and alone.p_holm[0] == alone.p[0]
-    p = np.array([0.0001, 0.0072, 0.0148])
-    padded = multipletests([*p, 1, 1], method="holm")[1]
-    np.testing.assert_allclose(comparison.holm(p, 5), padded[:3])
+
+
+def test_holms_correction_is_statsmodels_where_all_planned_were_made_and_where_not():
+    drawn = np.round(np.random.default_rng(3).random(8) ** 3, 2)
+    for p, planned in ((drawn, 8), ([0.01, 0.01, 0.2, 0.9], 4), ([0.0001, 0.0072, 0.0148], 5)):
+        padded = multipletests([*p, *[1] * (planned - len(p))], method="holm")[1]
+        np.testing.assert_allclose(comparison.holm(p, planned), padded[: len(p)])
+    assert comparison.holm([np.nan, 0.01], 2).tolist() == [1, 0.02]
 
 
 def test_other_sources_labels_or_folds_are_named():

@@ -9,40 +9,31 @@ from skimage.feature import graycomatrix, graycoprops
 from pcos_utils import config
 from pcos_utils.evaluation import image_measures
 
-PLACES = [(60, 60), (150, 50), (240, 70), (90, 140), (200, 140)]
+PLACES = [(60, 60), (150, 50), (240, 70), (90, 140), (200, 140), (20, 180)]
 
 
 def frame(shade: bool = False) -> np.ndarray:
     """Return a grey frame of image_measures.SIZE with five dark discs of a follicle's size, and a tiny one."""
     pixels = np.full((200, 300), 150, np.uint8)
     for place in PLACES:
-        cv2.circle(pixels, place, 9, 25, -1)
-    cv2.circle(pixels, (20, 180), 2, 25, -1)
+        cv2.circle(pixels, place, 2 if place == (20, 180) else 9, 25, -1)
     noise = np.random.default_rng(0).normal(0, 4, pixels.shape)
     light = np.linspace(0.15, 1.4, 300) if shade else 1
     return np.clip(pixels * light + noise, 0, 255).astype(np.uint8)
 
 
-def rgb(grey: np.ndarray) -> np.ndarray:
-    """Return the grey frame as the loader gives it."""
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def test_dark_blobs_are_counted_and_only_those_of_a_follicles_size():
+def test_dark_blobs_of_a_follicles_size_are_counted_and_in_the_shade_by_local_contrast_alone():
     count, area = image_measures.otsu_blobs(frame())
     assert count == 5 and area == pytest.approx(5 * np.pi * 81 / 60_000, rel=0.25)
     assert image_measures.otsu_blobs(np.full((200, 300), 90, np.uint8))[0] == 0
-
-
-def test_local_contrast_sees_in_the_shade_what_one_threshold_for_all_does_not():
-    made = image_measures.measures(rgb(frame(shade=True)))
+    made = image_measures.measures(np.dstack([frame(shade=True)] * 3))
     assert made["contrast_count"] == 5 and made["otsu_count"] < 5
 
 
 def test_grey_levels_and_border():
-    pixels = np.full((100, 100), 200, np.uint8)
+    pixels = np.full((100, 100, 3), 200, np.uint8)
     pixels[:, :10] = 0
-    made = image_measures.measures(rgb(pixels))
+    made = image_measures.measures(pixels)
     assert made["width"] == made["height"] == 100 and made["mean"] == 180
     assert made["sd"] == pytest.approx(60) and made["black"] == pytest.approx(1000 / 3600)
     assert made["border"] == pytest.approx(200 * 2600 / 3600)

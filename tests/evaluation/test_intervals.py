@@ -9,7 +9,6 @@ from pcos_utils.evaluation import intervals
 
 
 def sample(rng, positives: int = 12, negatives: int = 25) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and skewed scores."""
     label = np.repeat([1, 0], [positives, negatives])
     return label, rng.exponential(size=len(label)) + label
 
@@ -18,10 +17,8 @@ def difference(label: np.ndarray, score: np.ndarray):
     """Return the statistic: the weighted mean score of the positives minus that of the negatives."""
 
     def measure(weights: np.ndarray) -> np.ndarray:
-        parts = [
-            weights[..., label == one] @ score[label == one] / weights[..., label == one].sum(-1) for one in (1, 0)
-        ]
-        return parts[0] - parts[1]
+        of, others = ((weights * (label == one)) @ score / weights[..., label == one].sum(-1) for one in (1, 0))
+        return of - others
 
     return measure
 
@@ -54,62 +51,45 @@ def test_a_widened_interval_is_as_much_wider_as_it_was_asked_to_be():
     assert wide.method == "BCa, widened"
 
 
-def test_every_resample_has_both_classes_in_their_numbers():
+def test_resamples_and_leaving_out_a_source_keep_the_class_totals():
     label = np.repeat([0, 1, 0], [3, 4, 6])
     drawn = intervals.resample(label, 50)
-    for value, n in ((0, 9), (1, 4)):
-        assert (drawn[:, label == value].sum(axis=1) == n).all()
-
-
-def test_leaving_out_a_source_keeps_its_class_total():
+    assert (drawn @ label == 4).all() and (drawn @ (1 - label) == 9).all()
     weights = intervals.leave_one_out(np.array([1, 1, 0, 0, 0]))
     assert weights[0].tolist() == [0, 2, 1, 1, 1] and weights[2].tolist() == [1, 1, 0, 1.5, 1.5]
 
 
 def test_where_it_is_undefined_it_says_why():
-    label = np.array([0, 0, 1, 1])
-    weights = intervals.resample(label, 400)
-    assert intervals.bca(lambda w: np.full(w.shape[:-1], 0.5), label, weights).reason == "all resamples agree"
-    assert intervals.bca(lambda w: np.full(w.shape[:-1], np.nan), label, weights).reason == "the value is not finite"
-    holes = lambda w: np.where((w[..., 0] == 2) | (w[..., 2] == 2), np.nan, w[..., 1])  # noqa: E731
-    assert intervals.bca(holes, label, weights).reason.startswith("undefined in 4")
-    single = np.array([1, 0, 0, 0])
-    made = intervals.bca(lambda w: (w[..., 0] * w[..., 1]) / w[..., 0], single, intervals.resample(single, 400))
-    assert made.reason == "undefined where one source is left out" and np.isnan(made.low)
+    for label, measure, reason in (
+        ([0, 0, 1, 1], lambda w: np.full(w.shape[:-1], 0.5), "all resamples agree"),
+        ([0, 0, 1, 1], lambda w: np.full(w.shape[:-1], np.nan), "the value is not finite"),
+        ([0, 0, 1, 1], lambda w: np.where((w[..., 0] == 2) | (w[..., 2] == 2), np.nan, w[..., 1]), "undefined in 4"),
+        ([1, 0, 0, 0], lambda w: w[..., 0] * w[..., 1] / w[..., 0], "undefined where one source is left out"),
+    ):
+        made = intervals.bca(measure, np.array(label), intervals.resample(np.array(label), 400))
+        assert made.reason.startswith(reason) and np.isnan(made.low)
 
 
 def test_the_exact_interval_is_scipys():
     rng = np.random.default_rng(0)
-    for n in [1, 4, 16, 120, *rng.integers(1, 300, 20)]:
-        for hits in {0, int(n), int(rng.integers(0, n + 1))}:
-            wanted = binomtest(hits, int(n)).proportion_ci(method="exact")
-            assert intervals.exact(hits, int(n)) == pytest.approx((wanted.low, wanted.high))
-            made = intervals.share(np.repeat([1, 0], [hits, int(n) - hits]))
+    for n in [1, 4, 16, 120, *map(int, rng.integers(1, 300, 20))]:
+        for hits in {0, n, int(rng.integers(0, n + 1))}:
+            wanted = binomtest(hits, n).proportion_ci(method="exact")
+            assert intervals.exact(hits, n) == pytest.approx((wanted.low, wanted.high))
+            made = intervals.share(np.repeat([1, 0], [hits, n - hits]))
             assert made[:3] == pytest.approx((hits / n, wanted.low, wanted.high)) and made.method == "exact"
 
 
-def test_korn_and_graubards_size_counts_the_degrees_of_freedom():
+def test_a_share_that_several_networks_decide_is_never_surer_than_if_one_had_and_covers_the_truth():
     assert intervals.korn_graubard(8, 4) == pytest.approx(8 * (norm.ppf(0.975) / t.ppf(0.975, 3)) ** 2)
     assert intervals.korn_graubard(8, 1) == 8
-
-
-def test_a_share_that_several_networks_decide_is_never_surer_than_if_one_had():
-    rng = np.random.default_rng(0)
-    for _ in range(100):
-        parts = rng.integers(0, 31, int(rng.integers(3, 40))) / 30
-        made = intervals.share(parts)
-        if np.isin(parts, (0, 1)).all():
-            continue
-        n, value = len(parts), parts.mean()
-        low, high = intervals.exact(value * n, n)
-        assert made.method == "Korn-Graubard" and made.low <= low + 1e-12 and made.high >= high - 1e-12
     assert intervals.share(np.full(8, 0.5))[:3] == pytest.approx((0.5, *intervals.exact(4, 8)))
-
-
-def test_a_shares_interval_covers_the_truth():
     rng, held = np.random.default_rng(0), 0
-    for _ in range(400):
-        chance = rng.beta(1.4, 0.6, size=12)  # sources that thirty networks mostly agree on; the mean is .7
-        made = intervals.share(rng.binomial(30, chance) / 30)
+    for n in rng.integers(3, 40, 400):
+        chance = rng.beta(1.4, 0.6, size=n)  # sources that thirty networks mostly agree on; the mean is .7
+        made = intervals.share(parts := rng.binomial(30, chance) / 30)
+        low, high = intervals.exact(parts.sum(), int(n))
+        assert made.method == ("exact" if np.isin(parts, (0, 1)).all() else "Korn-Graubard")
+        assert made.low <= low + 1e-12 and made.high >= high - 1e-12
         held += made.low <= 0.7 <= made.high
     assert held / 400 > 0.94

@@ -50,14 +50,19 @@ def test_the_first_copy_is_the_picture_itself_and_the_seed_decides_the_others():
     assert len({image.tobytes() for image in images}) == 12
 
 
-def test_too_few_sources_give_words_and_no_number():
-    made = compared(5, copies=4)
-    assert np.isnan(made.value["source"]) and made.words["source"] == "cannot be estimated: 10 sources"
-    assert made.value[["random", "hash"]].notna().all()
-    text = sentences_published.leakage(made.reset_index())
-    assert "cannot be estimated: 10 sources (5 polycystic, 5 normal, 6 of each are needed)" in text
-    enough = compared(6, copies=4)
-    assert enough.value.notna().all() and "points" in sentences_published.leakage(enough.reset_index())
+@pytest.mark.parametrize(("each", "bars"), [(5, 2), (6, 3)])
+def test_too_few_sources_give_words_and_no_number_and_no_bar(each, bars):
+    made = compared(each, copies=4)
+    text, ax = sentences_published.leakage(made.reset_index()), plt.subplots()[1]
+    assert made.value[["random", "hash"]].notna().all() and ("points" in text) == (bars == 3)
+    said = "cannot be estimated: 10 sources"
+    assert (made.words["source"] == said) == np.isnan(made.value["source"]) == (bars == 2)
+    assert (f"{said} (5 polycystic, 5 normal, 6 of each are needed)" in text) == (bars == 2)
+    figures_data.leakage_bars(made.reset_index(), ax=ax)
+    heights = [bar.get_height() for bar in ax.patches]
+    assert heights == pytest.approx(made.value.dropna().tolist()) and len(heights) == bars
+    assert any("cannot be estimated" in text.get_text() for text in ax.texts) == (bars == 2)
+    plt.close("all")
 
 
 def test_a_study_without_copies_gets_some_and_one_with_copies_keeps_its_own(small, monkeypatch):
@@ -66,10 +71,8 @@ def test_a_study_without_copies_gets_some_and_one_with_copies_keeps_its_own(smal
     planted = leakage.of_study(study, table).set_index("split")
     assert planted.images["random"] == 24 * leakage.COPIES and planted.sources["random"] == 24
     assert planted.value["random"] > planted.value["source"] + 0.2
-    paired = table.assign(
-        source=table.groupby("label").source.transform(lambda names: np.repeat(names.to_numpy()[::2], 2))
-    )
-    own = leakage.of_study(study, paired).set_index("split")
+    paired = table.groupby("label").source.transform(lambda names: np.repeat(names.to_numpy()[::2], 2))
+    own = leakage.of_study(study, table.assign(source=paired)).set_index("split")
     assert own.images["random"] == 24 and own.sources["random"] == 12 and own.shared["source"] == 0
 
 
@@ -86,26 +89,13 @@ def test_the_score_is_balanced_accuracy_with_each_source_once():
     assert (value, high, method) == (1, 1, "exact, averaged") and low == pytest.approx(0.025 ** (1 / 10))
 
 
-def test_the_hash_is_imagehashs():
+def test_the_hash_is_imagehashs_and_look_alikes_are_joined_through_each_other():
     rng = np.random.default_rng(0)
     for picture in pictures(10)[0]:
         ours = leakage.perceptual_hash(picture[..., 0])
         assert (ours != imagehash.phash(Image.fromarray(picture)).hash.ravel()).sum() <= 8  # another filter shrinks
         brighter = np.clip(picture[..., 0] * 0.8 + rng.normal(0, 2, (60, 90)), 0, 255).astype(np.uint8)
         assert (ours != leakage.perceptual_hash(brighter)).sum() <= leakage.HASH_DISTANCE
-
-
-def test_look_alikes_are_joined_through_each_other():
     hashes = np.arange(64) < np.array([0, 5, 10, 40, 64, 64])[:, None]
     group = leakage.look_alikes(hashes)
     assert group[0] == group[1] == group[2] != group[3] and group[3] != group[4] == group[5]
-
-
-@pytest.mark.parametrize(("each", "bars"), [(5, 2), (6, 3)])
-def test_the_figure_has_bars_where_there_are_numbers_and_words_where_there_are_none(each, bars):
-    table = compared(each, copies=4).reset_index()
-    ax = figures_data.leakage_bars(table, ax=plt.subplots()[1])
-    heights = [bar.get_height() for bar in ax.patches]
-    assert heights == pytest.approx(table.value.dropna().tolist()) and len(heights) == bars
-    assert any("cannot be estimated" in text.get_text() for text in ax.texts) == (bars == 2)
-    plt.close("all")

@@ -22,7 +22,6 @@ def judged(rng, n: int = 80, folds: int = 2, skill: float = 1.0) -> pd.DataFrame
 
 
 def weights(table: pd.DataFrame) -> np.ndarray:
-    """Return resamples of the table's sources."""
     return intervals.resample(table.groupby("source").label.max().to_numpy(), FAST)
 
 
@@ -30,10 +29,8 @@ def test_decisions_are_scikit_learns_with_exact_intervals():
     table = judged(np.random.default_rng(0))
     made = metrics.decisions(table, weights(table))
     y, called = table.label, table.called
-    wanted = {
-        "recall": sk.recall_score(y, called), "specificity": sk.recall_score(y, called, pos_label=0),
-        "precision": sk.precision_score(y, called), "accuracy": sk.accuracy_score(y, called),
-    }  # fmt: skip
+    wanted = {name: getattr(sk, f"{name}_score")(y, called) for name in ("recall", "precision", "accuracy")}
+    wanted["specificity"] = sk.recall_score(y, called, pos_label=0)
     assert {name: one.value for name, one in made.items()} == pytest.approx(wanted)
     assert made["recall"][1:3] == intervals.exact((called & (y == 1)).sum(), 40) and made["precision"].method == "exact"
     assert metrics.decisions(table.assign(called=False), weights(table))["precision"].reason == "none is called"
@@ -44,20 +41,17 @@ def test_decisions_are_scikit_learns_with_exact_intervals():
 def test_networks_that_disagree_are_averaged_by_source():
     table = pd.concat([judged(np.random.default_rng(seed), 20).assign(repeat=seed) for seed in range(10)])
     made = metrics.decisions(table, weights(table))
-    share = table.groupby(["source", "label"]).called.mean().reset_index()
-    assert made["recall"].value == pytest.approx(share.called[share.label == 1].mean())
-    assert made["specificity"].value == pytest.approx(1 - share.called[share.label == 0].mean())
-    assert made["precision"].value == pytest.approx(share.called[share.label == 1].sum() / share.called.sum())
+    normal, polycystic = (table[table.label == label].groupby("source").called.mean() for label in (0, 1))
+    assert made["recall"].value == pytest.approx(polycystic.mean())
+    assert made["specificity"].value == pytest.approx(1 - normal.mean())
+    assert made["precision"].value == pytest.approx(polycystic.sum() / (polycystic.sum() + normal.sum()))
     assert made["recall"].method == "Korn-Graubard" and made["precision"].method == "BCa"
 
 
-def test_calibration_is_withheld_where_the_method_does_not_beat_chance():
-    made = metrics.calibration(table := judged(np.random.default_rng(0)), weights(table), shown=False)
-    assert all(one.reason == metrics.NOT_SHOWN and np.isnan(one.value) for one in made.values())
-
-
-def test_brier_score_and_net_benefit_are_their_definitions():
+def test_brier_score_and_net_benefit_are_their_definitions_and_withheld_where_chance_is_not_beaten():
     table = judged(np.random.default_rng(1))
+    withheld = metrics.calibration(table, weights(table), shown=False)
+    assert all(one.reason == metrics.NOT_SHOWN and np.isnan(one.value) for one in withheld.values())
     made = metrics.calibration(table, weights(table), shown=True)
     assert made["brier"].value == pytest.approx(sk.brier_score_loss(table.label, table.probability))
     assert made["brier"].low < made["brier"].value < made["brier"].high and made["brier_of_share"].value == 0.25
@@ -67,40 +61,35 @@ def test_brier_score_and_net_benefit_are_their_definitions():
         assert made[f"call_all_{at:.2f}"].value == pytest.approx(0.5 - 0.5 * at / (1 - at))
 
 
+def fitted(label: np.ndarray, design: np.ndarray, **options) -> float:
+    """Return the first coefficient of statsmodels' logistic regression."""
+    model = sm.GLM(np.asarray(label), design, family=sm.families.Binomial(), **options)
+    return model.fit(tol=1e-12).params[0]
+
+
 def test_the_slope_is_statsmodels_with_an_intercept_for_each_fold():
     rng = np.random.default_rng(0)
     for _ in range(30):
         table = judged(rng, 90, folds=3, skill=0.5)
         table["logit"] += 2 * table.fold  # a base rate that each fold's calibration learned; the slope must not see it
         w = rng.integers(1, 4, len(table)).astype(float)
-        dummies = (table.fold.to_numpy()[:, None] == np.arange(3)).astype(float)
-        wanted = sm.GLM(
-            table.label, np.column_stack([table.logit, dummies]), family=sm.families.Binomial(), freq_weights=w
-        ).fit()
         given = table.logit.to_numpy(), table.label.to_numpy(), table.fold.to_numpy()
-        assert metrics.slope(*given, w) == pytest.approx(wanted.params.iloc[0], rel=1e-5)
+        wanted = fitted(table.label, np.column_stack([table.logit, np.eye(3)[table.fold]]), freq_weights=w)
+        assert metrics.slope(*given, w) == pytest.approx(wanted, rel=1e-5)
         together = metrics.slope(*given, np.stack([w, np.ones(len(table))]))
         assert together[0] == pytest.approx(float(metrics.slope(*given, w)))
-        each = [
-            sm.GLM(own.label, np.ones(len(own)), family=sm.families.Binomial(), offset=own.logit).fit().params.iloc[0]
-            for _, own in table.groupby("fold")
-        ]
+        each = [fitted(own.label, np.ones(len(own)), offset=own.logit) for _, own in table.groupby("fold")]
         assert metrics.in_the_large(*given, np.ones(len(table))) == pytest.approx(np.mean(each), abs=1e-6)
 
 
 def test_every_resample_has_a_slope_where_one_fold_is_far_surer_than_the_others():
-    rng = np.random.default_rng(1)
-    group = np.repeat(np.arange(3), 100)
-    label = np.arange(300) % 2
+    rng, group, label = np.random.default_rng(1), np.repeat(np.arange(3), 100), np.arange(300) % 2
     logit = np.array([0.004, 1.0, 0.1])[group] * (rng.standard_t(2, 300) + label)
     resamples = rng.multinomial(300, np.full(300, 1 / 300), 500).astype(float)
     slopes = metrics.slope(logit, label, group, resamples)
     assert np.isfinite(slopes).all()
-    dummies = np.eye(3)[group]
-    for w, slope in zip(resamples[:5], slopes, strict=False):
-        design = np.column_stack([logit, dummies])
-        wanted = sm.GLM(label, design, family=sm.families.Binomial(), freq_weights=w).fit(tol=1e-12)
-        assert slope == pytest.approx(wanted.params[0], rel=1e-5)
+    wanted = [fitted(label, np.column_stack([logit, np.eye(3)[group]]), freq_weights=w) for w in resamples[:5]]
+    assert slopes[:5] == pytest.approx(wanted, rel=1e-5)
 
 
 def test_small_folds_and_separated_classes_have_no_slope():

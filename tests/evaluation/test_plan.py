@@ -20,13 +20,10 @@ def study(small, monkeypatch):
         path.unlink(missing_ok=True)
 
 
-def test_the_same_plan_is_left_as_it_is(study):
+def test_the_same_plan_is_left_as_it_is_and_without_results_a_changed_one_replaces_it(study):
     before = study[0].plan_path.stat().st_mtime_ns
     assert plan.write(study[0])["supersedes"] == [] and study[0].plan_path.stat().st_mtime_ns == before
     assert "before anything was trained" in sentences.planned(study[0])
-
-
-def test_without_results_a_changed_plan_replaces_the_old(study):
     assert plan.write(study[0].model_copy(update={"epochs": 3}))["supersedes"] == []
 
 

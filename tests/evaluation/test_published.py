@@ -31,20 +31,18 @@ def test_intervals_that_count_pictures_hold_those_that_count_copies():
     assert made.loc[("densenet121d", "recall", "n_eff 0.9")].n < row.n
     width = (made.high - made.low).unstack("way")
     assert (width["naive"] < width["n_eff 0.5"]).all() and (width["n_eff 0.5"] < width["n_eff 0.9"]).all()
+    text = sentences_published.width(made.reset_index())
+    assert "DenseNet121d, .72, seems to be known to within [.63, .79]" in text
+    assert "Of the 4 original frames it gets 3 right: .75 [.19, .99]." in text
 
 
-def test_the_ranking_by_recall_has_no_support():
-    found = published.recall_ranking()
+def test_the_ranking_by_recall_has_no_support_and_at_the_true_prevalence_two_networks_stay_below_always_normal():
+    found, text = published.recall_ranking(), sentences_published.ranking()
     assert found == {"frames": 4, "densenet121d": 3, "iustnet": 1, "apart": 2, "p": 0.5}
-    text = sentences_published.ranking()
     assert "finds 3 and IustNet 1" in text and "p = .500" in text
-
-
-def test_at_the_true_prevalence_two_networks_stay_below_always_normal():
-    made = published.at_true_prevalence().set_index("model")
+    made, text = published.at_true_prevalence().set_index("model"), sentences_published.prevalence()
     assert made.accuracy.round(3).to_dict() == {"densenet201": 0.672, "densenet121d": 0.708, "iustnet": 0.816}
     assert made.always_normal.round(3).eq(0.741).all()
-    text = sentences_published.prevalence()
     assert "DenseNet201 and DenseNet121d stay below" in text and ".741" in text and ".816" in text
 
 
@@ -58,17 +56,11 @@ def test_the_best_of_many_runs_looks_better_than_any_is():
     assert "(best of 20)" in sentences_published.selection()
 
 
-def test_the_sentence_gives_each_interval_its_own_value():
-    text = sentences_published.width(published.intervals())
-    assert "DenseNet121d, .72, seems to be known to within [.63, .79]" in text
-    assert "Of the 4 original frames it gets 3 right: .75 [.19, .99]." in text
-
-
 def test_counts_of_images_and_of_frames():
     made = published.rerun({"iustnet": predictions()}).set_index(["run", "level"])
-    assert made.loc[("again", "image"), ["tp", "fn", "fp", "tn"]].tolist() == [20, 0, 8, 12]
-    assert made.loc[("again", "frame"), ["tp", "fn", "fp", "tn"]].tolist() == [2, 0, 1, 1]
-    assert made.loc[("published", "image"), ["tp", "fn", "fp", "tn"]].tolist() == [79, 41, 17, 115]
+    counted = {("again", "image"): [20, 0, 8, 12], ("again", "frame"): [2, 0, 1, 1]}
+    for rows, counts in (counted | {("published", "image"): [79, 41, 17, 115]}).items():
+        assert made.loc[rows, ["tp", "fn", "fp", "tn"]].tolist() == counts
     assert made.accuracy_by_count["again", "image"] == pytest.approx(32 / 40)
     assert made.accuracy_by_batch["again", "image"] == pytest.approx((1 + 0) / 2)  # the last batch weighs as much
 
@@ -76,7 +68,7 @@ def test_counts_of_images_and_of_frames():
 def test_the_published_accuracies_are_those_of_the_paper():
     made = published.rerun({name: predictions() for name in ("densenet201", "densenet121d", "iustnet")})
     printed = made[made.run == "published"].set_index("model")
-    assert printed.accuracy_by_count.round(4).to_dict() == {
-        "densenet201": 0.6825, "densenet121d": 0.7103, "iustnet": 0.7698}  # fmt: skip
+    accuracies = {"densenet201": 0.6825, "densenet121d": 0.7103, "iustnet": 0.7698}
+    assert printed.accuracy_by_count.round(4).to_dict() == accuracies
     assert printed.accuracy_by_batch.tolist() == [0.6836, 0.7121, 0.7723] and (printed.n == 252).all()
     assert published.rerun({}).empty and published.rerun({}).columns.equals(made.columns)

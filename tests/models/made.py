@@ -18,6 +18,11 @@ def noise(n: int, seed: int, side: int = 8, *, apart: int = 120) -> Images:
     return Images(pixels, torch.tensor(labels, dtype=torch.float32), torch.ones(n))
 
 
+def flat(model: torch.nn.Module) -> torch.Tensor:
+    """Return a copy of all parameters as one vector."""
+    return torch.cat([part.detach().flatten() for part in model.parameters()])
+
+
 def contents(folder: Path) -> dict:
     """Return the digest of every file of one run or of many by its path, and each run.json without its seconds."""
     found = {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("[!.]*.*")}

@@ -13,6 +13,7 @@ from pcos_utils.models import architectures, checkpoints, training
 from pcos_utils.models.recipes import Recipe
 from tests.models.made import noise
 
+Checkpoint = checkpoints.Checkpoint
 EPOCHS = 4
 PLAIN = Recipe(optimiser="sgd", learning_rate=0.01, epochs=EPOCHS, batch=8)
 OURS = Recipe(optimiser="adamw", learning_rate=0.01, weight_decay=0.01, epochs=EPOCHS, batch=8, balance=True)
@@ -57,7 +58,6 @@ def fit(make, recipe, keep=None, stop_after=None):
 
 
 def same(one, other) -> bool:
-    """Whether histories and states agree to the bit."""
     return one[0].equals(other[0]) and all(map(torch.equal, one[1].values(), other[1].values()))
 
 
@@ -80,41 +80,38 @@ def test_interrupted_after_any_epoch_and_after_every_one(case, tmp_path):
         assert undisturbed[0].query("chosen").epoch.item() < stops[-1]
     said = []
     for stop in stops:
-        keep = checkpoints.Checkpoint(tmp_path / f"{stop}.pt", "one", say=said.append)
+        keep = Checkpoint(tmp_path / f"{stop}.pt", "one", say=said.append)
         with pytest.raises(Stop):
             fit(make, recipe, keep, stop_after=stop)
         torch.manual_seed(99)  # what the next process finds is not what this one left
-        assert same(fit(make, recipe, checkpoints.Checkpoint(keep.path, "one", say=said.append)), undisturbed)
+        assert same(fit(make, recipe, Checkpoint(keep.path, "one", say=said.append)), undisturbed)
     assert said == [f"goes on after epoch {stop}" for stop in stops]
 
 
 def test_interrupted_again_and_again_in_one_run(tmp_path):
-    make, recipe, _ = CASES["moving norm"]
-    for _ in range(EPOCHS - 1):
-        keep = checkpoints.Checkpoint(tmp_path / "c.pt", "one")
-        done = len(keep._read()["rows"]) if keep.path.exists() else 0
+    make, recipe, stops = CASES["moving norm"]
+    for stop in stops:
         with pytest.raises(Stop):
-            fit(make, recipe, keep, stop_after=done + 1)
-    assert same(fit(make, recipe, checkpoints.Checkpoint(keep.path, "one")), fit(make, recipe))
+            fit(make, recipe, Checkpoint(tmp_path / "c.pt", "one"), stop_after=stop)
+    assert same(fit(make, recipe, Checkpoint(tmp_path / "c.pt", "one")), fit(make, recipe))
 
 
 def test_one_epoch_and_a_last_epoch_leave_nothing_to_write(tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr(checkpoints.Checkpoint, "save", lambda self, parts, of, rows, best: written.append(len(rows)))
-    fit(iustnet, PLAIN.model_copy(update={"epochs": 1}), checkpoints.Checkpoint(tmp_path / "c.pt", "one"))
-    assert written == []
-    fit(iustnet, PLAIN, checkpoints.Checkpoint(tmp_path / "c.pt", "one"))
-    assert written == [1, 2, 3]
+    monkeypatch.setattr(Checkpoint, "save", lambda self, parts, of, rows, best: written.append(len(rows)))
+    for epochs in (1, EPOCHS):
+        fit(iustnet, PLAIN.model_copy(update={"epochs": epochs}), Checkpoint(tmp_path / "c.pt", "one"))
+        assert written == [*range(1, epochs)]
 
 
 def test_seconds_count_earlier_sittings_and_writing_may_be_bounded_to_a_share_of_the_time(tmp_path):
     model = nn.Linear(300, 1)
     parts = {"model": model, "optimiser": torch.optim.SGD(model.parameters(), lr=0.1)}
-    keep = checkpoints.Checkpoint(tmp_path / "c.pt", "one", share=1e-6)
+    keep = Checkpoint(tmp_path / "c.pt", "one", share=1e-6)
     keep._earlier = 1000.0
     keep.save(parts, torch.Generator(), [{"epoch": 1}], None)
     keep.save(parts, torch.Generator(), [{"epoch": 1}, {"epoch": 2}], None)  # too soon: not written
-    again = checkpoints.Checkpoint(keep.path, "one")
+    again = Checkpoint(keep.path, "one")
     assert len(again.restore(parts, torch.Generator())[0]) == 1
     assert 1000 < again.seconds < 1100
 
@@ -124,53 +121,49 @@ def interrupted(tmp_path_factory):
     """The bytes of a checkpoint after two epochs, and how its run ends."""
     path = tmp_path_factory.mktemp("kept") / "c.pt"
     with pytest.raises(Stop):
-        fit(iustnet, OURS, checkpoints.Checkpoint(path, "one"), stop_after=2)
+        fit(iustnet, OURS, Checkpoint(path, "one"), stop_after=2)
+    assert torch.load(path, weights_only=True)["identity"] == "one"  # no code runs
     return path.read_bytes(), fit(iustnet, OURS)
 
 
-def test_it_is_read_without_running_code(interrupted, tmp_path):
-    path = tmp_path / "c.pt"
-    path.write_bytes(interrupted[0])
-    assert torch.load(path, weights_only=True)["identity"] == "one"
+class Trap:
+    """What makes a folder when it is unpickled as usual."""
 
-    class Trap:
-        def __reduce__(self):
-            return os.mkdir, (str(tmp_path / "sprung"),)
+    def __init__(self, folder):
+        self.folder = folder
 
-    torch.save({"identity": "one", "rows": Trap()}, path)
-    assert checkpoints.Checkpoint(path, "one", say=lambda _: None)._read() is None
-    assert not (tmp_path / "sprung").exists()
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
 
 
-@pytest.mark.parametrize("damage", ["half", "one byte less", "empty", "text", "a zip", "torch's, not ours"])
+@pytest.mark.parametrize("damage", ["half", "one byte less", "empty", "text", "a zip", "torch's, not ours", "a trap"])
 def test_a_damaged_or_foreign_checkpoint_begins_again_and_says_so(damage, interrupted, tmp_path):
     content, undisturbed = interrupted
-    path = tmp_path / "c.pt"
+    path, said = tmp_path / "c.pt", []
     if damage == "a zip":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("a.txt", "a")
-    elif damage == "torch's, not ours":
-        torch.save([1, 2], path)
+    elif damage in ("torch's, not ours", "a trap"):
+        torch.save({"identity": "one", "rows": Trap(tmp_path / "sprung")} if damage == "a trap" else [1, 2], path)
     else:
         bad = {"half": content[: len(content) // 2], "one byte less": content[:-1], "empty": b"", "text": b"hello"}
         path.write_bytes(bad[damage])
-    said = []
-    assert same(fit(iustnet, OURS, checkpoints.Checkpoint(path, "one", say=said.append)), undisturbed)
+    assert same(fit(iustnet, OURS, Checkpoint(path, "one", say=said.append)), undisturbed)
     assert len(said) == 1 and "cannot be used" in said[0] and "begins again at epoch 1" in said[0]
+    assert not (tmp_path / "sprung").exists()
 
 
 def test_any_flipped_bit_is_noticed_or_harmless(interrupted, tmp_path):
-    content = interrupted[0]
-    path = tmp_path / "c.pt"
+    content, path = interrupted[0], tmp_path / "c.pt"
     path.write_bytes(content)
-    whole = checkpoints.Checkpoint(path, "one")._read()["parts"]["model"]
+    whole = Checkpoint(path, "one")._read()["parts"]["model"]
     rng, noticed = random.Random(0), 0
     for _ in range(150):
         place = rng.choice([rng.randrange(len(content)), len(content) - 1 - rng.randrange(4000), rng.randrange(4000)])
         flipped = bytearray(content)
         flipped[place] ^= 1 << rng.randrange(8)
         path.write_bytes(flipped)
-        state = checkpoints.Checkpoint(path, "one", say=lambda _: None)._read()
+        state = Checkpoint(path, "one", say=lambda _: None)._read()
         noticed += state is None
         assert state is None or all(torch.equal(state["parts"]["model"][name], whole[name]) for name in whole)
     assert noticed > 50

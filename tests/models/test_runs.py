@@ -40,30 +40,31 @@ def ready(small, home, monkeypatch):
     return study, make
 
 
-def start(*command: str, **environment) -> subprocess.Popen:
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return subprocess.Popen([sys.executable, *command], cwd=config.ROOT, env=os.environ | environment, **quiet)
+def start(*command) -> subprocess.Popen:
+    return subprocess.Popen(command, cwd=config.ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def scheduler(number: int) -> subprocess.Popen:
-    return start("-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", str(number), "--no-dashboard")
+def scheduler(address: str) -> subprocess.Popen:
+    return start(sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", address, "--no-dashboard")
 
 
-def kill(processes) -> None:
-    for process in processes:
-        process.kill()
-        process.wait()
+def worker(address: str, *words: str, before: str = "", within: tuple = ()) -> subprocess.Popen:
+    """Start a worker, which runs Python code before it begins, within another command."""
+    words = ("--no-nanny", "--no-dashboard", *(words or ("--nthreads", "1")))
+    return start(*within, sys.executable, "-c", before + WORKER, address, *words)
 
 
 @contextmanager
-def cluster(before: str = "", *words: str):
-    """The address of a scheduler with one worker, which runs Python code before it begins."""
-    address = f"tcp://127.0.0.1:{(number := free_port())}"
-    processes = [scheduler(number), start("-c", before + WORKER, address, "--no-nanny", "--no-dashboard", *words)]
+def cluster(*words: str, **how):
+    """The address of a scheduler and a dict of it and of one worker, whose processes are killed at the end."""
+    address = f"tcp://127.0.0.1:{free_port()}"
+    processes = {"scheduler": scheduler(address), "first": worker(address, *words, **how)}
     try:
-        yield address
+        yield address, processes
     finally:
-        kill(processes)
+        for process in processes.values():
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.slow
@@ -111,24 +112,19 @@ def test_a_missing_extra_a_wrong_address_and_a_wrong_number_are_one_sentence_eac
         make("extra", JOBS=2)
 
 
+NONE = "import sys; sys.modules['pcos_utils'] = None; "
 OTHER = "import importlib.metadata as m; old = m.version; m.version = lambda n: '0' if n == 'pcos-utils' else old(n); "
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("before", "words", "sentence"),
-    [
-        (
-            "import sys; sys.modules['pcos_utils'] = None; ",
-            ["--nthreads", "1"],
-            r"cannot use this package \(.*pcos_utils.*\); install",
-        ),
-        (OTHER, ["--nthreads", "1"], r"has pcos-utils 0, and here it is \S+; install the same"),
-        ("", ["--nthreads", "2"], "takes several runs at a time; start it with --nthreads 1"),
-    ],
-)
-def test_a_worker_that_does_not_fit_is_one_sentence(ready, before, words, sentence):
-    with cluster(before, *words) as address, pytest.raises(config.StudyError, match=f"^The worker tcp://.* {sentence}"):
+@pytest.mark.parametrize(("before", "threads", "sentence"), [
+    (NONE, "1", r"cannot use this package \(.*pcos_utils.*\); install"),
+    (OTHER, "1", r"has pcos-utils 0, and here it is \S+; install the same"),
+    ("", "2", "takes several runs at a time; start it with --nthreads 1"),
+])  # fmt: skip
+def test_a_worker_that_does_not_fit_is_one_sentence(ready, before, threads, sentence):
+    refused = pytest.raises(config.StudyError, match=f"^The worker tcp://.* {sentence}")
+    with cluster("--nthreads", threads, before=before) as (address, _), refused:
         ready[1]("home", CLUSTER=address)
 
 
@@ -136,11 +132,9 @@ def test_a_worker_that_does_not_fit_is_one_sentence(ready, before, words, senten
 def test_slurm_workers_are_jobs(ready, tmp_path, monkeypatch):
     """A sbatch of our own runs what it is given on this machine."""
     # It reads the script before it returns, as sbatch does: dask-jobqueue then removes the file.
-    (tmp_path / "sbatch").write_text(
-        '#!/bin/sh\nscript=$(cat "$1")\nbash -c "$script" >/dev/null 2>&1 &\necho Submitted batch job $!\n'
-    )
-    (tmp_path / "scancel").write_text("#!/bin/sh\npkill -P $1; kill $1\n")
-    for name in ("sbatch", "scancel"):
+    sbatch = 'script=$(cat "$1")\nbash -c "$script" >/dev/null 2>&1 &\necho Submitted batch job $!\n'
+    for name, text in {"sbatch": sbatch, "scancel": "pkill -P $1; kill $1\n"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     study, make = ready
@@ -157,37 +151,31 @@ def test_workers_and_the_scheduler_die_and_the_table_is_that_of_a_sweep_in_proce
     """42 runs on two workers; one is killed twice, and the scheduler once; what died is started again."""
     study = ready[0].model_copy(update={"folds": 7, "repeats": 3, "inners": 2, "epochs": 8})
     rows, files = ready[1]("here", study)
-    address = f"tcp://127.0.0.1:{(number := free_port())}"
-    commands = {"scheduler": lambda: scheduler(number)}
-    for name in ("first", "second"):
-        commands[name] = lambda: start("-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-    alive, killed, ended = {name: command() for name, command in commands.items()}, [], threading.Event()
-    done = study.runs_dir.parents[1].parent / "cluster" / "runs"
+    done, ended, told = study.runs_dir.parents[1].parent / "cluster" / "runs", threading.Event(), []
+    kills = [(4, "first"), (12, "first"), (22, "scheduler")]
 
-    def tend():
+    def tend(address: str, alive: dict):
         """Kill at certain numbers of finished runs, and start again what has ended, as a batch system does."""
-        kills = [(4, "first"), (12, "first"), (22, "scheduler")]
         while not ended.wait(0.2):
             if kills and len(list(done.rglob("run.json"))) >= kills[0][0]:
-                victim = kills.pop(0)[1]
-                alive[victim].send_signal(signal.SIGKILL)
-                alive[victim].wait()
-                killed.append(victim)
+                victim = alive[kills.pop(0)[1]]
+                victim.send_signal(signal.SIGKILL)
+                victim.wait()
             for name, process in alive.items():
                 if process.poll() is not None:
-                    alive[name] = commands[name]()
+                    alive[name] = (scheduler if name == "scheduler" else worker)(address)
 
-    tender = threading.Thread(target=tend)
-    tender.start()
-    told = []
     monkeypatch.setattr(sweep.progress, "bar", lambda **named: Told(told))
-    try:
-        again, others = ready[1]("cluster", study, CLUSTER=address)
-    finally:
-        ended.set()
-        tender.join()
-        kill(alive.values())
-    assert killed == ["first", "first", "scheduler"]
+    with cluster() as (address, alive):
+        alive["second"] = worker(address)
+        tender = threading.Thread(target=tend, args=(address, alive))
+        tender.start()
+        try:
+            again, others = ready[1]("cluster", study, CLUSTER=address)
+        finally:
+            ended.set()
+            tender.join()
+    assert kills == []
     assert len(rows) == 42 and again.equals(rows) and others == files
     assert told == [8] * 42  # each run once
 
@@ -203,31 +191,25 @@ def test_workers_that_see_neither_home_nor_images_send_the_same_files_when_one_i
     """Each worker has an empty disk where others have the study; finished runs are not made again."""
     study, make = ready[0].model_copy(update={"folds": 4, "epochs": 4}), ready[1]
     rows, files = make("here", study)
-    address, told = f"tcp://127.0.0.1:{(number := free_port())}", []
-    worker = (sys.executable, "-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard")
-    quiet = dict(stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    begin = lambda: subprocess.Popen([*HIDDEN, home, small[2], *worker], cwd=config.ROOT, **quiet)  # noqa: E731
-    processes = [scheduler(number), begin()]
+    told, hidden = [], dict(within=(*HIDDEN, home, small[2]))
+    with cluster(**hidden) as (address, processes):
 
-    def replace(states):
-        """Kill the worker that alone has the pixels when its first run has ended, and start another."""
-        if len(processes) == 2:
-            processes[1].kill()
-            processes.append(begin())
+        def replace(states):
+            """Kill the worker that alone has the pixels when its first run has ended, and start another."""
+            if len(processes) == 2:
+                processes["first"].kill()
+                processes["second"] = worker(address, **hidden)
 
-    monkeypatch.setattr(sweep.progress, "bar", lambda **named: Told(told, replace))
-    try:
+        monkeypatch.setattr(sweep.progress, "bar", lambda **named: Told(told, replace))
         again, others = make("home", study, CLUSTER=address)
         assert again.equals(rows) and others == files and told == [4] * 4
-        assert processes[1].wait() == -signal.SIGKILL
+        assert processes["first"].wait() == -signal.SIGKILL
         folder = study.run_dir("iustnet", next(sweep.plan(study, ("ours",)).itertuples()))
         (folder / "predictions.csv").write_text("spoiled")
         before = {path: path.stat().st_mtime_ns for path in study.runs_dir.rglob("[!.]*.*")}
         assert sweep.run("iustnet", study, ("ours",)).drop(columns="seconds").equals(rows)
         assert contents(study.runs_dir) == files
         assert {path.parent for path, time in before.items() if path.stat().st_mtime_ns != time} == {folder}
-    finally:
-        kill(processes)
 
 
 @pytest.mark.slow
@@ -237,18 +219,13 @@ def test_a_full_study_goes_to_workers_with_a_gpu_where_any_has_one(small, ready)
 
     study = ready[0].model_copy(update={"preset": "full", "allow_cpu": True})
     (small[2] / "data" / study.name).symlink_to(small[2] / "data" / ready[0].name)
-    failing = "import pcos_utils.models.runs as runs; runs.attempt = None; "
-    with cluster(failing, "--nthreads", "1") as address:
-        fit = start("-c", WORKER, address, "--nthreads", "1", "--no-nanny", "--no-dashboard", "--resources", "GPU=1")
-        try:
-            with Client(address, set_as_default=False) as client:
-                client.wait_for_workers(2, timeout=60)
-            assert len(ready[1]("full", study, CLUSTER=address)[0]) == 2
-            with pytest.raises(config.StudyError, match="TypeError"):
-                ready[1]("demo", CLUSTER=address)
-        finally:
-            fit.kill()
-            fit.wait()
+    with cluster(before="import pcos_utils.models.runs as runs; runs.attempt = None; ") as (address, processes):
+        processes["fit"] = worker(address, "--nthreads", "1", "--resources", "GPU=1")
+        with Client(address, set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=60)
+        assert len(ready[1]("full", study, CLUSTER=address)[0]) == 2
+        with pytest.raises(config.StudyError, match="TypeError"):
+            ready[1]("demo", CLUSTER=address)
 
 
 class Told(list):

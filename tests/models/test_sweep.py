@@ -12,6 +12,7 @@ from pcos_utils import config, files
 from pcos_utils.data import images
 from pcos_utils.files import write_csv
 from pcos_utils.models import architectures, devices, frozen, recipes, run, runs, sweep
+from tests.models.made import contents
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,7 @@ def test_the_runs_are_the_published_split_and_every_fold_and_leave_what_later_ro
     assert runs.protocol.tolist() == sweep.plan(study).protocol.tolist() == ["published", "grouped", "grouped"]
     for one in runs.itertuples():
         folder = study.run_dir("iustnet", one)
-        record = json.loads((folder / "run.json").read_text())
-        predictions = pd.read_csv(folder / "predictions.csv")
+        record, predictions = json.loads((folder / "run.json").read_text()), pd.read_csv(folder / "predictions.csv")
         assert record["crossings"] == 0 and record["packages"]["torch"] and record["start"] == "random"
         wanted = {"test"} if one.protocol == "published" else {"selection", "test"}
         assert set(predictions.role) == wanted and predictions.probability.between(0, 1).all()
@@ -47,19 +47,14 @@ def test_finished_runs_are_read_and_changed_ones_trained_again(ran, monkeypatch,
     before = first.stat().st_mtime_ns
     assert sweep.run("iustnet", study).equals(runs) and first.stat().st_mtime_ns == before
     assert "trained again" not in capsys.readouterr().out
-    sweep.run("iustnet", study.model_copy(update={"epochs": 1}))
+    study, threads = study.model_copy(update={"epochs": 1}), run.torch.get_num_threads()
+    sweep.run("iustnet", study)
     assert first.stat().st_mtime_ns != before
     assert "iustnet: 3 of 3 runs are finished but trained again, since they differ in study" in capsys.readouterr().out
-
-
-def test_another_number_of_threads_is_named_with_the_one_that_keeps_the_runs(ran, monkeypatch, capsys):
-    study, rows = ran[0].model_copy(update={"epochs": 1}), list(ran[0].runs("ours", "grouped"))
-    sweep.run("iustnet", study)
-    capsys.readouterr()
-    threads = run.torch.get_num_threads()
+    # Another number of threads is named with the one that keeps the runs.
     monkeypatch.setattr(run.torch, "get_num_threads", lambda: 17)
-    jobs = [run.Job("iustnet", study, row, devices.Engine(), "", "random") for row in rows]
-    jobs = [job._replace(sources_sha256=files.sha256(study.report_dir / "sources.csv")) for job in jobs]
+    digest = files.sha256(study.report_dir / "sources.csv")
+    jobs = [run.Job("iustnet", study, one, devices.Engine(), digest, "random") for one in study.runs("ours", "grouped")]
     sweep._say_what_changed("iustnet", jobs)
     said = capsys.readouterr().out
     assert f"({threads} then, 17 now); OMP_NUM_THREADS={threads} keeps them" in said and said.count("\n") == 1
@@ -67,10 +62,8 @@ def test_another_number_of_threads_is_named_with_the_one_that_keeps_the_runs(ran
 
 def test_a_source_made_to_cross_or_a_missing_plan_stops_before_training(small, place):
     study, table, _ = small
-    crossed = table.copy()
-    crossed["source"] = [crossed.source[0]] * 2 + list(crossed.source[2:])
-    crossed["r0"] = [0, 1] + list(crossed.r0[2:])
-    write_csv(study.report_dir / "sources.csv", crossed)
+    crossed = dict(source=[table.source[0]] * 2 + [*table.source[2:]], r0=[0, 1, *table.r0[2:]])
+    write_csv(study.report_dir / "sources.csv", table.assign(**crossed))
     with pytest.raises(config.StudyError, match=r"1 source\(s\) have images on both sides of a split"):
         sweep.run("iustnet", study)
     study.plan_path.unlink()
@@ -79,21 +72,18 @@ def test_a_source_made_to_cross_or_a_missing_plan_stops_before_training(small, p
     assert not list(study.runs_dir.glob("*/ours/**/weights.safetensors"))
 
 
-def test_full_without_a_gpu_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
-    with pytest.raises(config.StudyError, match="driver 580.*ALLOW_CPU=1"):
-        devices.choose_device(config.study("full"))
-    assert devices.choose_device(config.study("full", allow_cpu=True)) == "cpu"
-
-
-def test_a_full_study_on_a_cpu_is_smaller_where_it_is_trained_from_scratch():
+def test_a_full_study_needs_a_gpu_or_is_smaller_where_it_is_trained_from_scratch(monkeypatch):
     """The published recipe stays as published, and an image side or epochs that the user names stay, too."""
     fast, slow = config.study("full"), config.study("full", allow_cpu=True)
+    monkeypatch.setattr(devices.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(config.StudyError, match="driver 580.*ALLOW_CPU=1"):
+        devices.choose_device(fast)
+    assert devices.choose_device(slow) == "cpu"
     for model, side in (("iustnet", 64), ("densenet121d", 128), ("densenet201", 224)):
-        assert recipes.recipe(model, "ours", slow).side == side
-        assert recipes.recipe(model, "ours", fast).side == 224
+        ours = [recipes.recipe(model, "ours", study) for study in (slow, fast)]
+        assert (ours[0].side, ours[1].side) == (side, 224)
+        assert ours[0].epochs < ours[1].epochs or model != "iustnet"
         assert recipes.recipe(model, "published", slow) == recipes.recipe(model, "published", fast)
-    assert recipes.recipe("iustnet", "ours", slow).epochs < recipes.recipe("iustnet", "ours", fast).epochs
     named = recipes.recipe("iustnet", "ours", config.study("full", allow_cpu=True, image_side=96, epochs=50))
     assert (named.side, named.epochs) == (96, 50)
     assert recipes.recipe("iustnet", "ours", config.study(allow_cpu=True)).side == 72  # the demo's own
@@ -117,30 +107,27 @@ def test_a_sweep_is_of_one_table_whatever_becomes_of_the_file_meanwhile(ran, mon
     assert len(seen) == 3 and set(seen) == {files.sha256(path)}
 
 
-@pytest.mark.parametrize("change", ["nothing", "code", "threads", "weights"])
-def test_a_run_is_made_again_when_anything_changes_that_decides_it(ran, monkeypatch, change):
-    study = ran[0]
-    job = run.Job("densenet201", study, next(study.runs("ours", "grouped")), devices.Engine(), "sources", "file a")
+def test_a_run_is_made_again_when_anything_changes_that_decides_it(ran, monkeypatch):
+    run_of = next(ran[0].runs("ours", "grouped"))
+    job = run.Job("densenet201", ran[0], run_of, devices.Engine(), "sources", "file a")
     before = job.settings
-    if change == "code":
-        monkeypatch.setattr(run.files, "code", lambda *modules: "another")
-    if change == "threads":
-        monkeypatch.setattr(run.torch, "get_num_threads", lambda: 17)
-    if change == "weights":
-        job = job._replace(start="file b")
-    assert (job.settings != before) == (change != "nothing")
+    assert job._replace(start="file b").settings != before == job.settings
+    for module, name in ((run.files, "code"), (run.torch, "get_num_threads")):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, lambda *modules: 17)
+            assert job.settings != before
     assert {"data/splits.py", "data/pixels.py"} < set(run.CODE)
     assert all((files.PACKAGE / module).is_file() for module in (*run.CODE, *frozen.CODE))
 
 
 def test_inner_folds_take_turns_to_select(ran):
-    study, table, _ = ran
-    study = study.model_copy(update={"inners": 3, "epochs": 1})
-    runs = sweep.run("iustnet", study)
-    grouped = runs[runs.protocol == "grouped"]
-    assert len(grouped) == 6 and len({study.run_dir("iustnet", one) for one in grouped.itertuples()}) == 6
-    for fold, part in grouped.groupby("fold"):
-        rows = pd.concat([pd.read_csv(study.run_dir("iustnet", one) / "predictions.csv") for one in part.itertuples()])
+    study, table = ran[0].model_copy(update={"inners": 3, "epochs": 1}), ran[1]
+    grouped = sweep.run("iustnet", study).query("protocol == 'grouped'")
+    folders = [study.run_dir("iustnet", one) for one in grouped.itertuples()]
+    assert len(grouped) == len(set(folders)) == 6
+    for fold in (0, 1):
+        of_fold = [folder for folder, of in zip(folders, grouped.fold, strict=True) if of == fold]
+        rows = pd.concat([pd.read_csv(folder / "predictions.csv") for folder in of_fold])
         selected, tested = rows[rows.role == "selection"], rows[rows.role == "test"]
         outside = table.source[(table.used == "yes") & (table.r0 != fold)]
         assert sorted(selected.source) == sorted(outside)  # each training source once
@@ -149,9 +136,7 @@ def test_inner_folds_take_turns_to_select(ran):
 
 @pytest.mark.slow
 def test_frozen_features_are_computed_once_for_all_runs(ran, monkeypatch):
-    study, _, _ = ran
-    study = study.model_copy(update={"epochs": 1})
-    calls, extract = [], frozen.extract
+    study, calls, extract = ran[0].model_copy(update={"epochs": 1}), [], frozen.extract
     monkeypatch.setattr(frozen, "extract", lambda *given, **named: calls.append(1) or extract(*given, **named))
     runs = sweep.run("densenet201", study)
     assert len(calls) == 2  # the pictures themselves, and their changes
@@ -168,17 +153,12 @@ def test_frozen_features_are_computed_once_for_all_runs(ran, monkeypatch):
 
 @pytest.mark.slow
 def test_a_head_starts_the_same_whichever_run_a_process_begins_with(ran):
-    study, _, _ = ran
-    study = study.model_copy(update={"epochs": 1})
+    study, of_model = ran[0].model_copy(update={"epochs": 1}), ran[0].runs_dir / "densenet201"
     first, second = (study.run_dir("densenet201", one) for one in sweep.plan(study).iloc[1:].itertuples())
-
-    def contents() -> dict:
-        """The digests of the second run's files; its record holds seconds."""
+    told = []
+    for folders in ((first, second, of_model / "features"), (second,)):
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
         sweep.run("densenet201", study)
-        return {path.name: files.sha256(path) for path in second.iterdir() if path.name != "run.json"}
-
-    for folder in (first, second, study.runs_dir / "densenet201" / "features"):
-        shutil.rmtree(folder, ignore_errors=True)
-    after_another = contents()
-    shutil.rmtree(second)
-    assert contents() == after_another and first.exists()
+        told.append(contents(second))
+    assert told[0] == told[1] and first.exists()

