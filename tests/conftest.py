@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,19 @@ def pcos(home, monkeypatch, capfd):
         return end.value.code, *capfd.readouterr()
 
     return call
+
+
+def refused(words: str, call, *given, **how) -> None:
+    """Check that a call ends with a study's sentence that holds these words, a regular expression."""
+    with pytest.raises(config.StudyError, match=words):
+        call(*given, **how)
+
+
+def python(code: str, *more: str, **how) -> subprocess.CompletedProcess:
+    """Return what a Python of its own says to some code; it must end well."""
+    done = subprocess.run([sys.executable, "-c", code, *more], capture_output=True, text=True, **how)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +105,7 @@ def spoiled(path: Path, table: pd.DataFrame, *, hidden: bool = False):
     try:
         write_csv(path, table)
         if hidden:
-            facts = json.loads(record.read_text())
+            facts = json.loads(contents[record])
             write_json(record, facts | {"files": facts["files"] | {path.name: sha256(path)}})
         yield
     finally:

@@ -9,23 +9,18 @@ from pcos_utils import files
 from pcos_utils.files import alone_in, appearing, cached, meaning, write_text
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
-    target = tmp_path / "new" / "table.csv"
+def test_bytes_are_on_the_disk_before_the_name_is_and_a_failed_write_leaves_the_old_file_alone(tmp_path, monkeypatch):
+    target, done = tmp_path / "new" / "table.csv", []
     write_text(target, "older")
-    write_text(target, "old")
-    with pytest.raises(RuntimeError), appearing(target) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError
-    assert target.read_text() == "old" and len(list(target.parent.iterdir())) == 1
-
-
-def test_the_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
-    done = []
     sync, rename = os.fsync, os.replace
     monkeypatch.setattr(files.os, "fsync", lambda handle: (done.append(os.fstat(handle).st_size), sync(handle)))
     monkeypatch.setattr(files.os, "replace", lambda *names: (done.append("renamed"), rename(*names)))
-    write_text(tmp_path / "table.csv", "four")
+    write_text(target, "four")
     assert done == [4, "renamed"]
+    with pytest.raises(RuntimeError), appearing(target) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert target.read_text() == "four" and [*target.parent.iterdir()] == [target]
 
 
 def test_the_second_waits_until_the_first_has_left(tmp_path):
@@ -44,21 +39,18 @@ def test_the_second_waits_until_the_first_has_left(tmp_path):
     assert done == ["first", "second"] and {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}
 
 
-def test_without_locks_on_the_file_system_nobody_waits_and_nothing_is_removed(tmp_path, monkeypatch):
-    left = tmp_path / ".table.12.csv"
-    left.write_text("perhaps another process is writing it")
+def test_what_a_killed_process_left_is_removed_but_not_where_the_file_system_has_no_locks(tmp_path, monkeypatch):
+    names = {".weights.12.safetensors", ".run.12.json", ".gitkeep", ".hidden.txt", "table.12.csv"}
+    for name in names:
+        (tmp_path / name).write_text("x")
 
     def refuse(*_, **__):
         raise OSError(files.errno.ENOLCK, "no locks here")
 
-    monkeypatch.setattr(files.FileLock, "acquire", refuse)
-    with alone_in(tmp_path, lambda: pytest.fail("waited")):
-        assert left.exists()
-
-
-def test_what_a_killed_process_left_is_removed_and_other_hidden_files_stay(tmp_path):
-    for name in (".weights.12.safetensors", ".run.12.json", ".gitkeep", ".hidden.txt", "table.12.csv"):
-        (tmp_path / name).write_text("x")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.FileLock, "acquire", refuse)
+        with alone_in(tmp_path, lambda: pytest.fail("waited")):
+            assert {path.name for path in tmp_path.iterdir()} - {".lock"} == names
     with alone_in(tmp_path, lambda: None):
         left = {path.name for path in tmp_path.iterdir()} - {".lock"}
         assert left == {".gitkeep", ".hidden.txt", "table.12.csv"}
@@ -91,8 +83,8 @@ def test_words_about_the_code_do_not_change_what_it_says():
 
 
 def test_a_folder_that_may_not_be_listed_is_not_missed(tmp_path, monkeypatch):
-    (tmp_path / "closed").mkdir()
-    (tmp_path / "open").mkdir()
+    for name in ("closed", "open"):
+        (tmp_path / name).mkdir()
     (tmp_path / "open" / "a.png").touch()
     scan = os.scandir
 

@@ -25,7 +25,6 @@ COUNTS = "with open({log!r}, 'a') as log:\n    log.write('ran ')"
 
 @pytest.fixture
 def checkout(tmp_path) -> Path:
-    """A checkout with this code, this environment and two short notebooks."""
     place = tmp_path / "mein Ordner ä" / "pcos"
     place.mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "requirements.lock", "LICENSE"):
@@ -54,17 +53,14 @@ def environment(**changes) -> dict:
 
 
 def finished(place: Path, *command: str, **changes) -> subprocess.CompletedProcess:
-    """Return a finished command in a folder."""
     return subprocess.run(command, cwd=place, capture_output=True, text=True, env=environment(**changes))
 
 
 def make(place: Path, *words: str, **changes) -> subprocess.CompletedProcess:
-    """Return make's finished command in a checkout."""
     return finished(place, "make", "--no-print-directory", *words, **changes)
 
 
 def printed(place: Path, run: str = "phantom-demo", name: str = "01_download") -> str:
-    """Return what the code cell of an executed notebook printed."""
     folder = place / "reports" / run / ("" if run.startswith("phantom") else "local") / "notebooks"
     return nbformat.read(folder / f"{name}.ipynb", as_version=4).cells[-1].outputs[0].text
 
@@ -86,32 +82,30 @@ def test_a_copy_runs_its_own_code_with_this_python(checkout, tmp_path):
     assert (checkout / "log.txt").read_text() == "ran ran "
 
 
-def test_code_of_another_checkout_says_so(checkout):
+def test_code_of_another_checkout_says_so_and_the_commit_is_of_this_folder_alone(checkout):
     code = "from pcos_utils import config; config.study()"
     done = finished(checkout / "notebooks", sys.executable, "-c", code, PYTHONPATH=str(ROOT))
     assert done.returncode == 1 and "run 'make setup' there first" in done.stderr
+    subprocess.run(["git", "init", "-q", checkout.parent], check=True)
+    code = "from pcos_utils.reporting import store; print(store.stamp().data.split('commit ')[1].strip('.*'))"
+    done = finished(checkout, sys.executable, "-c", code, PYTHONPATH=str(checkout), GIT_DIR=str(ROOT / ".git"))
+    assert done.stdout == "unknown\n", done.stderr
 
 
 @pytest.mark.slow
-def test_two_runs_at_once_do_the_work_once(checkout):
+def test_two_runs_at_once_do_the_work_once_and_a_failure_is_one_sentence_and_keeps_what_was_finished(checkout):
     write_notebooks(checkout, "import time\ntime.sleep(2)", COUNTS.format(log=str(checkout / "log.txt")))
-    command = ["make", "--no-print-directory", "reproduce"]
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    both = [subprocess.Popen(command, cwd=checkout, env=environment(), **pipes) for _ in range(2)]
+    command, pipes = ["make", "--no-print-directory", "reproduce"], dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    both = [subprocess.Popen(command, cwd=checkout, env=environment(), text=True, **pipes) for _ in range(2)]
     said = [process.communicate() for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert sum("waiting for another run of phantom-demo to end" in out for out, _ in said) == 1
     assert (checkout / "log.txt").read_text() == "ran "
-
-
-@pytest.mark.slow
-def test_a_failure_is_one_sentence_and_keeps_what_was_finished(checkout):
-    assert make(checkout, "reproduce").returncode == 0
-    kept = (checkout / "reports/phantom-demo/notebooks/02_explore.ipynb").read_bytes()
+    finished = checkout / "reports/phantom-demo/notebooks/02_explore.ipynb"
+    kept = finished.read_bytes()
     write_notebooks(checkout, FIRST, "from pcos_utils.config import StudyError\nraise StudyError('No luck.')")
     done = make(checkout, "reproduce")
-    assert done.returncode == 2 and done.stderr.splitlines()[0] == "pcos: No luck."
-    assert (checkout / "reports/phantom-demo/notebooks/02_explore.ipynb").read_bytes() == kept
+    assert done.returncode == 2 and done.stderr.splitlines()[0] == "pcos: No luck." and finished.read_bytes() == kept
 
 
 @pytest.mark.slow
@@ -135,8 +129,7 @@ def test_an_interrupted_run_is_one_sentence_and_leaves_no_process(checkout, numb
     deadline = time.monotonic() + 20
     while alive(int((checkout / "pid").read_text())) and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert not alive(int((checkout / "pid").read_text()))
-    assert [*(checkout / "reports").rglob("*.ipynb")] == []
+    assert not alive(int((checkout / "pid").read_text())) and [*(checkout / "reports").rglob("*.ipynb")] == []
 
 
 def alive(pid: int) -> bool:
@@ -188,14 +181,7 @@ def test_clean_keeps_what_no_run_made(checkout, outer):
     assert left == kept | ({"reports/new/tables/a.csv", "reports/new/sources.csv"} if outer else set())
 
 
-def test_the_commit_is_of_this_folder_alone(checkout):
-    subprocess.run(["git", "init", "-q", checkout.parent], check=True)
-    code = "from pcos_utils.reporting import store; print(store.stamp().data.split('commit ')[1].strip('.*'))"
-    done = finished(checkout, sys.executable, "-c", code, PYTHONPATH=str(checkout), GIT_DIR=str(ROOT / ".git"))
-    assert done.stdout == "unknown\n", done.stderr
-
-
-def test_make_takes_an_environment_only_if_it_holds_the_package(checkout, tmp_path):
+def test_make_takes_an_environment_only_if_it_holds_the_package_and_makes_a_copied_one_again(checkout, tmp_path):
     assert "python -m pcos_utils.cli reproduce" in make(checkout, "-n", "reproduce").stdout.splitlines()
     (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
@@ -203,6 +189,11 @@ def test_make_takes_an_environment_only_if_it_holds_the_package(checkout, tmp_pa
     assert ".venv/bin/python -m pcos_utils.cli reproduce" in make(checkout, "-n", "reproduce", PATH=path).stdout
     done = make(checkout, "setup", PATH=path, SYSTEM_PYTHON="")
     assert done.returncode == 2 and done.stderr.startswith("No Python from 3.11.4 to 3.14")
+    (checkout / ".venv").mkdir()
+    (checkout / ".venv" / ".ready").write_text(str(checkout.resolve()) + "\n")
+    assert make(checkout, "-n", "setup", CONDA_DEFAULT_ENV="").stdout == "make: Nothing to be done for 'setup'.\n"
+    moved = checkout.rename(checkout.parent / "moved")
+    assert " -m venv .venv" in make(moved, "-n", "setup", CONDA_DEFAULT_ENV="").stdout
 
 
 @pytest.mark.slow
@@ -239,18 +230,14 @@ def test_a_full_disk_is_one_sentence_and_what_a_killed_run_left_is_removed(check
     assert list(left_over.parent.iterdir()) == []
 
 
-def test_make_in_a_folder_that_is_no_checkout_says_so(checkout, tmp_path):
+def test_make_in_a_folder_that_is_no_checkout_says_so_and_names_a_variable_that_it_does_not_know(checkout, tmp_path):
     done = make(tmp_path, "-f", str(checkout / "Makefile"), "reproduce")
     assert done.returncode == 2 and "run make in the checkout: make -C" in done.stderr
     assert list(tmp_path.glob(".*")) == []
-
-
-def test_an_environment_that_was_copied_along_is_made_again(checkout):
-    (checkout / ".venv").mkdir()
-    (checkout / ".venv" / ".ready").write_text(str(checkout.resolve()) + "\n")
-    assert make(checkout, "-n", "setup", CONDA_DEFAULT_ENV="").stdout == "make: Nothing to be done for 'setup'.\n"
-    checkout.rename(checkout.parent / "moved")
-    assert " -m venv .venv" in make(checkout.parent / "moved", "-n", "setup", CONDA_DEFAULT_ENV="").stdout
+    for name in ("DAT", "data"):
+        done = make(checkout, "reproduce", f"{name}=folder")
+        assert done.returncode == 2 and f"{name} is no setting; give some of: PRESET DATA" in done.stderr
+    assert make(checkout, "-n", "reproduce", "DATA=my folder", "SEED=1").returncode == 0
 
 
 @pytest.mark.slow
@@ -270,10 +257,3 @@ def test_a_user_without_a_name_or_a_home(checkout):
     assert not (checkout / "log.txt").exists() and printed(home)
     shutil.rmtree(place)
     assert done.returncode == 2 and "PermissionError" in done.stderr  # of the second notebook, which writes elsewhere
-
-
-def test_a_variable_that_make_does_not_know_is_named(checkout):
-    for name in ("DAT", "data"):
-        done = make(checkout, "reproduce", f"{name}=folder")
-        assert done.returncode == 2 and f"{name} is no setting; give some of: PRESET DATA" in done.stderr
-    assert make(checkout, "-n", "reproduce", "DATA=my folder", "SEED=1").returncode == 0

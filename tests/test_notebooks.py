@@ -23,18 +23,15 @@ PARAMETERS = {"preset", "data", "labels", "models", "seed", "epochs", "weights",
 
 @pytest.fixture(params=PATHS, ids=lambda path: path.stem)
 def notebook(request) -> nbformat.NotebookNode:
-    """One of the six."""
     return nbformat.read(request.param, as_version=4)
 
 
 def code(notebook) -> list:
-    """Its code cells."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 @pytest.fixture
 def tiny(home, monkeypatch) -> Path:
-    """A home in which the demo is tiny."""
     small = dict(image_side=32, phantoms_per_class=8, folds=2)
     monkeypatch.setitem(config.PRESETS, "demo", config.PRESETS["demo"] | small)
     for name in ("PCOS_OFFLINE", "PCOS_PLAIN"):
@@ -56,13 +53,9 @@ def run_all(paths: list[Path], **parameters) -> dict:
 
 
 @pytest.mark.slow
-def test_the_count_alone_is_a_study(tiny):
+def test_the_count_alone_is_a_study_and_another_seed_after_the_first_one_of_its_own(tiny):
     tables = run_all([PATHS[0], PATHS[1], PATHS[5]], models="follicles")["made"]
     assert set(tables["answers"].model) == {"follicles"} and tables["published_rerun"].empty
-
-
-@pytest.mark.slow
-def test_another_seed_after_the_first_is_a_study_of_its_own(tiny):
     paths = [path for path in PATHS if path.name[:2] not in ("03", "04")]
     metrics = [run_all(paths, models="iustnet", seed=seed)["made"]["metrics"] for seed in (0, 1, 0)]
     assert not metrics[1].value.equals(metrics[0].value) and metrics[2].value.equals(metrics[0].value)
@@ -74,26 +67,22 @@ def test_every_cell_runs_in_a_tiny_study_and_its_asserts_hold(tiny):
     assert set(re.findall(r'href="#([^"]+)"', report)) <= set(re.findall(r'id="([^"]+)"', report))
 
 
-def test_there_are_six():
+def test_there_are_six_of_less_than_three_megabytes_together():
     assert [path.name[:2] for path in PATHS] == ["01", "02", "03", "04", "05", "06"]
     assert all((ROOT / "notebooks").glob(f"0?_*{model}.ipynb") for model, _ in RECIPES)
+    assert sum(path.stat().st_size for path in PATHS) < 3_000_000
 
 
-def test_cells_are_few_and_short_and_half_of_it_is_prose(notebook):
-    assert len(notebook.cells) <= 25
+def test_cells_are_few_and_short_half_is_prose_and_none_holds_classes_long_functions_magics_or_shells(notebook):
     lengths = sorted(len(cell.source.splitlines()) for cell in code(notebook))
-    assert lengths[-1] <= 20 and lengths[len(lengths) // 2] <= 7
+    assert len(notebook.cells) <= 25 and lengths[-1] <= 20 and lengths[len(lengths) // 2] <= 7
     words = sum(len(cell.source) for cell in notebook.cells if cell.cell_type == "markdown")
     assert words >= 0.5 * sum(len(cell.source) for cell in notebook.cells)
-
-
-def test_no_classes_long_functions_magics_or_shells(notebook):
     for cell in code(notebook):
         assert not cell.source.lstrip().startswith(("!", "%"))
         for node in ast.walk(ast.parse(cell.source)):
             assert not isinstance(node, ast.ClassDef)
-            if isinstance(node, ast.FunctionDef):
-                assert node.end_lineno - node.lineno < 3
+            assert not isinstance(node, ast.FunctionDef) or node.end_lineno - node.lineno < 3
 
 
 def test_every_name_of_the_package_that_a_cell_uses_exists(notebook):
@@ -112,11 +101,13 @@ def test_every_name_of_the_package_that_a_cell_uses_exists(notebook):
             assert hasattr(rooms[node.value.id], node.attr), f"{node.value.id}.{node.attr}"
 
 
-def test_the_opening_is_a_question_with_needs_makes_takes_next(notebook):
+def test_the_opening_is_a_question_and_what_must_hold_is_asserted_before_the_end(notebook):
     first = notebook.cells[0].source
     assert first.startswith("# ") and "?" in first
     assert all(f"**{word}:**" in first for word in ("Needs", "Makes", "Takes", "Next"))
     assert "synthetic" in first and "not a diagnostic device" in first
+    asserts = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and "assert " in cell.source]
+    assert asserts == [len(notebook.cells) - 2] and "**Learned:**" in notebook.cells[-1].source
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -127,29 +118,13 @@ def test_parameters_are_the_makefiles_and_literals(path):
     assert all("  # " in line for line in cell.source.splitlines())
 
 
-def test_outputs_are_stored_for_all_cells_without_errors_or_machines(notebook):
+def test_outputs_are_stored_for_all_cells_without_errors_or_machines_and_a_reading_follows_every_figure(notebook):
     assert [cell.execution_count for cell in code(notebook)] == list(range(1, len(code(notebook)) + 1))
     for cell in code(notebook):
-        for output in cell.outputs:
-            assert output.output_type != "error" and output.get("name") != "stderr"
+        assert all(each.output_type != "error" and each.get("name") != "stderr" for each in cell.outputs)
+        if "store.show(" in cell.source:
+            texts = [output.data.get("text/markdown", "") for output in cell.outputs if "data" in output]
+            assert any(output.output_type == "display_data" for output in cell.outputs) and max(map(len, texts)) > 30
     text = nbformat.writes(notebook)
     assert notebook.metadata.kernelspec.name == "python3"
     assert str(ROOT) not in text and "papermill" not in notebook.metadata and "/home/" not in text
-
-
-def test_what_must_hold_is_asserted_before_the_end(notebook):
-    asserts = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and "assert " in cell.source]
-    assert asserts == [len(notebook.cells) - 2]
-    assert "**Learned:**" in notebook.cells[-1].source
-
-
-def test_a_reading_follows_every_figure(notebook):
-    for cell in code(notebook):
-        if "store.show(" in cell.source:
-            kinds = [output.output_type for output in cell.outputs]
-            texts = [output.data.get("text/markdown", "") for output in cell.outputs if "data" in output]
-            assert "display_data" in kinds and any(len(text) > 30 for text in texts)
-
-
-def test_together_they_stay_under_three_megabytes():
-    assert sum(path.stat().st_size for path in PATHS) < 3_000_000

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+from importlib import import_module
 
 import pandas as pd
 import pytest
@@ -10,27 +11,13 @@ import pytest
 from pcos_utils.config import ROOT
 from pcos_utils.reporting import readme
 from pcos_utils.reporting.sentences_results import FIRST_PLAN
-from studies import (
-    answering,
-    audit_clips,
-    audit_planted,
-    curves_report,
-    locate_frames,
-    real_answers,
-    refusals,
-    sample_size,
-    simulator_fit,
-    stress,
-    training,
-    uploads,
-)
+from studies import audit_planted, sample_size
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = {page: page.read_text(encoding="utf-8") for page in readme.PAGES}
 
 
 def stated(name: str) -> str:
-    """Return what stands between the marks of a block, on the one page that has them."""
     (text,) = (text for text in PAGES.values() if f"<!-- {name}:" in text)
     return re.search(rf"<!-- {name}:.*?-->\n(.*)\n<!-- /{name} -->", text, re.DOTALL).group(1)
 
@@ -63,50 +50,34 @@ def test_the_answers_are_those_of_the_tables(committed, name):
     assert stated(name) == readme.block(committed / name)
 
 
-def test_the_findings_are_those_of_the_tables():
+def test_the_findings_are_those_of_the_tables_and_no_block_is_empty():
     assert stated("findings") == readme.findings() and stated("caption") == readme.caption() and len(TEXT) <= 8000
-
-
-def test_no_block_is_empty():
     names = re.findall(r"<!-- ([\w-]+): ", "".join(PAGES.values()))
     assert len(names) > 15 and [name for name in names if not stated(name).strip()] == []
 
 
-def test_every_make_target_that_it_names_exists():
+def test_every_make_target_that_it_names_and_every_file_that_it_links_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:^|`)make ([a-z-]+)", "\n".join(PAGES.values()), re.MULTILINE)) <= targets
-
-
-def test_every_file_that_it_links_exists():
     links = [(page.parent / link) for page, text in PAGES.items() for link in re.findall(r"\]\(([^)#:]+)\)", text)]
     assert len(links) >= 8 and [link for link in links if not link.exists()] == []
 
 
-@pytest.mark.parametrize(
-    ("name", "script", "tables"),
-    [
-        ("benchmark", audit_planted, ["studies/audit_planted", "studies/audit_planted_recall"]),
-        ("clips", audit_clips, ["studies/audit_clips"]),
-        ("training", training, ["training"]),
-        ("simulator", simulator_fit, ["simulator_fit"]),
-        ("learning-curves", curves_report, [f"learning_curves{part}" for part in ("", "_differences", "_worth")]),
-        ("stress", stress, ["stress_curves", "stress_definitions"]),
-        ("real-answers", real_answers, ["real_answers"]),
-        ("locate-frames", locate_frames, ["locate_frames"]),
-        ("answering", answering, ["answering"]),
-        ("refusals", refusals, ["refusals"]),
-        ("uploads", uploads, ["uploads"]),
-    ],
-)
+@pytest.mark.parametrize(("name", "script", "tables"), [
+    ("benchmark", "audit_planted", ["studies/audit_planted", "studies/audit_planted_recall"]),
+    ("clips", "audit_clips", ["studies/audit_clips"]),
+    ("simulator", "simulator_fit", ["simulator_fit"]),
+    ("learning-curves", "curves_report", [f"learning_curves{part}" for part in ("", "_differences", "_worth")]),
+    ("stress", "stress", ["stress_curves", "stress_definitions"]),
+    *((name, name.replace("-", "_"), [name.replace("-", "_")])
+      for name in ("training", "real-answers", "locate-frames", "answering", "refusals", "uploads")),
+])  # fmt: skip
 def test_a_side_study_says_what_its_tables_say(name, script, tables):
-    assert stated(name).strip() == script.block(*map(table, tables))
+    assert stated(name).strip() == import_module(f"studies.{script}").block(*map(table, tables))
 
 
-def test_the_sample_sizes_are_those_of_the_table_and_of_the_formulas():
+def test_sample_sizes_and_the_audit_at_full_size_are_those_of_the_tables_and_of_the_formulas():
     told, facts = table("sample_size"), json.loads((sample_size.OUT / "sample_size.json").read_text())
     assert stated("sample-size").strip() == sample_size.block(told, facts)
     pd.testing.assert_frame_equal(told, sample_size.needed(), atol=1e-4, check_dtype=False)
-
-
-def test_the_audit_at_full_size_says_what_its_table_says():
     assert stated("alone") == audit_planted.sentence(table("studies/audit_planted_alone"))

@@ -26,10 +26,8 @@ def test_dataset_b_holds_42_pictures_and_one_has_two_labels():
     table = find_sources(manifest.scan(folder), folder)
     assert table.groupby("label").size().to_dict() == {0: 32, 1: 13} and table.status.eq("ok").all()
     families = table.groupby("source").path.apply(lambda paths: sorted(path.split("/")[1] for path in paths))
-    assert sorted(family for family in families if len(family) > 1) == [
-        ["normal_23.jpg", "normal_29.jpg", "normal_40.jpg"],
-        ["normal_28.jpg", "pco_12.jpg"],
-    ]
+    several = [["normal_23.jpg", "normal_29.jpg", "normal_40.jpg"], ["normal_28.jpg", "pco_12.jpg"]]
+    assert sorted(family for family in families if len(family) > 1) == several
     assert summary.against_names(table).to_dict() == {"images": 45, "frames": 45, "joined": 2, "parted": 0}
     drawn = splits.draw(table, config.study(data=str(folder)))
     assert (drawn.used == "two labels").sum() == 2

@@ -9,14 +9,13 @@ from PIL import Image
 
 from pcos_utils.audit import find_sources
 from pcos_utils.audit.findings import counts, findings, pairs, unknown
-from pcos_utils.config import StudyError
 from pcos_utils.data.survey import APART, survey
 from pcos_utils.phantom import simulator
+from tests.conftest import refused
 
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Sixteen phantoms: the odd ones polycystic."""
     return [Image.fromarray(simulator.simulate(2000 + seed, seed % 2).image) for seed in range(16)]
 
 
@@ -43,53 +42,47 @@ def told(sources) -> list[tuple]:
 
 
 def each(folder, numbers, degrees=0, kind="png"):
-    """Return phantoms under a folder."""
     return {f"{folder}/{number}.{kind}": (number, degrees) for number in numbers}
 
 
-@pytest.mark.parametrize(
-    ("files", "found"),
-    [
-        # a validation folder of copies, beside a good test folder
-        (each("train/pco", range(4)) | each("valid/pco", range(1, 4), 12, "jpg") | each("test/pco", [8, 9]),
-         [("train", "val", 3, 3)]),
-        # test images that copy validation images
-        (each("train/pco", [0, 1]) | each("val/pco", [2, 3, 4]) | each("test/pco", [2, 3, 5], 5),
-         [("val", "test", 3, 2)]),
-        (each("infected", [1, 3, 5]) | each("noninfected", [0, 2]) | each("noninfected", [1, 3], 4), [2]),
-        (each("benign", [1, 3]) | each("malignant", [5, 7]) | each("normal", [0, 2]) | each("malignant", [3], 8), [1]),
-        (each("PCOS/PCOS", [1, 3]) | each("PCOS/Non-PCOS", [0, 2]), []),
-        (each("pco/Training", [1, 3]) | each("pco/HoldOut", [3], 6), [("train", "test", 1, 1)]),
-        (each("fold1/a", [1, 3]) | each("fold2/a", [5]) | each("fold3/a", [3], 6), [("fold 1", "fold 3", 1, 1)]),
-        # the folds of a cross-validation share images by design
-        (each("fold1/train/a", [1, 3]) | each("fold1/test/a", [5]) | each("fold2/train/a", [5]), []),
-        (each("split_1/train/a", [1, 3]) | each("split_1/val/a", [5]) | each("split_2/train/a", [5, 3])
-         | each("split_2/val/a", [1]), []),
-        # but a test folder beside them is none of them
-        (each("train/fold_1/a", [1, 3]) | each("train/fold_2/a", [5]) | each("test/a", [5], 6),
-         [("fold 2", "test", 1, 1)]),
-        (each("fold_1/train/a", [1]) | each("fold_1/val/a", [3]) | each("fold_2/train/a", [3])
-         | each("fold_2/val/a", [1]) | each("test/a", [3, 7], 6),
-         [("fold 2/train", "test", 2, 1), ("fold 1/val", "test", 2, 1)]),
-        (each("train_augmented/a", [1, 3]) | each("train_v2/a", [1]) | each("test/a", [3], 6),
-         [("train", "test", 1, 1)]),
-        (each("PCOS+", [1, 3]) | each("PCOS-", [0]) | each("PCOS-", [3], 6), [1]),
-        (each("infected", [1, 3]) | each("infected_aug", [1], 6) | each("normal", [0]), []),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("files", "found"), [
+    # a validation folder of copies, beside a good test folder
+    (each("train/pco", range(4)) | each("valid/pco", range(1, 4), 12, "jpg") | each("test/pco", [8, 9]),
+     [("train", "val", 3, 3)]),
+    # test images that copy validation images
+    (each("train/pco", [0, 1]) | each("val/pco", [2, 3, 4]) | each("test/pco", [2, 3, 5], 5),
+     [("val", "test", 3, 2)]),
+    (each("infected", [1, 3, 5]) | each("noninfected", [0, 2]) | each("noninfected", [1, 3], 4), [2]),
+    (each("benign", [1, 3]) | each("malignant", [5, 7]) | each("normal", [0, 2]) | each("malignant", [3], 8), [1]),
+    (each("PCOS/PCOS", [1, 3]) | each("PCOS/Non-PCOS", [0, 2]), []),
+    (each("pco/Training", [1, 3]) | each("pco/HoldOut", [3], 6), [("train", "test", 1, 1)]),
+    (each("fold1/a", [1, 3]) | each("fold2/a", [5]) | each("fold3/a", [3], 6), [("fold 1", "fold 3", 1, 1)]),
+    # the folds of a cross-validation share images by design
+    (each("fold1/train/a", [1, 3]) | each("fold1/test/a", [5]) | each("fold2/train/a", [5]), []),
+    (each("split_1/train/a", [1, 3]) | each("split_1/val/a", [5]) | each("split_2/train/a", [5, 3])
+     | each("split_2/val/a", [1]), []),
+    # but a test folder beside them is none of them
+    (each("train/fold_1/a", [1, 3]) | each("train/fold_2/a", [5]) | each("test/a", [5], 6),
+     [("fold 2", "test", 1, 1)]),
+    (each("fold_1/train/a", [1]) | each("fold_1/val/a", [3]) | each("fold_2/train/a", [3])
+     | each("fold_2/val/a", [1]) | each("test/a", [3, 7], 6),
+     [("fold 2/train", "test", 2, 1), ("fold 1/val", "test", 2, 1)]),
+    (each("train_augmented/a", [1, 3]) | each("train_v2/a", [1]) | each("test/a", [3], 6),
+     [("train", "test", 1, 1)]),
+    (each("PCOS+", [1, 3]) | each("PCOS-", [0]) | each("PCOS-", [3], 6), [1]),
+    (each("infected", [1, 3]) | each("infected_aug", [1], 6) | each("normal", [0]), []),
+])  # fmt: skip
 def test_leaks_and_double_classes_of_any_layout(audited, files, found):
     assert told(audited(files)) == found
 
 
 def test_what_is_no_scan_is_no_evidence(audited, tmp_path):
-    folder = tmp_path / "set"
-    sources = audited(each("train/pco", [1, 3]) | each("test/normal", [0, 2]))
+    audited(each("train/pco", [1, 3]) | each("test/normal", [0, 2]))
     disc = Image.fromarray((np.hypot(*np.ogrid[-100:100, -150:150]) < 50).astype(np.uint8) * 255)
     for place in ("train/pco/1", "test/normal/0"):
-        disc.save(folder / f"{place}_mask.png")
-        Image.new("L", (300, 200)).save(folder / f"{place}_black.png")
-    sources = find_sources(survey(folder), folder)
-    count = counts(sources, APART)
+        disc.save(tmp_path / "set" / f"{place}_mask.png")
+        Image.new("L", (300, 200)).save(tmp_path / "set" / f"{place}_black.png")
+    count = counts(sources := audited({}), APART)
     assert told(sources) == [] and count["readable images"] == count["files"] - 4 == 4
     assert count["set apart: mask"] == count["set apart: plain"] == 2 and count["unreadable files"] == 0
 
@@ -115,19 +108,16 @@ ROWS = [("a1", "x", "train", "a", "p"), ("a2", "x", "test", "a", "p"), ("b", "x"
         ("c", "y", "train", "c", ""), ("d", "y", "test", "d", "")]  # fmt: skip
 
 
-def test_patients_in_two_splits_are_told_beside_pictures():
+def test_patients_in_two_splits_and_frames_of_one_clip_are_told_beside_pictures():
     found = findings(table(*ROWS))
     assert found[["finding", "path"]].values.tolist() == [["split", "a2"], ["group", "a2"], ["group", "b"]]
     assert pairs(table(*ROWS)).iloc[0].to_dict() == {
         "there": "train", "here": "test", "images": 3, "copied": 1, "same_bytes": 0, "clip": 0, "group": 2,
         "crossing": 1, "new": 2,
     }  # fmt: skip
-
-
-def test_frames_of_one_clip_are_told_beside_copies_and_found_at_their_level():
     clips = table(*ROWS).assign(group="", clip=["a", "a", "a", "c", "a"])
     assert findings(clips).path.tolist() == ["a2"] and pairs(clips)["clip"].tolist() == [2]
-    found = findings(clips, "clip")
+    found = findings(clips, "clip")  # at their level
     assert found[["finding", "path"]].values.tolist()[:3] == [["split", "a2"], ["clip split", "b"], ["clip split", "d"]]
     assert found[found.finding == "clip class"].path.tolist() == ["a1", "a2", "b", "d"] and len(found) == 7
     assert unknown(found, clips, clips).empty and len(unknown(found, clips, table(*ROWS))) == 6
@@ -147,9 +137,8 @@ def test_a_baseline_knows_what_was_there():
 def test_data_sets_are_held_against_each_other_and_each_against_its_own_splits():
     joined = table(*ROWS[:2], ("a4", "z", "", "a", "")).assign(dataset=["one", "two", "two"])
     found = findings(joined)
-    assert found[["finding", "path", "here", "there"]].values.tolist()[-2:] == [
-        ["folder", "two/a2", "two", "one"], ["folder", "two/a4", "two", "one"],
-    ]  # fmt: skip
+    wanted = [["folder", "two/a2", "two", "one"], ["folder", "two/a4", "two", "one"]]
+    assert found[["finding", "path", "here", "there"]].values.tolist()[-2:] == wanted
     assert found.path[found.finding == "class"].tolist() == ["two/a2", "two/a4"] and pairs(joined).empty
     joined = table(("a", "x", "", "a", ""), ("b", "y", "", "b", ""), ("c", "y", "", "a", ""), ("d", "x", "", "d", ""))
     found = findings(joined.assign(dataset=["one", "one", "two", "two"]))  # which use the same words
@@ -164,5 +153,4 @@ def test_a_list_of_paths_gives_groups_in_their_order(tmp_path, pictures):
     assert found.path.tolist() == [str(path) for path in paths]
     assert found.source.tolist() == [str(paths[place]) for place in (0, 1, 0)]
     paths[1].write_text("no image")
-    with pytest.raises(StudyError, match=r"a\.png has no source: not an image .*mend it or leave it out"):
-        find_sources(paths)
+    refused(r"a\.png has no source: not an image .*mend it or leave it out", find_sources, paths)

@@ -17,7 +17,7 @@ import nbformat
 import pytest
 
 from pcos_utils.config import ROOT, study
-from tests.browser.window import outside
+from tests.browser.conftest import outside
 from tests.serving.made import free_port, running
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from pcos_utils.serving.model import Served
-from tests.browser.window import outside
+from tests.browser.conftest import outside
 from tests.serving.made import crowded
 
 pytestmark = pytest.mark.slow
@@ -25,7 +25,6 @@ SHARE = "Share polycystic among phantoms"
 
 @pytest.fixture(scope="session")
 def phantoms(shown) -> list:
-    """Frames that the page answers: the served model's examples, as files."""
     return sorted((shown / "examples").glob("*.png"))
 
 
@@ -37,8 +36,7 @@ def strangers(tmp_path_factory) -> dict:
     for row in range(20):
         ImageDraw.Draw(text).text((10, 20 * row), "Findings: the uterus is anteverted and of normal size.", fill=0)
     noise = np.random.default_rng(0).integers(0, 256, (300, 400), dtype=np.uint8)
-    pictures = {"noise": Image.fromarray(noise), "text": text, "small": Image.new("L", (20, 20), 90)}
-    for name, picture in pictures.items():
+    for name, picture in ("noise", Image.fromarray(noise)), ("text", text), ("small", Image.new("L", (20, 20), 90)):
         picture.save(folder / f"{name}.png")
     (folder / "cut.png").write_bytes((folder / "noise.png").read_bytes()[:500])
     refusals = {"noise": "not an ovarian scan", "text": "not an ovarian scan", "small": "too small", "cut": "damaged"}
@@ -47,7 +45,6 @@ def strangers(tmp_path_factory) -> dict:
 
 @pytest.fixture
 def at(window, page):
-    """The window with the page open."""
     window.open(page, UPLOAD)
     return window
 
@@ -102,7 +99,6 @@ PLACE = "const r = document.querySelector('.stack').getBoundingClientRect(); ret
 
 
 def boxed(window) -> list[int]:
-    """Return the box that the page shows."""
     return [int(edge) for edge in window.wait(".box").get_attribute("data-box").split(",")]
 
 
@@ -185,9 +181,8 @@ def test_a_batch_becomes_a_table_and_a_file(at, tmp_path, phantoms, strangers):
     rows = list(csv.DictReader((tmp_path / "answers.csv").open()))
     assert [row["image"] for row in rows] == [path.name for path in files]
     assert f"{sum(row['decision'] == 'cannot say' for row in rows)} of them “cannot say”" in text
-    assert at.script(
-        "const t = document.querySelector('.wide'); return t.scrollWidth <= t.clientWidth"
-    )  # no scroll bar
+    wide = "const t = document.querySelector('.wide'); return t.scrollWidth <= t.clientWidth"
+    assert at.script(wide)  # no scroll bar
     assert [row["refusal"] for row in rows[len(phantoms) :]] == list(strangers.values())
 
 
@@ -209,17 +204,6 @@ def test_a_phone_shows_all_of_it_and_scrolls_in_one_direction(at, page, phantoms
             at.wait("#table tbody")
             at.picture(f"page-phone-{width}-batch")
         assert at.script("return [document.documentElement.scrollWidth, document.body.scrollWidth]") == [width, width]
-
-
-def test_the_dark_is_dark_and_of_the_visitors_own_choosing(at, page, phantoms):
-    lightness = "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
-    assert min(at.script(lightness)) > 200
-    at.dark()
-    at.open(page, UPLOAD)
-    assert max(at.script(lightness)) < 60
-    at.give(UPLOAD, phantoms[1])
-    at.wait(".verdict")
-    at.picture("page-dark")
 
 
 FOCUSED = """const e = document.activeElement, s = getComputedStyle(e), b = e.getBoundingClientRect();
@@ -283,40 +267,43 @@ def test_a_full_queue_is_told_and_the_next_try_answered(window, shown, phantoms,
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_axe_finds_nothing_serious_and_no_request_leaves_this_machine(window, page, axe, phantoms, strangers, dark):
-    if dark:
+    lightness, faults = "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)", {}
+    if dark:  # of the visitor's own choosing
         window.dark()
+
+    def reached(state: str, selector: str) -> None:
+        window.wait(selector)
+        faults[state] = findings(window, axe)
+
     window.open(page, UPLOAD)
-    faults = {"empty": findings(window, axe)}
+    reached("empty", UPLOAD)
+    red, green, blue, *_ = window.script(lightness)
+    assert max(red, green, blue) < 60 if dark else min(red, green, blue) > 200
     window.give(UPLOAD, phantoms[0])
     window.wait(".verdict")
+    window.picture(f"page-{'dark' if dark else 'light'}")
     window.click("#why")
-    window.wait("#outlines .slider")
-    faults["answer"] = findings(window, axe)
+    reached("answer", "#outlines .slider")
     window.click("button[role=tab]", "Batch")
     window.give(SEVERAL, *phantoms[:2], *strangers)
-    window.wait("#table tbody")
-    faults["batch"] = findings(window, axe)
+    reached("batch", "#table tbody")
     window.click("button[role=tab]", "API")
-    window.wait(".prose pre")
-    faults["api"] = findings(window, axe)
+    reached("api", ".prose pre")
     assert {state: rules for state, rules in faults.items() if rules} == {}, json.dumps(faults, indent=1)
     time.sleep(1)  # a beacon would come late
     addresses = window.addresses()
     assert len(addresses) > 20 and any("/gradio_api/upload" in address for address in addresses)
-    assert outside(addresses) == []
     foreign = ["https://example.org/a", "wss://example.org"]
-    assert outside([*foreign, "http://127.0.0.1:1/a"]) == foreign
+    assert outside(addresses) == [] and outside([*foreign, "http://127.0.0.1:1/a"]) == foreign
 
 
 def findings(window, axe: str) -> dict:
     """Return the serious and critical findings of axe-core: each rule with what it found fault with."""
     time.sleep(0.5)  # colours fade in
     window.script(axe)
-    report = window.driver.execute_async_script(
-        "const done = arguments[0]; axe.run(document, {resultTypes: ['violations']}).then(done, e => done({e: `${e}`}))"
-    )
+    run = "axe.run(document, {resultTypes: ['violations']}).then(arguments[0], e => arguments[0]({e: `${e}`}))"
     return {
         rule["id"]: [f"{node['target']}: {node['failureSummary']}" for node in rule["nodes"][:4]]
-        for rule in report["violations"]
+        for rule in window.driver.execute_async_script(run)["violations"]
         if rule["impact"] in ("serious", "critical")
     }

@@ -1,11 +1,7 @@
 """Boxes come from maps without torch; the kept locator finds phantoms' ovaries; its card says what its file says."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
-from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pcos_utils.config import ROOT
@@ -15,10 +11,11 @@ from pcos_utils.follicles.network import Outlining
 from pcos_utils.phantom import sector
 from pcos_utils.reporting.text import ends
 from pcos_utils.serving.export import to_onnx
+from tests.conftest import python
+from tests.follicles.test_pretrain import facts_in
 
 
 def maps(*ovaries: tuple[slice, slice, float]) -> np.ndarray:
-    """Return maps whose ovary map has these rectangles."""
     made = np.zeros((3, locator.SIDE, locator.SIDE), np.float32)
     for rows, columns, probability in ovaries:
         made[:2, rows, columns] = probability
@@ -26,13 +23,11 @@ def maps(*ovaries: tuple[slice, slice, float]) -> np.ndarray:
 
 
 def test_each_large_part_of_the_ovary_map_is_a_box_in_pixels_of_the_frame_and_the_best_comes_first():
-    made = maps(
-        (slice(20, 60), slice(96, 144), 0.7), (slice(100, 150), slice(10, 40), 0.9), (slice(0, 5), slice(0, 5), 0.99)
-    )
+    small = (slice(0, 5), slice(0, 5), 0.99)
+    made = maps((slice(20, 60), slice(96, 144), 0.7), (slice(100, 150), slice(10, 40), 0.9), small)
     found = locator.boxes(made, (2 * locator.SIDE, locator.SIDE // 2))
     assert [each.box for each in found] == [(5, 200, 20, 300), (48, 40, 72, 120)]
-    assert [each.score for each in found] == pytest.approx([0.9, 0.7])
-    assert locator.boxes(maps(), (300, 300)) == []
+    assert [each.score for each in found] == pytest.approx([0.9, 0.7]) and locator.boxes(maps(), (300, 300)) == []
 
 
 def test_locate_needs_no_torch_where_maps_come_from_elsewhere():
@@ -41,11 +36,7 @@ def test_locate_needs_no_torch_where_maps_come_from_elsewhere():
         "made[:2, 48:96, 48:96] = 1; print(locator.locate(np.zeros((100, 400), np.uint8), lambda frame: made), "
         "frame_ok := locator.stretched(np.zeros((100, 400), np.uint8)).shape, 'torch' in sys.modules)"
     )
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert told.strip() == "[Found(box=(100, 25, 200, 50), score=1.0)] (192, 192) False"
-
-
-def test_a_frame_in_colour_is_an_error():
+    assert python(code).stdout.strip() == "[Found(box=(100, 25, 200, 50), score=1.0)] (192, 192) False"
     with pytest.raises(ValueError, match="must be grey"):
         locator.locate(np.zeros((9, 9, 3), np.uint8))
 
@@ -68,12 +59,9 @@ def test_the_locator_is_taught_by_phantoms_and_kept_in_float16(home, monkeypatch
     epochs, target = [], home / "w.safetensors"
     facts = locator_training.teach(2, 0, epochs.append, target)
     assert len(epochs) == 2 and facts["phantoms"] == 4 and 0 <= facts["found"] <= 1
-    with safe_open(target, "pt") as stored:
-        assert stored.metadata()["phantoms"] == "4"
-    kinds = {
-        str(tensor.dtype) for name, tensor in load_file(target).items() if not name.endswith("num_batches_tracked")
-    }
-    assert kinds == {"torch.float16"}
+    assert facts_in(target)["phantoms"] == "4"
+    kinds = {name.rpartition(".")[2]: str(tensor.dtype) for name, tensor in load_file(target).items()}
+    assert {*kinds.values()} - {kinds.get("num_batches_tracked")} == {"torch.float16"}
 
 
 @pytest.mark.slow
@@ -89,8 +77,7 @@ def test_the_kept_locator_finds_ovaries_of_phantoms_that_it_never_saw():
 
 def test_the_card_says_what_the_file_says_and_the_network_has_the_size_it_states():
     card = (ROOT / "pcos_utils" / "weights" / "README.md").read_text(encoding="utf-8")
-    with safe_open(locator.KEPT, "pt") as stored:
-        facts = stored.metadata()
+    facts = facts_in(locator.KEPT)
     share, ovaries = float(facts["found"]), int(facts["ovaries"])
     told = (
         f"finds {share:.0%} of {ovaries} ovaries {ends(*exact(round(share * ovaries), ovaries))} and draws "

@@ -1,4 +1,4 @@
-"""The follicle network learns from phantoms by the common loop, is judged on others, and its run is kept."""
+"""The follicle network and IustNet learn from phantoms, are judged on others and kept; cards say what files say."""
 
 import json
 
@@ -7,13 +7,14 @@ import pandas as pd
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import load_file
 
 from pcos_utils import config
 from pcos_utils.data import images
 from pcos_utils.files import cached
-from pcos_utils.follicles import kept, pretrain, training_set
+from pcos_utils.follicles import kept, labels, pretrain, training_set
 from pcos_utils.follicles import network as follicle_network
-from pcos_utils.models import devices
+from pcos_utils.models import architectures, devices, weights
 from pcos_utils.models.recipes import FOLLICLES
 from pcos_utils.phantom import simulator
 from pcos_utils.phantom.anatomy import Effects
@@ -23,7 +24,6 @@ SHORT = FOLLICLES.model_copy(update={"epochs": 2, "batch": 4})
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A run of two epochs on twelve phantoms."""
     folder = tmp_path_factory.mktemp("follicles") / "s0"
     return folder, pretrain.pretrain(folder, 6, 0, devices.Engine(), recipe=SHORT, held_out=3)
 
@@ -47,21 +47,14 @@ def test_only_finished_whole_runs_on_enough_phantoms_are_averaged_into_a_count(t
     study, place = config.study("full", allow_cpu=True), tmp_path / "runs" / "follicles"
     weights = (trained[0] / "weights.safetensors").read_bytes()
 
-    def folder(name: str, finished: bool = True, **settings) -> None:
-        """Make a folder as a run with these settings would have left it."""
+    def folder(name: str, **settings) -> None:
         facts = kept.settings_of(**{"per_class": 1500, "seed": int(name[1:]), **settings})
-
-        def make() -> dict:
-            (place / name / "weights.safetensors").write_bytes(weights)
-            return {}
-
-        cached(place / name, facts, make)
-        if not finished:
-            (place / name / "run.json").unlink()
+        cached(place / name, facts, lambda: (place / name / "weights.safetensors").write_bytes(weights) and {})
 
     assert kept.networks(study) == [kept.KEPT]
-    folder("s0"), folder("s1", per_class=6), folder("s2", effects=Effects(shapes=False)), folder("s3", finished=False)
+    folder("s0"), folder("s1", per_class=6), folder("s2", effects=Effects(shapes=False)), folder("s3")
     folder("s4", recipe=SHORT), folder("s5", per_class=2000)
+    (place / "s3" / "run.json").unlink()
     assert [path.parent.name for path in kept.networks(study)] == ["s0", "s5"]
     (place / "shards").mkdir()  # of phantoms, which is no run
     capsys.readouterr()
@@ -79,8 +72,7 @@ def test_kept_weights_are_half_as_large_and_answer_alike(trained, tmp_path):
     networks = map(follicle_network.load, (folder / "weights.safetensors", half_size))
     full, half = (follicle_network.predict_maps(network, frames) for network in networks)
     assert np.abs(full - half).max() < 0.02 and full.std() > 0
-    with safe_open(half_size, "np") as stored:
-        assert stored.metadata()["count_mae"] == str(record["count_mae"])
+    assert facts_in(half_size)["count_mae"] == str(record["count_mae"])
 
 
 def test_a_mirrored_image_has_mirrored_maps():
@@ -104,13 +96,33 @@ def test_perfect_maps_are_judged_perfect(monkeypatch):
     assert told["dice_follicle"] == told["dice_core"] == 1 and told["count_mae"] <= 0.25
 
 
+def facts_in(path) -> dict[str, str]:
+    with safe_open(path, "np") as stored:
+        return stored.metadata()
+
+
 def test_the_committed_weights_are_under_two_megabytes_and_their_card_and_record_agree_with_the_table():
-    with safe_open(kept.KEPT, "np") as stored:
-        facts = stored.metadata()
+    facts, card = facts_in(kept.KEPT), kept.KEPT.with_name("README.md").read_text("utf-8")
     assert kept.KEPT.stat().st_size < 2e6 and facts["phantom_version"] == str(simulator.VERSION)
     table = pd.read_csv(config.ROOT / "reports" / "studies" / "follicle_networks.csv").set_index("seed")
     assert float(facts["count_mae"]) == table.count_mae[int(facts["seed"])]
-    row, card = table.loc[0], kept.KEPT.with_name("README.md").read_text()
+    row = table.loc[0]
     error = f"count error {row.count_mae} follicles (bias {row.count_bias})"
     assert f"Follicle Dice {row.dice_follicle}, {error}" in card
     assert f"rank correlation {row.count_spearman}" in card and int(row.held_out_phantoms) == 400
+    auc = f"AUC {float(facts_in(weights.PHANTOM_IUSTNET)['auc']):.2f}".replace("0.", ".")
+    assert auc in card and weights.phantoms_behind() in card
+
+
+@pytest.mark.slow
+def test_iustnet_learns_from_phantoms_and_is_kept_in_float16(home, monkeypatch):
+    monkeypatch.setattr(labels, "EPOCHS", 2)
+    monkeypatch.setattr(labels, "HELD_OUT", 4)
+    epochs, target = [], home / "w.safetensors"
+    facts = labels.teach(4, 0, epochs.append, target)
+    assert len(epochs) == 2 and facts["held_out_phantoms"] == 8 and 0 <= facts["auc"] <= 1
+    assert facts_in(target)["phantoms_per_class"] == "4"
+    assert {tensor.dtype for tensor in load_file(target).values()} == {torch.float16}
+    weights.load(architectures.build("iustnet", weights.PHANTOM_SIDE), target)
+    seen, held = (set(labels.phantoms(4, seed).pixels.flatten(1).sum(1).tolist()) for seed in (0, 1000))
+    assert len(seen | held) == 16

@@ -3,8 +3,6 @@
 import hashlib
 import inspect
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import cv2
@@ -16,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from pcos_utils.phantom import anatomy, simulator, ultrasound
 from pcos_utils.phantom.anatomy import Effects
 from studies.phantom_shortcuts import shortcuts
+from tests.conftest import python
 
 BEAM = ultrasound.Beam(frequency=6.5, noise=1e-3)
 WINDOW = ultrasound.Window(x=0, z=28e-3, width=50e-3)
@@ -61,27 +60,19 @@ def test_a_section_elsewhere_cuts_the_same_ovary():
     assert (first.follicles > 0).mean() != (near.follicles > 0).mean() and (first.ovary != near.ovary).any()
 
 
-def test_cyst_is_20_decibels_darker_than_tissue():
-    amplitude = scanned(CYST, seed=2)
-    x, z = GRID.positions
+def test_a_cyst_is_20_decibels_darker_than_tissue_and_the_enhancement_behind_it_agrees_with_theory():
+    amplitude, (x, z) = scanned(CYST, seed=2), GRID.positions
     inside = np.hypot(x - WINDOW.x, z - WINDOW.z) < 0.7 * CYST / 2  # clear of the side lobes of the rim
     beside = (np.abs(z - WINDOW.z) < 0.35 * CYST) & (np.abs(x - WINDOW.x) > CYST)
     assert 20 * np.log10(amplitude[inside].mean() / amplitude[beside].mean()) < -20
-
-
-def test_enhancement_behind_a_cyst_agrees_with_theory():
-    power = scanned(CYST, seed=3, looks=24) ** 2
-    x, z = GRID.positions
+    power, off_axis = scanned(CYST, seed=3, looks=24) ** 2, np.abs(np.arctan2(x, z + ultrasound.PROBE_RADIUS))
     below = z > WINDOW.z + 0.75 * CYST
-    off_axis = np.abs(np.arctan2(x, z + ultrasound.PROBE_RADIUS))
-    behind = below & (off_axis < 0.015)  # rays through the whole diameter
-    beside = below & (off_axis > 0.25)
+    behind, beside = below & (off_axis < 0.015), below & (off_axis > 0.25)  # rays through the whole diameter, and none
     gain = 10 * np.log10(power[behind].mean() / power[beside].mean())
     assert gain == pytest.approx(2 * 0.49 * 6.5 * 0.8, abs=0.5)  # dB: both ways, less attenuation, MHz, cm
 
 
 def digest(seed: int) -> str:
-    """Return the SHA-256 of a phantom's image and masks."""
     image, *masks, _ = simulator.simulate(seed, (seed - 1) % 2)
     return hashlib.sha256(b"".join(array.tobytes() for array in (image, *masks))).hexdigest()
 
@@ -137,27 +128,43 @@ def test_the_masks_of_a_phantom_agree(seed):
     numbers, sizes = np.unique(follicles[follicles > 0], return_counts=True)
     assert follicles.shape == (200, 300) and numbers.tolist() == list(range(1, truth["FNPS"] + 1))
     assert (sizes >= simulator.VISIBLE_PIXELS).all()
-    assert (cores[cores > 0] == follicles[cores > 0]).all()  # every core in its own follicle
-    assert set(np.unique(ovary)) <= {0, 1}
-    assert np.mean(ovary[follicles > 0]) > 0.9
-    # Cores do not touch: each connected part holds a single number.
+    assert set(np.unique(ovary)) <= {0, 1} and np.mean(ovary[follicles > 0]) > 0.9
+    assert_apart(cores, follicles)
+
+
+def assert_apart(cores: np.ndarray, follicles: np.ndarray) -> None:
+    """Check that every core lies in its own follicle and that no two touch: a connected part holds one number."""
+    assert (cores[cores > 0] == follicles[cores > 0]).all()
     count, parts = cv2.connectedComponents((cores > 0).astype(np.uint8))
     assert all(len(np.unique(cores[parts == part])) == 1 for part in range(1, count))
 
 
 def contents(folder) -> dict:
-    """Return the bytes of every file under the folder, by relative path."""
     return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
+def make_two_and_die(folder, seed, label, simulate_into=simulator.simulate_into):
+    """Make the first two phantoms; at the third the worker dies."""
+    return os._exit(1) if seed >= 3 else simulate_into(folder, seed, label)
+
+
 @slow
-def test_workers_and_set_size_change_no_byte(tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
+def test_workers_an_interruption_and_the_size_of_a_set_change_no_byte(tmp_path, monkeypatch):
+    one, two, broken = (tmp_path / name for name in ("one", "two", "broken"))
     table = simulator.generate(one, 3, processes=1)
     simulator.generate(two, 3, processes=2)
     three = contents(one)
     assert three == contents(two) and len(three) == 13
     pd.testing.assert_frame_equal(table, simulator.generate(one, 3))
+    simulator.generate(broken, 1, processes=1)
+    with monkeypatch.context() as patch, pytest.raises(Exception, match="terminated abruptly"):
+        patch.setattr(simulator, "simulate_into", make_two_and_die)
+        simulator.generate(broken, 3, processes=1)
+    assert (broken / "normal" / "phantom_00001.png").exists() and not (broken / "truth.csv").exists()
+    for name in ("phantom_00002.png", "phantom_00004.png.tmp"):
+        (broken / "pcom" / name).write_bytes(b"half a")
+    simulator.generate(broken, 3, processes=1)
+    assert contents(broken) == three
     simulator.generate(one, 2, processes=1)  # fewer: nested, and the rest is gone
     fewer = contents(one)
     assert len(fewer) == 9 and all(three[name] == fewer[name] for name in fewer if name != "truth.csv")
@@ -173,45 +180,21 @@ def test_what_is_already_there_is_not_made_again(tmp_path):
     (tmp_path / table["mask"][0]).unlink()  # a table that no longer tells the truth
     simulator.generate(tmp_path, 1, processes=1)
     assert (tmp_path / table["mask"][0]).exists()
-    stale = pd.read_csv(tmp_path / "truth.csv").assign(version="0")
-    stale.to_csv(tmp_path / "truth.csv", index=False)
+    table.assign(version="0").to_csv(tmp_path / "truth.csv", index=False)  # of an earlier simulator
     assert set(simulator.generate(tmp_path, 1, processes=1)["version"]) == {simulator.VERSION}
     with pytest.raises(ValueError, match="per_class"):
         simulator.generate(tmp_path, 0)
 
 
-def make_two_and_die(folder, seed, label, simulate_into=simulator.simulate_into):
-    """Make the first two phantoms; at the third the worker dies."""
-    return os._exit(1) if seed >= 3 else simulate_into(folder, seed, label)
-
-
-@slow
-def test_an_interruption_leaves_no_table_and_a_second_call_completes(tmp_path, monkeypatch):
-    simulator.generate(tmp_path / "whole", 3, processes=1)
-    broken = tmp_path / "broken"
-    simulator.generate(broken, 1, processes=1)
-    monkeypatch.setattr(simulator, "simulate_into", make_two_and_die)
-    with pytest.raises(Exception, match="terminated abruptly"):
-        simulator.generate(broken, 3, processes=1)
-    assert (broken / "normal" / "phantom_00001.png").exists()
-    assert not (broken / "truth.csv").exists()
-    (broken / "pcom" / "phantom_00002.png").write_bytes(b"half a")
-    (broken / "pcom" / "phantom_00004.png.tmp").write_bytes(b"half a")
-    monkeypatch.undo()
-    simulator.generate(broken, 3, processes=1)
-    assert contents(broken) == contents(tmp_path / "whole")
-
-
 @pytest.fixture(scope="module")
 def many(tmp_path_factory) -> tuple:
-    """A folder of 400 phantoms of each class and its table."""
     folder = tmp_path_factory.mktemp("phantoms")
     simulator.generate(folder, PER_CLASS)
     return folder, pd.read_csv(folder / "truth.csv")
 
 
 @slow
-def test_the_table_agrees_with_masks_and_rule(many):
+def test_the_table_agrees_with_masks_and_rule_and_the_section_is_a_ceiling_below_one(many):
     folder, table = many
     assert table["label"].value_counts().to_dict() == {0: PER_CLASS, 1: PER_CLASS}
     assert table["source"].is_unique and table["image"].is_unique and table["seed"].is_unique
@@ -220,12 +203,14 @@ def test_the_table_agrees_with_masks_and_rule(many):
     polycystic = table[table["label"] == 1]
     assert (polycystic["FNPO"] < 20).any() and (polycystic["volume"] < 10).any()  # one criterion is enough
     assert (table["FNPS"] <= table["FNPO"] + (table["dominant"] > 9)).all()
-    assert 0.08 < (table.loc[table["label"] == 0, "dominant"] > 9).mean() < 0.22
-    assert table["f0"].between(5, 8).all()
+    assert 0.08 < (table.loc[table["label"] == 0, "dominant"] > 9).mean() < 0.22 and table["f0"].between(5, 8).all()
     for row in table[::20].itertuples():
         image, mask = (cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in (row.image, row.mask))
         assert np.unique(mask).tolist() == list(range(row.FNPS + 1))
         assert image.shape == mask.shape and row.image.startswith(simulator.FOLDERS[row.label])
+    auc = {name: roc_auc_score(table["label"], table[name]) for name in ("FNPS", "FNPO", "volume")}
+    assert 0.86 <= auc["FNPS"] <= 0.93  # .893 among 3,000, standard error here .011
+    assert max(auc["FNPO"], auc["volume"]) < 1  # neither criterion alone is the rule
 
 
 @slow
@@ -234,32 +219,19 @@ def test_nothing_but_follicles_and_size_separates_the_classes(many):
     names = zip(table["image"], table["mask"], strict=True)
     pairs = ([cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for name in pair] for pair in names)
     measures = pd.DataFrame([shortcuts(*pair) for pair in pairs]).assign(f0=table["f0"])
-    label = table["label"].to_numpy()
-    known = measures.notna()
+    label, known = table["label"], measures.notna()
     auc = {name: roc_auc_score(label[known[name]], measures[name][known[name]]) for name in measures}
     assert {name: value for name, value in auc.items() if not 0.42 <= value <= 0.58} == {}
     assert known.mean().min() > 0.98  # nearly every frame has background
 
 
 @slow
-def test_the_section_is_a_ceiling_below_one(many):
-    _, table = many
-    auc = {name: roc_auc_score(table["label"], table[name]) for name in ("FNPS", "FNPO", "volume")}
-    assert 0.86 <= auc["FNPS"] <= 0.93  # .893 among 3,000, standard error here .011
-    assert max(auc["FNPO"], auc["volume"]) < 1  # neither criterion alone is the rule
-
-
-def digests(disabled: str) -> list[str]:
-    """Return the digests of phantoms that a process draws which imports numpy first and lacks some instructions."""
+def test_a_seed_draws_the_same_bytes_on_every_processor_and_whoever_imports_numpy_first():
     program = f"import hashlib, numpy\nfrom pcos_utils.phantom import simulator\n{inspect.getsource(digest)}\n"
     program += f"print(*map(digest, range(1, {PHANTOMS + 1})))"
-    env = os.environ | {"NPY_DISABLE_CPU_FEATURES": disabled}
-    drawn = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
-    return drawn.stdout.split()
-
-
-@slow
-def test_a_seed_draws_the_same_bytes_on_every_processor_and_whoever_imports_numpy_first():
     # numpy takes other functions for AVX-512, for AVX2 and without either; their last bits differ.
-    native, avx2, sse = (digests(disabled) for disabled in ("", AVX512, f"X86_V3 {AVX512}"))
+    native, avx2, sse = (
+        python(program, env=os.environ | {"NPY_DISABLE_CPU_FEATURES": lacks}).stdout.split()
+        for lacks in ("", AVX512, f"X86_V3 {AVX512}")
+    )
     assert len(native) == PHANTOMS and native == avx2 == sse and native[0] == digest(1)

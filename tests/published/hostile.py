@@ -26,8 +26,6 @@ NO_CALL, KEY, PAST, ODD_SHAPE = "no function", "neither text nor number", "beyon
 
 
 class Calls:
-    """An object whose pickle calls a function when it is loaded."""
-
     def __init__(self, *how, state=None):
         self.how = (how[0], how[1:]) if state is None else (how[0], how[1:], state)
 
@@ -69,7 +67,6 @@ def named(module: str, name: str) -> bytes:
 
 
 def module(key: str, value: bytes) -> bytes:
-    """The instructions for a Sequential with one attribute, which is given as instructions."""
     return SEQUENTIAL + b"}" + text(key) + value + b"sb"
 
 
@@ -112,7 +109,6 @@ def calls(canary: Path) -> dict[str, tuple[bytes, str]]:
 
 
 def bombs() -> dict[str, tuple[bytes, str]]:
-    """Pickles that cost memory or time."""
     shared = SEQUENTIAL
     for i in range(28):
         shared = module("_modules", b"}(" + text("a") + shared + b"q%c" % i + text("b") + b"h%cu" % i)
@@ -174,8 +170,9 @@ def shapes() -> dict[str, tuple[bytes, str]]:
     }
 
 
-def archives() -> dict[str, tuple[bytes, str]]:
-    """Zips that torch.save did not write. Nothing is unpacked: a strange member is just never looked at."""
+def archives(canary: Path) -> dict[str, tuple[bytes, str]]:
+    """Zips that torch.save did not write, whose strange members are just never looked at, and files that are no zip."""
+    torch.save({"w": torch.zeros(1)}, row := io.BytesIO(), _use_new_zipfile_serialization=False)  # the older form
     sound = zipped(pickled({"w": tensor()}), b"0123456789abcdef")
 
     def other(*members: str, compress=zipfile.ZIP_STORED, content=b"x", edit=lambda _: None, start=sound) -> bytes:
@@ -206,27 +203,21 @@ def archives() -> dict[str, tuple[bytes, str]]:
         "big-endian": (zipped(pickled({"w": tensor()}), byteorder=b"big"), "numbers are big-endian"),
         "a changed byte": (sound.replace(b"0123456789abcdef", b"0123456789abcdeF"), "damaged .*CRC"),
         "cut short": (sound[: len(sound) // 2], "cut short"), "cut at the end": (sound[:-10], "cut short"),
-        "no pickle": (zipped(b"").replace(b"data.pkl", b"version2"), BAD),
-    }
-
-
-def others(canary: Path) -> dict[str, tuple[bytes, str]]:
-    """Files that are no zip, among them the form before PyTorch 1.6, a row of pickles."""
-    torch.save({"w": torch.zeros(1)}, row := io.BytesIO(), _use_new_zipfile_serialization=False)
-    return {
-        "row": (row.getvalue(), "'pickle'"), "a call": (pickled(Calls(os.system, f"touch {canary}")), "'pickle'"),
+        "no pickle": (zipped(b"").replace(b"data.pkl", b"version2"), BAD), "row": (row.getvalue(), "'pickle'"),
+        "a call": (pickled(Calls(os.system, f"touch {canary}")), "'pickle'"),
         "a web page": (b"<!DOCTYPE html><html><title>Quota exceeded</title>", "'web page'"),
         "a pickle alone": (pickle.dumps(nn.Linear(1, 1)), "'unknown'"), "an empty file": (b"", "'empty'"),
         "a picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "'png'"),
     }
+
+
 # fmt: on
 
 
 def write(folder: Path) -> dict[str, tuple[Path, str]]:
     """For each case its file in ``folder`` and what its refusal must name, a regular expression; "" where sound."""
-    canary = folder / "canary"
-    made = calls(canary) | bombs() | shapes() | archives() | others(canary)
-    places = {name: (folder / f"{number}.pth", found) for number, (name, (_, found)) in enumerate(made.items())}
-    for name, (place, _) in places.items():
-        place.write_bytes(made[name][0])
+    places, canary = {}, folder / "canary"
+    for name, (content, found) in (calls(canary) | bombs() | shapes() | archives(canary)).items():
+        places[name] = folder / f"{len(places)}.pth", found
+        places[name][0].write_bytes(content)
     return places

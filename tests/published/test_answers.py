@@ -1,6 +1,5 @@
 """A published file becomes weights of ours, and these answer on images as the pickled network did, sign turned."""
 
-import subprocess
 import sys
 from functools import partial
 
@@ -15,12 +14,12 @@ from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from pcos_utils.config import ROOT, StudyError
 from pcos_utils.data.images import stack
 from pcos_utils.files import sha256
 from pcos_utils.models import architectures, weights
 from pcos_utils.published import networks as answers
 from pcos_utils.published.networks import TURNED, convert
+from tests.conftest import refused
 from tests.published import hostile
 
 IMAGES = torch.randint(0, 256, (2, 224, 224, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -77,24 +76,17 @@ REFUSED = {
 
 @pytest.fixture(autouse=True)
 def notebook(monkeypatch):
-    """The class stands where a notebook's would, in ``__main__``."""
     torch.manual_seed(3)
     monkeypatch.setattr(IustNet, "__module__", "__main__")
     monkeypatch.setattr(sys.modules["__main__"], "IustNet", IustNet, raising=False)
 
 
 def converted(network: nn.Module, name: str, folder) -> tuple[nn.Module, dict[str, str]]:
-    """What is read of a network that was saved, and the metadata."""
     torch.save(network, folder / "theirs.pth")
     metadata = convert(folder / "theirs.pth", name, folder / "ours.safetensors")
     ours = architectures.build(name).eval()
     weights.load(ours, folder / "ours.safetensors")
     return ours, metadata
-
-
-def pcos(*command) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "pcos_utils.cli", *map(str, command)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
 
 def lively(network: nn.Module) -> nn.Module:
@@ -146,9 +138,8 @@ def test_iustnet_of_a_notebook_whatever_it_called_its_parts(tmp_path, form):
 
 @pytest.mark.parametrize("why", REFUSED)
 def test_another_iustnet_or_one_that_fits_in_two_ways_is_refused(tmp_path, why):
-    with pytest.raises(StudyError, match=f"is not the published iustnet .*{why}") as caught:
-        converted(REFUSED[why](), "iustnet", tmp_path)
-    assert "\n" not in str(caught.value) and [path.name for path in tmp_path.iterdir()] == ["theirs.pth"]
+    refused(f"^.*is not the published iustnet .*{why}.*$", converted, REFUSED[why](), "iustnet", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs.pth"]
 
 
 CHANGES = {
@@ -165,35 +156,30 @@ CHANGES = {
 def test_numbers_that_fit_are_not_enough(tmp_path, place):
     network, (part, _, name) = densenet121d(), place.rpartition(".")
     setattr(network.get_submodule(part), name, CHANGES[place])
-    with pytest.raises(StudyError, match="refused|is not the published densenet121d"):
-        converted(network, "densenet121d", tmp_path)
+    refused("refused|is not the published densenet121d", converted, network, "densenet121d", tmp_path)
 
 
 def test_only_tensors_are_matched_by_name_and_wrong_names_and_kinds_are_refused(tmp_path):
     state = architectures.IustNet().state_dict()
     ours, metadata = converted(state, "iustnet", tmp_path)
-    assert metadata["names"] == "the file's"
-    assert torch.equal(ours.classifier[1].bias, -state["classifier.1.bias"])
-    for model, out, named in [
-        ("densenet201", "w.safetensors", "10 tensors, not 1,207"),
-        ("resnet", "w.safetensors", "'resnet' is unknown"),
+    assert metadata["names"] == "the file's" and torch.equal(ours.classifier[1].bias, -state["classifier.1.bias"])
+    for model, out, named in (
+        ("densenet201", "w.safetensors", "10 tensors, not 1,207"), ("resnet", "w.safetensors", "'resnet' is unknown"),
         ("iustnet", "w.pth", "ending .safetensors"),
-    ]:
-        with pytest.raises(StudyError, match=named):
-            convert(tmp_path / "theirs.pth", model, tmp_path / out)
-    with pytest.raises(StudyError, match="'classifier.1.' has other shapes or settings"):
-        converted(state | {"classifier.1.bias": torch.tensor([7])}, "iustnet", tmp_path)
+    ):  # fmt: skip
+        refused(named, convert, tmp_path / "theirs.pth", model, tmp_path / out)
+    wrong = state | {"classifier.1.bias": torch.tensor([7])}
+    refused("'classifier.1.' has other shapes or settings", converted, wrong, "iustnet", tmp_path)
 
 
 @pytest.mark.slow
-def test_the_command_converts_and_refuses_in_one_line(tmp_path):
+def test_the_command_converts_and_refuses_in_one_line(tmp_path, pcos):
     torch.save(FITTING["blocks"](), tmp_path / "sound.pth")
     (tmp_path / "evil.pth").write_bytes(hostile.calls(tmp_path / "canary")["os.system"][0])
-    paths = [tmp_path / "sound.pth", tmp_path / "evil.pth"]
-    commands = (["convert", path, "--model", "iustnet", "--out", path.with_suffix(".safetensors")] for path in paths)
-    sound, evil = (pcos(*command) for command in commands)
-    assert sound.returncode == 0 and TURNED in sound.stdout
-    assert evil.returncode == 2 and "'posix.system'" in evil.stderr and evil.stderr.count("\n") == 1
+    code, said, _ = pcos("convert", "sound.pth", "--model", "iustnet", "--out", "sound.safetensors")
+    assert code == 0 and TURNED in said
+    code, _, told = pcos("convert", "evil.pth", "--model", "iustnet", "--out", "evil.safetensors")
+    assert code == 2 and "'posix.system'" in told and told.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.pth", "sound.pth", "sound.safetensors"]
 
 
@@ -212,7 +198,6 @@ def test_answers_on_files_have_the_sign_of_polycystic(tmp_path):
 
 @pytest.fixture
 def published(tmp_path):
-    """A folder with one published file, and the network in it."""
     network = FITTING["blocks"]().eval()
     with torch.no_grad():
         network.head[1].weight *= 20  # so that answers differ from image to image
@@ -223,11 +208,11 @@ def published(tmp_path):
 
 
 @pytest.mark.slow
-def test_one_command_gives_probabilities_and_metrics(published, small, tmp_path):
+def test_one_command_gives_probabilities_and_metrics(published, small, tmp_path, pcos):
     _, table, place = small
     folder, out = place / "data" / "phantom-demo", tmp_path / "out"
-    done = pcos("published", folder, "--weights", published[0], "--out", out)
-    assert done.returncode == 0, done.stderr
+    code, said, err = pcos("published", folder, "--weights", published[0], "--out", out)
+    assert code == 0 and "iustnet" in said and "no test" in said, err
     found = pd.read_csv(out / "predictions.csv", keep_default_na=False)
     assert list(found) == ["model", "image", "source", "label", "folder_split", "logit", "probability"]
     found = found[found.label != ""].astype({"label": int})
@@ -244,7 +229,6 @@ def test_one_command_gives_probabilities_and_metrics(published, small, tmp_path)
     assert auc.value == pytest.approx(roc_auc_score(found.label, found.probability), abs=1e-5)
     assert auc.low < auc.value < auc.high and auc.sources == found.source.nunique() == auc.images
     assert made.value["recall"] == pytest.approx((found.probability[found.label == 1] >= 0.5).mean())
-    assert "iustnet" in done.stdout and "no test" in done.stdout
     assert (out / "weights" / "iustnet.safetensors").exists()
 
 
@@ -254,16 +238,11 @@ def test_converted_weights_serve_as_well_and_what_cannot_be_used_is_said(publish
     assert first == second == {"iustnet": out / "iustnet.safetensors"}
     weights.save(architectures.IustNet(), tmp_path / "ours" / "weights.safetensors", {"model": "iustnet"})
     for nothing in (tmp_path / "nowhere", tmp_path, tmp_path / "ours"):
-        with pytest.raises(StudyError, match="holds none of the published"):
-            answers.gather(nothing, out, [])
-    other = folder / "x.safetensors"
-    other.write_bytes((out / "iustnet.safetensors").read_bytes())
-    with pytest.raises(StudyError, match="second file of iustnet, x.safetensors"):
-        answers.gather(folder, out, ["IustNet"])
-    other.write_bytes(b"nothing")
-    with pytest.raises(StudyError, match="x.safetensors cannot be read"):
-        answers.gather(folder, out, ["IustNet"])
+        refused("holds none of the published", answers.gather, nothing, out, [])
+    other, sound = folder / "x.safetensors", (out / "iustnet.safetensors").read_bytes()
+    for content, said in ((sound, "second file of iustnet, x.safetensors"), (b"junk", "x.safetensors cannot be read")):
+        other.write_bytes(content)
+        refused(said, answers.gather, folder, out, ["IustNet"])
     other.unlink()
     torch.save(nn.Sequential(nn.Linear(2, 1)), folder / "other.pth")
-    with pytest.raises(StudyError, match="other.pth is none of the three"):
-        answers.gather(folder, out, ["IustNet"])
+    refused("other.pth is none of the three", answers.gather, folder, out, ["IustNet"])

@@ -17,7 +17,6 @@ matplotlib.use("agg")
 
 @pytest.fixture
 def ax():
-    """Empty axes."""
     figure, axes = plt.subplots()
     yield axes
     plt.close(figure)
@@ -25,18 +24,21 @@ def ax():
 
 @pytest.fixture
 def judged() -> pd.DataFrame:
-    """Sixty sources, judged once."""
     label = np.repeat([0, 1], 30)
     logit = np.random.default_rng(0).normal(size=60) + 1.2 * label
     table = pd.DataFrame({"source": [f"s{n:02d}" for n in range(60)], "label": label, "logit": logit})
     return table.assign(repeat=0, fold=0, inner=0, probability=expit(logit), called=logit > 0.3)
 
 
+def line_of(ax, label: str):
+    return next(line for line in ax.lines if line.get_label() == label)
+
+
 def test_the_roc_curve_is_scikit_learns(judged, ax):
     figures_results.roc_curves({"iustnet": judged}, ax=ax)
-    line = next(line for line in ax.lines if line.get_label() == "IustNet")
     false, recall, _ = roc_curve(judged.label, judged.logit)
-    np.testing.assert_allclose(np.interp(line.get_xdata(), false, recall), line.get_ydata(), atol=0.05)
+    x, y = line_of(ax, "IustNet").get_data()
+    np.testing.assert_allclose(np.interp(x, false, recall), y, atol=0.05)
 
 
 def test_one_leap_of_a_loss_hides_no_other_run_and_is_counted(ax):
@@ -70,33 +72,29 @@ def test_the_reliability_points_are_shares_with_exact_intervals(judged, ax):
 
 def test_calling_all_meets_calling_none_at_the_prevalence(judged, ax):
     figures_results.decision_curve({"iustnet": judged}, ax=ax)
-    every = next(line for line in ax.lines if line.get_label() == "call all polycystic")
-    at = np.interp(0, -every.get_ydata(), every.get_xdata())
-    assert at == pytest.approx(0.5, abs=0.01)
-    ours = next(line for line in ax.lines if line.get_label() == "IustNet")
-    x, y = ours.get_xdata()[20], ours.get_ydata()[20]
+    x, y = line_of(ax, "call all polycystic").get_data()
+    assert np.interp(0, -y, x) == pytest.approx(0.5, abs=0.01)
+    x, y = (values[20] for values in line_of(ax, "IustNet").get_data())
     called = judged.probability >= x
     gain = (called & (judged.label == 1)).mean() - (called & (judged.label == 0)).mean() * x / (1 - x)
     assert y == pytest.approx(gain)
 
 
 def test_a_forest_says_its_values_and_shows_what_has_no_interval(ax):
-    rows = pd.DataFrame(
-        {"model": ["iustnet", "follicles"], "value": [0.7, 1.0], "low": [0.6, np.nan], "high": [0.8, np.nan]}
-    )
+    rows = pd.DataFrame([("iustnet", 0.7, 0.6, 0.8), ("follicles", 1.0, np.nan, np.nan)])
+    rows = rows.set_axis(["model", "value", "low", "high"], axis=1)
     figures_results.methods(rows.assign(protocol="grouped", metric="auc", sources=41), ax=ax)
     assert [text.get_text() for text in ax.texts] == [".70 [.60, .80]", "1.00 [no interval]"]
     assert ax.get_xlabel() == "AUC over sources, n = 41"
 
 
 def test_differences_show_their_verdicts(ax):
-    rows = pd.DataFrame(
-        {"first": ["follicles", "iustnet"], "second": ["iustnet", "local_contrast"], "p_holm": [0.001, 0.8]}
-    )
-    rows = rows.assign(difference=[0.2, -0.05], low=[0.1, -0.2], high=[0.3, 0.1], verdict=["better", "not shown"])
+    rows = [("follicles", "iustnet", 0.001, 0.2, 0.1, 0.3, "better")]
+    rows += [("iustnet", "local_contrast", 0.8, -0.05, -0.2, 0.1, "not shown")]
+    rows = pd.DataFrame(rows, columns=["first", "second", "p_holm", "difference", "low", "high", "verdict"])
     figures_results.differences(rows, ax=ax)
-    marks = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [line.get_color() for line in marks] == [figures_results.VERDICTS[name] for name in rows.verdict]
+    marks = [line.get_color() for line in ax.lines if line.get_marker() == "o"]
+    assert marks == [figures_results.VERDICTS[name] for name in rows.verdict]
     assert "minus" in " ".join(label.get_text() for label in ax.get_yticklabels())
 
 
@@ -120,24 +118,18 @@ def test_the_published_recall_has_a_thick_and_a_thin_interval(ax):
 
 
 def test_the_overview_counts_images_and_sources(ax):
-    table = pd.DataFrame(
-        {"path": list("12345"), "source": list("aabcc"), "label": [0, 0, 0, 1, 1], "used": "yes", "status": "ok"}
-    )
-    figures_data.class_overview(table, ax=ax)
+    table = pd.DataFrame({"path": list("12345"), "source": list("aabcc"), "label": [0, 0, 0, 1, 1]})
+    figures_data.class_overview(table.assign(used="yes", status="ok"), ax=ax)
     assert sorted(bar.get_height() for bar in ax.patches)[-4:] == [1, 2, 2, 3]
 
 
-def test_a_tile_keeps_the_shape_of_the_picture():
-    wide = sheets._tile(np.full((50, 100, 3), 200, np.uint8))
-    assert wide.shape == sheets._tile(np.zeros((90, 60, 3), np.uint8)).shape and (wide[wide.shape[0] // 2] == 200).any()
-
-
-def test_the_sheet_of_sectors_counts_what_the_locator_finds(monkeypatch):
+def test_the_sheet_of_sectors_counts_what_the_locator_finds_and_a_tile_keeps_the_shape_of_a_picture(monkeypatch):
     there = {made.truth["seed"]: sheets.locator.outlined(made.ovary) for made in map(sheets.sector.simulate, (0, 16))}
-    wanted = sum(map(len, there.values()))
-    right = [sheets.locator.Found(box, 0.9) for box in there[16]]
+    wanted, right = sum(map(len, there.values())), [sheets.locator.Found(box, 0.9) for box in there[16]]
     monkeypatch.setattr(sheets.locator, "locate", lambda grey: right)
     figure, reading = sheets.sectors([0, 16])
     wrong = len(right) * 2 - wanted
     assert f"finds {wanted} of {wanted} ovaries and draws {wrong} other box" in reading and wrong > 0
     assert sum(bool(ax.images) for ax in figure.axes) == 2
+    wide = sheets._tile(np.full((50, 100, 3), 200, np.uint8))
+    assert wide.shape == sheets._tile(np.zeros((90, 60, 3), np.uint8)).shape and (wide[wide.shape[0] // 2] == 200).any()

@@ -1,17 +1,18 @@
-"""Sentences say what their tables say, and claim no more than a test showed."""
+"""Sentences say what their tables say and claim no more than a test showed; numbers are read as they were meant."""
 
 import re
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from pcos_utils.evaluation import comparison
 from pcos_utils.reporting import sentences_data, sentences_training
 from pcos_utils.reporting import sentences_results as sentences
+from pcos_utils.reporting import text as wording
 
 
 def auc_row(model="iustnet", verdict=comparison.BETTER, **changed) -> pd.Series:
-    """Return the AUC row of a method in metrics.csv."""
     row = dict(model=model, protocol="grouped", metric="auc", value=0.72, low=0.61, high=0.81, reason="", p=0.003)
     row |= dict(test="doubled variance", verdict=verdict, sources=300, polycystic=150, few_sources=False)
     return pd.Series(row | {"taught": "labels"} | changed)
@@ -58,15 +59,12 @@ def test_methods_are_listed_by_what_taught_them_and_say_who_beats_chance():
     assert networks.endswith("Shown to be better than chance: IustNet.") and "Follicle count .72" in phantoms
 
 
-def test_a_table_for_reading_has_a_dash_where_there_is_no_interval():
+def test_a_table_has_a_dash_where_there_is_no_interval_and_brightness_is_told_only_where_it_is_shown():
     cells = sentences.overview(pd.DataFrame([auc_row(), auc_row("follicles", low=np.nan)]).assign(metric="auc"))
     assert list(cells.AUC) == [".72\xa0[.61,\xa0.81]", ".72\xa0–"]
-
-
-def test_brightness_is_told_only_where_it_is_shown():
     assert "acquired or displayed otherwise" in sentences.acquisition(pd.DataFrame([auc_row("intensity"), auc_row()]))
-    assert sentences.acquisition(pd.DataFrame([auc_row("intensity", comparison.NOT_SHOWN)])) == ""
-    assert sentences.acquisition(pd.DataFrame([auc_row()])) == ""
+    for row in (auc_row("intensity", comparison.NOT_SHOWN), auc_row()):
+        assert sentences.acquisition(pd.DataFrame([row])) == ""
 
 
 def test_power_says_what_n_can_show():
@@ -103,19 +101,47 @@ def test_epochs_are_counted():
         "IustNet: the epoch kept is 2 of 3, in 1 run. Its selection loss is .680 (a coin's: .693), which the choice "
         "flatters; the lowest training loss is .50."
     )
-    more = pd.concat([history, history.assign(run="b", chosen=[False, False, True])])
-    assert "lies between 2 and 3 of 3, in 2 runs. Its selection loss is .680 to .710" in sentences_training.epochs(
-        more, ""
-    )
+    more = sentences_training.epochs(pd.concat([history, history.assign(run="b", chosen=[False, False, True])]), "")
+    assert "lies between 2 and 3 of 3, in 2 runs. Its selection loss is .680 to .710" in more
 
 
-def test_shared_errors_count_sources():
+def test_shared_errors_count_sources_and_no_sentence_says_one_sources():
     called = {"iustnet": [0.0, 0.5, 1.0, 0.2], "follicles": [0.0, 1.0, 0.0, 0.9]}
     table = pd.DataFrame(called).melt(var_name="model", value_name="called")
     text = sentences.shared_errors(table.assign(source=[*"abcd"] * 2, label=[1, 1, 0, 0] * 2))
     assert text == "Of 4 sources, 1 are called wrong by all of 2 methods, and 1 right by all."
+    one = pd.DataFrame({"path": ["a"], "source": ["a"], "label": [1], "used": ["yes"]})
+    assert sentences_data.use(one) == "The study uses 1 image of 1 source; nothing is left out."
 
 
-def test_no_sentence_says_one_sources():
-    table = pd.DataFrame({"path": ["a"], "source": ["a"], "label": [1], "used": ["yes"]})
-    assert sentences_data.use(table) == "The study uses 1 image of 1 source; nothing is left out."
+@pytest.mark.parametrize("digits", [0, 1, 2, 3, 5])
+def test_a_number_reads_back_as_itself(digits):
+    sizes = 10.0 ** np.random.default_rng(0).uniform(-6, 7, 2000)
+    turns = np.add.outer([0, 0.005, 0.095, 0.995, 1, 9.995, 10, 10.34, 30.49, 100, 100.05], [-1e-9, 0, 1e-9, 0.34])
+    for value in np.concatenate([sizes, -sizes, turns.ravel(), -turns.ravel()]):
+        shown = wording.number(value, digits)
+        assert abs(float(shown) - value) <= 10.0**-digits / 2 * 1.001, (value, shown)
+        assert float(shown) == float(f"{value:.{digits}f}") and not shown.startswith(("0.", "-0.", "-0"))
+
+
+def test_only_a_leading_zero_goes():
+    shown = {10.34: "10.34", -30.49: "-30.49", 0.72: ".72", -0.05: "-.05", -0.001: ".00", 100.05: "100.05", 0: ".00"}
+    assert {value: wording.number(value) for value in shown} == shown
+    assert [wording.number(value) for value in (np.nan, np.inf, -np.inf)] == ["undefined", "∞", "-∞"]
+
+
+@pytest.mark.parametrize(("changed", "told"), [
+    ({}, ".72 [.64, .80]"), ({"low": np.nan, "reason": "few"}, ".72 [no interval: few]"),
+    ({"low": np.nan, "reason": np.nan}, ".72 [no interval]"), ({"value": np.nan, "reason": "why"}, "withheld (why)"),
+])  # fmt: skip
+def test_an_interval_or_the_reason_for_none(changed, told):
+    assert wording.interval(pd.Series({"value": 0.721, "low": 0.643, "high": 0.8, "reason": ""} | changed)) == told
+
+
+def test_one_is_one_and_many_are_many_and_a_p_and_a_share():
+    for n, told in (0, "0 sources"), (1, "1 source"), (2, "2 sources"), (2000, "2,000 sources"):
+        assert wording.many(n, "source") == told
+    assert wording.many(2, "family", "families") == "2 families"
+    assert [wording.listed([*words]) for words in ("", "a", "ab", "abc")] == ["none", "a", "a and b", "a, b and c"]
+    assert [wording.p_value(p) for p in (0.041, 0.0004, np.nan)] == ["= .041", "< .001", "undefined"]
+    assert wording.percent(0.414) == "41\N{NO-BREAK SPACE}%"

@@ -62,14 +62,12 @@ def frame(seed: int = 3_000_000_000) -> np.ndarray:
 
 
 def png(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    """Return the image as a file's bytes."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, kind)
     return stream.getvalue()
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody uses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]

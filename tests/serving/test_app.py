@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.pool import ThreadPool
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,7 +16,7 @@ from gradio_client.utils import QueueError
 
 from pcos_utils.data.images import grey
 from pcos_utils.serving import app, page
-from pcos_utils.serving.model import Answer, Served
+from pcos_utils.serving.model import DECISIONS, Answer, Served
 from tests.serving.made import crowded, frame, page_running, png
 
 FRAME = png(frame())
@@ -25,32 +26,25 @@ VISITORS = 8
 
 @pytest.fixture(scope="module")
 def desk(served):
-    """The desk of a served model."""
     return app.Desk(Served(served))
 
 
 def sent(desk, content: bytes, name: str = "a.png") -> dict:
-    """Return what Gradio says of a file that has arrived."""
     desk.uploads.files["0" * 32] = content
     return {"path": f"{app.FOLDER}/{'0' * 32}", "orig_name": name}
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "refusal"),
-    [
-        ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not an image"),
-        ("a.png", FRAME + b"<script>alert(1)</script>", None),  # a polyglot is the picture that it starts with
-        (EVIL, FRAME, None),
-        (EVIL, FRAME[:300], "damaged"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "refusal"), [
+    ("a.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>", "not an image"),
+    ("a.png", FRAME + b"<script>alert(1)</script>", None),  # a polyglot is the picture that it starts with
+    (EVIL, FRAME, None),
+    (EVIL, FRAME[:300], "damaged"),
+])  # fmt: skip
 def test_hostile_uploads_at_the_desk(desk, name, content, refusal):
     answer = desk.answer(sent(desk, content, name))
-    assert answer.decision in ("polycystic", "not polycystic", "cannot say")
-    assert refusal is None or answer.refusal == refusal
+    assert answer.decision in DECISIONS and refusal in (None, answer.refusal)
     shown = "".join(desk.show(sent(desk, content, name))[1:3]) + page.batch([answer])
-    assert "<script" not in shown and "<img src=x" not in shown and "Traceback" not in shown
-    assert desk.uploads.files == {}
+    assert not [bad for bad in ("<script", "<img src=x", "Traceback") if bad in shown] and desk.uploads.files == {}
 
 
 def test_a_failure_is_told_and_the_log_holds_no_name(desk, caplog, monkeypatch):
@@ -76,6 +70,7 @@ def test_a_map_lies_over_the_outlines_and_a_count_shows_where_it_counted(desk, m
 @pytest.mark.slow
 def test_maps_keep_nobody_waiting_and_stop_when_their_visitor_has_gone(served, tmp_path):
     log = tmp_path / "log.txt"
+    (tmp_path / "a.png").write_bytes(FRAME)
     code = (
         "import time\nfrom pcos_utils.serving.model import Served\nlogits = Served.logits\n"
         "def slow(self, pixels):\n if len(pixels) > 1: print('row', flush=True); time.sleep(0.5)\n"
@@ -86,15 +81,15 @@ def test_maps_keep_nobody_waiting_and_stop_when_their_visitor_has_gone(served, t
         (why,) = (each["id"] for each in config["components"] if each["props"].get("elem_id") == "why")
         (event,) = (each["id"] for each in config["dependencies"] if [why, "click"] in each["targets"])
         client = Client(address, verbose=False)
-        data = {"data": [{"url": page.data_url(FRAME, "image/png")}, ""], "fn_index": event}
+        data, queue = {"data": [{"url": page.data_url(FRAME, "image/png")}, ""], "fn_index": event}, "gradio_api/queue"
         for visitor in ("one", "two"):
-            httpx.post(f"{address}/gradio_api/queue/join", json=data | {"session_hash": visitor}).raise_for_status()
-        with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=one", timeout=60) as events:
+            httpx.post(f"{address}/{queue}/join", json=data | {"session_hash": visitor}).raise_for_status()
+        with httpx.stream("GET", f"{address}/{queue}/data?session_hash=one", timeout=60) as events:
             next(line for line in events.iter_lines() if "process_generating" in line)
             started = time.monotonic()
-            assert client.predict(image=handle_file(_file(tmp_path)), api_name="/predict")["model"] == "iustnet"
+            assert client.predict(image=handle_file(tmp_path / "a.png"), api_name="/predict")["model"] == "iustnet"
             assert time.monotonic() - started < 3  # a map takes four seconds, and two are asked for
-        with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=two", timeout=60) as events:
+        with httpx.stream("GET", f"{address}/{queue}/data?session_hash=two", timeout=60) as events:
             assert any("process_completed" in line for line in events.iter_lines())
         assert 8 < log.read_text().count("row") < 16  # the first map was not finished
 
@@ -104,36 +99,22 @@ def test_a_batch_names_its_scale_and_no_cell_of_its_file_is_a_formula(desk, monk
     table = page.batch([desk.answer(sent(desk, FRAME, "=HYPERLINK(1)"))])
     assert "<th>share polycystic among phantoms</th>" in table and "probability" not in table
     assert "\n'=HYPERLINK" in table and "0 answers" in page.batch([])
-    nothing = Answer(
-        "a", "cannot say", facts=dict.fromkeys(["model", "data", "run", "scale", "calibrated", "use"], "x")
-    )
-    assert "cannot say" in page.batch([nothing])
+    facts = dict.fromkeys(["model", "data", "run", "scale", "calibrated", "use"], "x")
+    assert "cannot say" in page.batch([Answer("a", "cannot say", facts=facts)])
 
 
-def _file(folder):
-    (folder / "a.png").write_bytes(FRAME)
-    return folder / "a.png"
-
-
-@pytest.fixture
-def place(tmp_path):
-    """The folder that the page takes for temporary files."""
-    (tmp_path / "temporary").mkdir()
-    return tmp_path / "temporary"
-
-
-def test_the_named_address_answers_and_nothing_stays_on_disk_even_of_half_an_upload(served, place, tmp_path):
-    whole, cut, log = tmp_path / "Jane.png", tmp_path / "cut.png", tmp_path / "log.txt"
+def test_the_named_address_answers_and_nothing_stays_on_disk_even_of_half_an_upload(served, tmp_path):
+    whole, cut, log, place = (tmp_path / name for name in ("Jane.png", "cut.png", "log.txt", "temporary"))
+    place.mkdir()
     whole.write_bytes(FRAME)
     cut.write_bytes(FRAME[:200])
     with page_running(served, log, TMPDIR=str(place)) as address:
         client = Client(address, verbose=False)
-        record = client.predict(image=handle_file(whole), api_name="/predict")
+        for asked, box in ({}, None), ({"box": "10,20,250,190"}, (10, 20, 250, 190)):
+            record = client.predict(image=handle_file(whole), **asked, api_name="/predict")
+            expected = Served(served).answer(whole, "Jane.png", box=box).record()
+            assert record | {"seconds": 0} == expected | {"seconds": 0} and record["box"] == asked.get("box", "")
         assert record["model"] == "iustnet" and record["image"] == "Jane.png" and "Research only" in record["use"]
-        assert record | {"seconds": 0} == Served(served).answer(whole, "Jane.png").record() | {"seconds": 0}
-        part = client.predict(image=handle_file(whole), box="10,20,250,190", api_name="/predict")
-        expected = Served(served).answer(whole, "Jane.png", box=(10, 20, 250, 190)).record()
-        assert part | {"seconds": 0} == expected | {"seconds": 0} and part["box"] == "10,20,250,190"
         wrong = client.predict(image=handle_file(whole), box="10,20", api_name="/predict")
         assert wrong["refusal"] == "unusable box" and "give x0,y0,x1,y1" in wrong["reasons"][0]
         script = page.API.split("```sh\n")[1].split("```")[0].replace("http://127.0.0.1:7860", address)
@@ -158,26 +139,20 @@ def test_the_named_address_answers_and_nothing_stays_on_disk_even_of_half_an_upl
 @pytest.mark.slow
 def test_every_visitor_is_answered_and_who_is_turned_away_may_try_again(served, tmp_path):
     image = next((served / "examples").glob("*.png"))
-    answers, errors = [], []
+    errors, ready = [], threading.Barrier(VISITORS)
 
-    def visit(address: str) -> None:
+    def visit(address: str) -> dict:
         client = Client(address, verbose=False)
         ready.wait()
         while True:
             try:
-                answers.append(client.predict(handle_file(image), api_name="/predict"))
-                return
+                return client.predict(handle_file(image), api_name="/predict")
             except QueueError as error:
                 errors.append(str(error))
-                again.wait(0.2)
+                time.sleep(0.2)
 
-    ready, again = threading.Barrier(VISITORS), threading.Event()
-    with crowded(served, tmp_path / "log.txt", waiting=2, seconds=0.5) as address:
-        visits = [threading.Thread(target=visit, args=(address,), daemon=True) for _ in range(VISITORS)]
-        for thread in visits:
-            thread.start()
-        for thread in visits:
-            thread.join(180)
+    with crowded(served, tmp_path / "log.txt", waiting=2, seconds=0.5) as address, ThreadPool(VISITORS) as pool:
+        answers = pool.map_async(visit, [address] * VISITORS).get(180)
     assert len(answers) == VISITORS and len({(answer["value"], answer["refusal"]) for answer in answers}) == 1
     assert errors and all("Queue is full" in error for error in errors)
     assert "Traceback" not in (tmp_path / "log.txt").read_text()

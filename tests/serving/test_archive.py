@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from pcos_utils.config import ROOT, StudyError
+from pcos_utils.config import ROOT
 from pcos_utils.data import shards
-from pcos_utils.files import sha256
 from pcos_utils.serving import archive
+from tests.conftest import refused
 from tests.serving.made import frame, png
 
 
@@ -32,47 +32,39 @@ def small(monkeypatch):
     monkeypatch.setattr(shards, "SIZE", 25)
 
 
-def digests(place: Path) -> dict:
-    assert not [path for path in place.iterdir() if path.suffix != ".parquet"]
-    return {path.name: sha256(path) for path in place.iterdir()}
-
-
 def test_folder_list_and_parquet_give_the_same_answers_once(folder, served, tmp_path, monkeypatch):
     out, files = tmp_path / "out", sorted(folder.rglob("*.png"))
     assert archive.answer([folder], served, out) == (120, 80, 5)
     table = pd.read_parquet(out).sort_values("image", ignore_index=True)
     assert table.image.tolist() == [str(path) for path in files] and (table.refusal == "not an image").sum() == 80
-    wanted = served_answer(served, files[1])
-    assert table.loc[1, list(wanted)].to_dict() == wanted
+    wanted, columns = archive.Served(served).answer(files[1]).row(), ["image", "decision", "refusal", "reasons", "run"]
+    assert table.loc[1, columns].to_dict() == {name: wanted[name] for name in columns}
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in files))
     pd.DataFrame({"path": map(str, files), "more": 1}).to_parquet(tmp_path / "list.parquet")
     monkeypatch.setattr(archive.Served, "answer", None)  # whatever is there is not made again
-    before = digests(out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert {path.suffix for path in before} == {".parquet"}
     for given in ([folder], [tmp_path / "list.txt"], [tmp_path / "list.parquet"]):
-        assert archive.answer(given, served, out) == (120, 80, 5) and digests(out) == before
-
-
-def served_answer(model: Path, path: Path) -> dict:
-    row = archive.Served(model).answer(path).row()
-    return {name: row[name] for name in ("image", "decision", "refusal", "reasons", "run")}
+        assert archive.answer(given, served, out) == (120, 80, 5)
+        assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_what_does_not_belong_together_is_a_sentence(folder, served, tmp_path):
-    def refused(words: str, given: list[Path], out: Path = tmp_path / "out") -> None:
-        with pytest.raises(StudyError, match=words):
-            archive.answer(given, served, out)
-
-    files = sorted(folder.rglob("*.png"))[:50]
-    archive.answer(files, served, tmp_path / "out")
-    refused("000000.parquet was made from other images", files[1:])
-    refused("000001.parquet belongs to a longer list", files[:25])
-    refused("lies inside", [folder], folder / "out")
-    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
-    refused("no Parquet file with a column 'path'", [tmp_path / "bad.parquet"], tmp_path / "bad")
-    (tmp_path / "empty.txt").write_text("\n")
-    refused("no image to answer", [tmp_path / "empty.txt"], tmp_path / "empty")
-    (tmp_path / "out" / "000001.parquet").write_bytes(b"half")
-    refused("000001.parquet cannot be read", files)
+    files, out = sorted(folder.rglob("*.png"))[:50], tmp_path / "out"
+    bad, empty = tmp_path / "bad.parquet", tmp_path / "empty.txt"
+    archive.answer(files, served, out)
+    bad.write_bytes(b"no parquet")
+    empty.write_text("\n")
+    for words, given, place in (
+        ("000000.parquet was made from other images", files[1:], out),
+        ("000001.parquet belongs to a longer list", files[:25], out),
+        ("lies inside", [folder], folder / "out"),
+        ("no Parquet file with a column 'path'", [bad], tmp_path / "bad"),
+        ("no image to answer", [empty], tmp_path / "empty"),
+    ):
+        refused(words, archive.answer, given, served, place)
+    (out / "000001.parquet").write_bytes(b"half")
+    refused("000001.parquet cannot be read", archive.answer, files, served, out)
 
 
 def test_a_shard_that_another_process_makes_is_left_to_it(tmp_path):

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pcos_utils.config import StudyError
 from pcos_utils.follicles import counting, crops
 from pcos_utils.serving import boxes, scan_check
 from pcos_utils.serving.model import BOTH, FEW
+from tests.conftest import refused
 from tests.serving.made import frame, png
 
 AT = (140, 60, 440, 260)  # where a phantom lies in the made sector
@@ -21,26 +21,20 @@ AT = (140, 60, 440, 260)  # where a phantom lies in the made sector
 @pytest.fixture(scope="module")
 def wide() -> np.ndarray:
     """A frame in which a phantom lies in the dark, uint8 (340, 520)."""
-    pixels = np.zeros((340, 520), np.uint8)
-    pixels[AT[1] : AT[3], AT[0] : AT[2]] = frame()
-    return pixels
+    return np.pad(frame(), ((AT[1], 340 - AT[3]), (AT[0], 520 - AT[2])))
 
 
-def test_the_answer_of_a_box_is_that_of_the_crop_drawn_on_the_whole_frame(model, wide):
+def test_the_answer_of_a_box_is_that_of_the_crop_drawn_on_the_whole_frame_as_it_is_turned(model, wide):
     whole, crop = model.answer(png(wide), box=AT), model.answer(png(frame()))
     assert whole.record() | {"box": "", "seconds": 0} == crop.record() | {"seconds": 0} and whole.follicles
     assert whole.record()["box"] == "140,60,440,260" and whole.numbered.shape == wide.shape
     numbered = cv2.resize(crop.numbered.astype(np.float32), (300, 200), interpolation=cv2.INTER_NEAREST)
     assert np.array_equal(boxes.of(whole.numbered, AT), numbered)
     assert (whole.numbered > 0).sum() == (numbered > 0).sum()
-
-
-def test_a_box_means_the_frame_as_it_is_turned(model, wide):
-    turned = Image.Exif()
+    turned, stream = Image.Exif(), io.BytesIO()
     turned[0x0112] = 6  # shown a quarter clockwise
-    stream = io.BytesIO()
     Image.fromarray(np.rot90(wide)).save(stream, "PNG", exif=turned)
-    assert model.answer(stream.getvalue(), box=AT).follicles == model.answer(png(wide), box=AT).follicles
+    assert model.answer(stream.getvalue(), box=AT).follicles == whole.follicles
 
 
 def test_a_tall_box_is_not_stretched_and_counts_what_lies_in_it():
@@ -67,22 +61,17 @@ def test_crops_of_60_pixels_are_answered_and_few_pixels_widen_the_interval(model
     sure, unsure = (model.calibrated(None, 6, rule, doubt) for doubt in ((0, 0), boxes.doubt(25, side)))
     assert sure[0] == unsure[0] == 0.5 and sure[2] == pytest.approx([0.5, 0.5])
     assert unsure[1][0] <= sure[1][0] and unsure[1][1] >= sure[1][1] and unsure[2][0] < 0.1 < 0.9 < unsure[2][1]
-
-
-def test_doubt_falls_with_pixels_and_is_one_sided_in_small_boxes():
+    # It falls with pixels and is one-sided in small boxes.
     assert boxes.doubt(300, 200) == (0, 0) and boxes.doubt(30, 200)[0] > boxes.doubt(90, 200)[0] > 1
-    less, more = boxes.doubt(90, 40)
-    assert more - less == boxes.LOST
+    assert -np.subtract(*boxes.doubt(90, 40)) == boxes.LOST
 
 
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [("1,2,3", "give x0,y0"), ("a,0,9,9", "give x0,y0"), ("90,0,10,50", "upper left"), ("nan,0,90,90", "give x0,y0"),
-     ("-5,0,90,90", "give x0,y0"), ("0,0,1e999,9", "give x0,y0"), ("", "give x0,y0")],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "named"), [
+    ("1,2,3", "give x0,y0"), ("a,0,9,9", "give x0,y0"), ("90,0,10,50", "upper left"), ("nan,0,90,90", "give x0,y0"),
+    ("-5,0,90,90", "give x0,y0"), ("0,0,1e999,9", "give x0,y0"), ("", "give x0,y0"),
+])  # fmt: skip
 def test_what_is_no_box_is_told(text, named):
-    with pytest.raises(StudyError, match=named):
-        boxes.parse(text.split(","))
+    refused(named, boxes.parse, text.split(","))
 
 
 def test_boxes_outside_or_too_small_are_refused_and_one_dark_region_is_no_ovary(model, wide):
@@ -96,25 +85,25 @@ def test_boxes_outside_or_too_small_are_refused_and_one_dark_region_is_no_ovary(
     assert not any(boxes.cyst(each, (0, 0, 300, 200)) for each in phantoms)
 
 
-@pytest.mark.parametrize(("found", "refusal"), [(0, ""), (1, ""), (2, "several ovaries")])
-def test_a_refused_frame_is_searched_for_ovaries(model, wide, monkeypatch, found, refusal):
-    usual = model.usual[False] | {"limit": 0.0}
-    monkeypatch.setitem(model.usual, False, usual)
+@pytest.mark.parametrize(("found", "refusal", "told"), [
+    (0, scan_check.UNLIKE, "No ovary was found; draw a box around one."), (1, None, None),
+    (2, "several ovaries", "Two ovaries were found; choose one."),
+])  # fmt: skip
+def test_a_refused_frame_is_searched_for_ovaries(model, wide, monkeypatch, found, refusal, told):
+    monkeypatch.setitem(model.usual, False, model.usual[False] | {"limit": 0.0})
     monkeypatch.setattr(model, "ovaries", lambda pixels: [AT] * found)
     answer = model.answer(png(wide))
     assert answer.suggested == [AT] * found
     if found == 1:
         assert answer.box == AT and answer.follicles == model.answer(png(wide), box=AT).follicles
     else:
-        told = {0: "No ovary was found; draw a box around one.", 2: "Two ovaries were found; choose one."}[found]
-        assert answer.reasons[-1] == told and answer.refusal == (refusal or scan_check.UNLIKE)
+        assert answer.reasons[-1] == told and answer.refusal == refusal
 
 
 def test_a_hue_is_no_colour_but_two_are():
     grey = np.repeat(frame()[..., None], 3, 2)
-    assert scan_check.coloured(grey) == 0
     tinted = (grey * [0.7, 0.8, 1.0]).astype(np.uint8)
-    assert scan_check.coloured(tinted) < 0.01
+    assert scan_check.coloured(grey) == 0 and scan_check.coloured(tinted) < 0.01
     tinted[:80, :200] = (200, 90, 40)
     assert scan_check.coloured(tinted) > 0.15
 
@@ -122,8 +111,8 @@ def test_a_hue_is_no_colour_but_two_are():
 def test_a_phantom_as_boxed_is_a_frame_of_its_own():
     small = cv2.resize(frame(), (192, 128), interpolation=cv2.INTER_AREA)
     first, again, other = (crops.as_boxed(small, np.random.default_rng(seed)) for seed in (0, 0, 1))
-    assert first.shape == (128, 192) and first.dtype == np.uint8 and np.array_equal(first, again)
-    assert not np.array_equal(first, other)
+    assert (first.shape, first.dtype) == ((128, 192), np.uint8)
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
 
 
 def test_boxes_come_in_any_usual_table(tmp_path):
@@ -133,5 +122,5 @@ def test_boxes_come_in_any_usual_table(tmp_path):
     for name in ("boxes.csv", "boxes.xlsx"):
         assert boxes.read(tmp_path / name, [Path("a.png")]) == {Path("a.png"): [(1, 3, 50, 70), (2, 4, 60, 80)]}
     rows.drop(columns="xmax").to_csv(tmp_path / "less.csv", index=False)
-    with pytest.raises(StudyError, match="lacks the column x1; give it a row of image, x0, y0, x1, y1"):
-        boxes.read(tmp_path / "less.csv", [Path("a.png")])
+    wanted = "lacks the column x1; give it a row of image, x0, y0, x1, y1"
+    refused(wanted, boxes.read, tmp_path / "less.csv", [Path("a.png")])

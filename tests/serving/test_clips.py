@@ -35,32 +35,27 @@ def files(tmp_path_factory):
 def test_the_command_answers_each_frame_and_then_the_clip(served, files, pcos):
     code, out, _ = pcos("predict", files, "--model", served, "--json")
     rows = [json.loads(line) for line in out.splitlines()]
-    assert code == 0
-    assert [row["image"].rpartition("/")[2] for row in rows] == ROWS
+    assert code == 0 and [row["image"].rpartition("/")[2] for row in rows] == ROWS
     one = Served(served).answer(files / "single.dcm", rows[0]["image"]).record()
-    assert rows[0] | {"seconds": 0} == one | {"seconds": 0}
-    assert "2 of 2 frames decided: " in rows[2]["reasons"][0]
+    assert rows[0] | {"seconds": 0} == one | {"seconds": 0} and "2 of 2 frames decided: " in rows[2]["reasons"][0]
     assert rows[2]["follicles"] == min(row["follicles"] for row in rows[:2])  # the lower median of two
 
 
-@pytest.mark.parametrize(
-    ("said", "decision", "refusal"),
-    [
-        (["polycystic", "cannot say", "polycystic"], "polycystic", ""),
-        (["polycystic", "not polycystic"], "cannot say", "frames differ"),
-        (["cannot say", "cannot say"], "cannot say", model.BOTH),
-    ],
-)
+@pytest.mark.parametrize(("said", "decision", "refusal"), [
+    (["polycystic", "cannot say", "polycystic"], "polycystic", ""),
+    (["polycystic", "not polycystic"], "cannot say", "frames differ"),
+    (["cannot say", "cannot say"], "cannot say", model.BOTH),
+])  # fmt: skip
 def test_a_clip_is_called_what_no_frame_contradicts(said, decision, refusal):
-    found = [
-        Answer("a", word, 0.1 * n, [0.0, 0.2 + n / 10], n, 200, model.BOTH * (word == "cannot say"))
-        for n, word in enumerate(said, start=2)
-    ]
+    last, found = len(said) + 1, []
+    for n, word in enumerate(said, start=2):
+        found.append(Answer("a", word, 0.1 * n, [0.0, 0.2 + n / 10], n, 200, model.BOTH * (word == "cannot say")))
     answer = clips.summary("a.mp4", found)
-    assert (answer.decision, answer.refusal) == (decision, refusal)
-    assert (
-        answer.interval == [0.0, 0.2 + (len(said) + 1) / 10] and f"2 to {len(said) + 1} follicles" in answer.reasons[0]
-    )
+    assert (answer.decision, answer.refusal, answer.interval) == (decision, refusal, [0.0, 0.2 + last / 10])
+    assert f"2 to {last} follicles" in answer.reasons[0]
+
+
+def test_a_clip_without_an_answered_frame_is_refused_as_its_frames_are():
     refused = clips.summary("a.mp4", [Answer("a", "cannot say", refusal="too blurred", reasons=["It is blurred."])] * 2)
     assert refused.refusal == "too blurred" and refused.value is None and "None of 2 frames" in refused.reasons[0]
 

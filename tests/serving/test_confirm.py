@@ -1,6 +1,7 @@
 """A frozen method meets a new folder: what developed it is left out, every look is counted, every edit is named."""
 
 import json
+import re
 import shutil
 
 import cv2
@@ -10,7 +11,6 @@ import pytest
 from PIL import Image
 
 from pcos_utils.audit.sources import find_sources
-from pcos_utils.config import StudyError
 from pcos_utils.data.survey import survey
 from pcos_utils.evaluation.calibration import probability
 from pcos_utils.files import write_json
@@ -18,6 +18,7 @@ from pcos_utils.follicles import training_set
 from pcos_utils.phantom import simulator
 from pcos_utils.serving import confirm, export, freeze
 from pcos_utils.serving.model import Served
+from tests.conftest import refused
 
 CLASSES = ("normal", "pco")
 
@@ -30,13 +31,11 @@ def turned(image: np.ndarray) -> np.ndarray:
 
 
 def put(folder, name: str, label: int, image: np.ndarray) -> None:
-    """Write an image into its class folder."""
     (folder / CLASSES[label]).mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(folder / CLASSES[label] / name)
 
 
 def scan(seed: int) -> np.ndarray:
-    """Return a phantom's frame, whose label is the last bit of its seed."""
     return simulator.simulate(seed, seed % 2).image
 
 
@@ -58,19 +57,17 @@ def own(tmp_path_factory):
 
 @pytest.fixture
 def plan(own, tmp_path):
-    """A copy of the plan, to be looked at or spoiled."""
     return shutil.copytree(own / "plan", tmp_path / "plan")
 
 
 def table(own, **scores) -> pd.DataFrame:
     """Return scores that rank perfectly, but for those given by name."""
-    names = sorted(path.relative_to(own / "new").as_posix() for path in (own / "new").rglob("*.png"))
-    told = [scores.get(name.rpartition("/")[2][:-4], 0.9 if name.startswith("pco") else 0.1) for name in names]
-    return pd.DataFrame({"image": names, "score": told})
+    paths = sorted((own / "new").glob("*/*.png"))
+    told = [scores.get(path.stem, 0.9 if path.parent.name == "pco" else 0.1) for path in paths]
+    return pd.DataFrame({"image": [f"{path.parent.name}/{path.name}" for path in paths], "score": told})
 
 
 def look(own, plan, rows: pd.DataFrame, labels=None, new=None):
-    """Return the record and the file of a look with these scores."""
     rows.to_csv(plan.parent / "scores.csv", index=False)
     return confirm.confirm(plan, new or own / "new", labels, plan.parent / "scores.csv")
 
@@ -99,8 +96,8 @@ def confirmed(evaluated, served, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_what_developed_the_method_is_named_and_left_out(confirmed):
-    _, record, _ = confirmed
+def test_what_developed_the_method_is_named_and_left_out_and_the_endpoint_is_that_of_the_served_model(confirmed):
+    place, record, _ = confirmed
     out = {row["image"].rpartition("/")[2]: row for row in record["left_out"]}
     assert len(out) == 20 and all(name.startswith(("own", "taught")) for name in out)
     assert {row["why"] for row in out.values()} == {"developed the method"}
@@ -108,43 +105,32 @@ def test_what_developed_the_method_is_named_and_left_out(confirmed):
     assert record["new_sources"] == 30 and record["polycystic"] == 15
     text = "\n".join(confirm.sentences(record))
     assert "look 1 at these images" in text and "own3.png: " in text and "30 new sources (30 images), 15" in text
-
-
-@pytest.mark.slow
-def test_the_endpoint_is_that_of_the_served_model(confirmed):
-    place, record, _ = confirmed
     served, rows = Served(place / "plan" / "model"), pd.DataFrame(record["answers"])
     answers = [served.answer(place / "new" / name) for name in rows.image]
-    for row, answer in zip(rows.itertuples(), answers, strict=True):
-        assert row.refusal == answer.refusal and np.isfinite(row.score) == (answer.value is not None)
-        assert answer.value is None or probability(row.score) == pytest.approx(answer.value, abs=1e-4)
+    values = np.array([answer.value for answer in answers], float)
+    assert rows.refusal.tolist() == [answer.refusal for answer in answers]
+    np.testing.assert_allclose(probability(rows.score), values, rtol=0, atol=1e-4)
     measured = {row["metric"]: row for row in record["endpoint"] if row["of"] == "sources with a value"}
-    called = [answer.value >= served.card["threshold"] for answer in answers if answer.value is not None]
-    right = np.array(called) == rows.label[rows.score.notna()].astype(bool).to_numpy()
-    assert measured["recall"]["value"] == pytest.approx(right[rows.label[rows.score.notna()] == 1].mean())
+    called = values[(rows.label == 1) & rows.score.notna()] >= served.card["threshold"]
+    assert measured["recall"]["value"] == pytest.approx(called.mean())
     assert measured["auc"]["sources"] == rows.score.notna().sum() == 30 - record["refused_sources"]
 
 
 @pytest.mark.slow
-def test_a_second_look_is_marked_and_the_first_one_stays(confirmed):
+def test_a_second_look_is_marked_the_first_one_stays_and_changed_weights_are_named(confirmed, tmp_path):
     place, _, path = confirmed
     first = path.read_bytes()
-    (place / "part").mkdir()
     for name in CLASSES:  # some images less are still a second look
-        shutil.copytree(place / "new" / name, place / "part" / name, ignore=shutil.ignore_patterns("*9.png", "own*"))
-    record, second = confirm.confirm(place / "plan", place / "part")
+        shutil.copytree(place / "new" / name, tmp_path / name, ignore=shutil.ignore_patterns("*9.png", "own*"))
+    record, second = confirm.confirm(place / "plan", tmp_path)
     assert record["look"] == 2 and record["earlier_looks_at_these_images"] == ["look-0001.json"]
     assert "NOT A FIRST LOOK" in confirm.sentences(record)[1]
     assert second.name == "look-0002.json" and path.read_bytes() == first
-
-
-@pytest.mark.slow
-def test_changed_weights_are_named(confirmed, tmp_path):
-    spoiled = shutil.copytree(confirmed[0] / "plan", tmp_path / "plan")
+    spoiled = shutil.copytree(place / "plan", tmp_path / "plan")
     with open(spoiled / "model" / "model.onnx", "ab") as weights:
         weights.write(b"x")
-    with pytest.raises(StudyError, match="model.onnx is not the file that was frozen; restore it, or freeze again"):
-        confirm.confirm(spoiled, confirmed[0] / "new")
+    named = "model.onnx is not the file that was frozen; restore it, or freeze again"
+    refused(named, confirm.confirm, spoiled, place / "new")
 
 
 @pytest.mark.slow
@@ -158,30 +144,21 @@ def test_no_picture_and_no_name_travels(own, confirmed):
 
 
 def test_a_plan_is_never_overwritten_and_an_edit_or_other_code_is_named(own, plan):
-    with pytest.raises(StudyError, match="holds a frozen plan, which stays"):
-        freeze.need_new(plan)
+    refused("holds a frozen plan, which stays", freeze.need_new, plan)
     frozen = json.loads((plan / "plan.json").read_text())
     write_json(plan / "plan.json", frozen | {"threshold": 0.4})
-    with pytest.raises(StudyError, match="plan.json was edited after it was frozen; restore it"):
-        look(own, plan, table(own))
+    refused("plan.json was edited after it was frozen; restore it", look, own, plan, table(own))
     other = frozen | {"code": frozen["code"] | {"audit/matching.py": "0"}}
     write_json(plan / "plan.json", other | {"sha256": freeze.seal(other)})
-    with pytest.raises(StudyError, match=r"other code than this \(audit/matching.py differs.*check out the commit"):
-        look(own, plan, table(own))
+    refused(r"other code than this \(audit/matching.py differs.*check out the commit", look, own, plan, table(own))
     assert not (plan / "looks").exists()
 
 
-def test_sources_of_one_patient_are_told(own, plan):
-    rows = table(own)
+def test_copies_are_one_source_refusals_are_counted_and_sources_of_one_patient_told(own, plan):
+    rows = table(own, new0=0.2, again=0.6, new2="", new3="", new5=0.3)
     labels = rows.assign(label=rows.image.str.startswith("pco").astype(int), patient="p" + rows.image.str[-5])
     labels.to_csv(plan.parent / "labels.csv", columns=["image", "label", "patient"], index=False)
     record, _ = look(own, plan, rows, plan.parent / "labels.csv")
-    assert record["patients"] == 9 and "patients or clips" not in " ".join(confirm.sentences(record))
-    assert "They are of 3 patients or clips" in " ".join(confirm.sentences(record | {"patients": 3}))
-
-
-def test_copies_are_one_source_and_refusals_are_counted(own, plan):
-    record, _ = look(own, plan, table(own, new0=0.2, again=0.6, new2="", new3="", new5=0.3))
     assert [row["image"] for row in record["left_out"]] == ["pco/known.png"]
     assert (record["images"], record["new_sources"], record["polycystic"], record["refused_sources"]) == (9, 8, 4, 2)
     values = {(row["of"].split()[0], row["metric"]): row["value"] for row in record["endpoint"]}
@@ -189,6 +166,8 @@ def test_copies_are_one_source_and_refusals_are_counted(own, plan):
     assert values["sources", "auc"] == pytest.approx(8 / 9) and values["sources", "recall"] == pytest.approx(2 / 3)
     assert values["every", "auc"] == pytest.approx(8 / 16) and values["every", "recall"] == pytest.approx(2 / 4)
     assert values["sources", "specificity"] == 1 and values["every", "specificity"] == pytest.approx(3 / 4)
+    assert record["patients"] == 9 and "patients or clips" not in " ".join(confirm.sentences(record))
+    assert "They are of 3 patients or clips" in " ".join(confirm.sentences(record | {"patients": 3}))
 
 
 def test_files_that_are_no_scans_are_named(own, plan):
@@ -212,35 +191,28 @@ def test_scores_come_in_any_usual_table(tmp_path):
         assert scores.refusal.tolist() == ["", "no score", ""]
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (lambda rows: rows[1:], "lacks normal/again.png (1 in all); add a row"),
-        (lambda rows: pd.concat([rows, rows[:1].assign(image="x.png")]), "names 'x.png', which is not in the folder"),
-        (lambda rows: pd.concat([rows, rows[:1]]), "has normal/again.png twice"),
-        (lambda rows: rows.astype({"score": object}).replace({"score": {0.1: "high"}}), "has 'high' for normal/again"),
-        (lambda rows: rows.rename(columns={"score": "answer"}), "needs a column 'image' and a column 'score'"),
-        (lambda rows: rows.assign(score=""), "refused every image"),
-    ],
-)
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda rows: rows[1:], "lacks normal/again.png (1 in all); add a row"),
+    (lambda rows: pd.concat([rows, rows[:1].assign(image="x.png")]), "names 'x.png', which is not in the folder"),
+    (lambda rows: pd.concat([rows, rows[:1]]), "has normal/again.png twice"),
+    (lambda rows: rows.astype({"score": object}).replace({"score": {0.1: "high"}}), "has 'high' for normal/again"),
+    (lambda rows: rows.rename(columns={"score": "answer"}), "needs a column 'image' and a column 'score'"),
+    (lambda rows: rows.assign(score=""), "refused every image"),
+])  # fmt: skip
 def test_scores_that_cannot_be_used_are_one_sentence(own, plan, change, words):
-    with pytest.raises(StudyError) as told:
-        look(own, plan, change(table(own)))
-    assert words in str(told.value) and not list(plan.glob("looks/*.json"))
+    refused(re.escape(words), look, own, plan, change(table(own)))
+    assert not list(plan.glob("looks/*.json"))
 
 
-@pytest.mark.parametrize(
-    ("words", "named"),
-    [
-        (["confirm", "PLAN", "NEW"], "holds no weights; add --predictions CSV"),
-        (["confirm", "NEW", "NEW"], "holds no plan that can be read; make one with 'pcos freeze'"),
-        (["confirm", "PLAN", "nowhere"], "nowhere is no folder"),
-        (["freeze", "--threshold", "0.5"], "needs --threshold, --developed and --out"),
-        (["power", "--from", "0.9", "--to", "0.85"], "is no gain"),
-        (["power", "--prevalence", "30"], "--prevalence 30 lies outside 0 to 1"),
-        (["power", "--from", "0.9", "--to", "0.9001"], "sources would be needed"),
-    ],
-)
+@pytest.mark.parametrize(("words", "named"), [
+    (["confirm", "PLAN", "NEW"], "holds no weights; add --predictions CSV"),
+    (["confirm", "NEW", "NEW"], "holds no plan that can be read; make one with 'pcos freeze'"),
+    (["confirm", "PLAN", "nowhere"], "nowhere is no folder"),
+    (["freeze", "--threshold", "0.5"], "needs --threshold, --developed and --out"),
+    (["power", "--from", "0.9", "--to", "0.85"], "is no gain"),
+    (["power", "--prevalence", "30"], "--prevalence 30 lies outside 0 to 1"),
+    (["power", "--from", "0.9", "--to", "0.9001"], "sources would be needed"),
+])  # fmt: skip
 def test_a_mistake_on_the_command_line_is_one_sentence(own, plan, pcos, words, named):
     places = {"PLAN": plan, "NEW": own / "new"}
     code, _, said = pcos(*(places.get(word, word) for word in words))

@@ -1,21 +1,22 @@
-"""A finished study becomes a served model whose networks say what torch says."""
+"""A finished study becomes a served model: its networks say what torch says, its rule what the study predicted."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from pcos_utils import config
-from pcos_utils.config import StudyError
+from pcos_utils.evaluation import calibration
 from pcos_utils.follicles import network as follicle_network
 from pcos_utils.models import architectures
 from pcos_utils.serving import commands, export, model
-from tests.serving.made import SIDE, fitted
+from pcos_utils.serving.tabulate import limit, tabulate
+from tests.conftest import refused
+from tests.serving.made import SIDE, fitted, out_of_fold
 
-SLOW = pytest.mark.slow
 
-
-@pytest.mark.parametrize("name", ["iustnet", *(pytest.param(n, marks=SLOW) for n in ("densenet121d", "densenet201"))])
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["iustnet", "densenet121d", "densenet201"])
 def test_logits_are_torchs_on_200_images(name, tmp_path):
     network, _, _ = fitted(name)
     torch.manual_seed(0)
@@ -93,8 +94,7 @@ def test_nothing_half_written_passes_for_a_model(served, tmp_path, monkeypatch):
     monkeypatch.setattr(export, "TRIED", 2)
     monkeypatch.setattr(export, "fit_served", fitted)
     monkeypatch.setenv("PCOS_HOME", str(served.parent))  # whose phantoms are made already
-    with pytest.raises(StudyError, match="differs from its network"):
-        export.export("iustnet", config.study(), tmp_path, 12)
+    refused("differs from its network", export.export, "iustnet", config.study(), tmp_path, 12)
     assert not (tmp_path / "model.json").exists()
 
 
@@ -105,3 +105,39 @@ def test_the_served_network_stops_where_the_folds_stopped_on_the_folds_own_sched
     monkeypatch.setattr(export.training, "fit", lambda *of, **how: asked.update(recipe=of[4], stop=how["stop"]))
     _, _, facts = export.fit_served("iustnet", study)
     assert asked["recipe"].epochs == study.epochs == 2 and asked["stop"] == facts["epochs"] == 1
+
+
+def test_the_interval_holds_the_probability_and_narrows_with_sources():
+    widths = []
+    for n in (20, 400):
+        made = tabulate(out_of_fold(n), resamples=200)
+        grid, low, high = (np.array(made["interval"][name]) for name in ("logit", "low", "high"))
+        middle = calibration.probability(made["calibration"]["slope"] * grid + made["calibration"]["intercept"])
+        assert (low <= middle + 1e-4).all() and (middle <= high + 1e-4).all() and (np.diff(middle) >= 0).all()
+        widths.append((high - low)[len(grid) // 2])
+    assert widths[1] < 0.6 * widths[0]
+
+
+def test_calibration_and_threshold_are_those_of_the_study():
+    made, each = tabulate(out_of_fold(40), resamples=100), calibration.by_network(out_of_fold(40))
+    rule = calibration.fit(each.raw_logit.to_numpy(), each.label.to_numpy())
+    assert made["calibration"] == pytest.approx({"slope": rule.slope, "intercept": rule.intercept})
+    assert made["threshold"] == pytest.approx(float(calibration.probability(np.array(rule.threshold))))
+
+
+@pytest.mark.parametrize("more", ["networks", "copies"])
+def test_the_unit_is_the_source_however_many_networks_judged_it_and_copies_it_has(more):
+    once = out_of_fold(40).assign(repeat=0, fold=0, inner=0)
+    again = [once.assign(repeat=repeat if more == "networks" else 0) for repeat in range(3)]
+    first, second = (tabulate(table, resamples=100) for table in (once, pd.concat(again, ignore_index=True)))
+    assert first["sources"] == second["sources"] == {"normal": 20, "polycystic": 20}
+    assert second["calibration"] == pytest.approx(first["calibration"])
+    assert second["interval"]["low"] == pytest.approx(first["interval"]["low"], abs=1e-4)
+    assert second["conformal"] == pytest.approx(first["conformal"])
+
+
+def test_each_class_stays_in_its_set_as_often_as_promised():
+    drawn = [np.random.default_rng(seed).random(40) for seed in range(300)]
+    inside = [each[0] <= limit(each[1:], np.ones(39)) for each in drawn]
+    assert np.mean(inside) == pytest.approx(0.9, abs=0.05)
+    assert limit(np.zeros(8), np.ones(8)) == 1  # too few to leave anything out

@@ -47,15 +47,13 @@ def test_most_scales_are_read_and_none_is_read_wrongly(step, every):
             # Of the height, and of the diameter of a disc.
             errors.append((found[1] / height - 1, (found[0] * found[1] / width / height) ** 0.5 - 1))
             assert f"{step} mm apart" in found[2]
-    assert len(errors) > 0.8 * FRAMES
-    assert np.abs(errors).max() < 0.03
+    assert len(errors) > 0.8 * FRAMES and np.abs(errors).max() < 0.03
 
 
 # None, marks of one length, and marks of which a twice as large probe would follow.
 @pytest.mark.parametrize(("step", "every"), [(500, 1), (10, 0), (5, 0), (5, 5), (2.5, 2)])
 def test_no_size_is_told_where_the_marks_do_not_tell_it(step, every):
-    for seed in range(FRAMES):
-        assert screen.scale(ruled(*sector(seed), step, every)) is None
+    assert not any(screen.scale(ruled(*sector(seed), step, every)) for seed in range(FRAMES))
 
 
 def test_lines_of_a_menu_are_no_scale():
@@ -69,7 +67,7 @@ def test_lines_of_a_menu_are_no_scale():
 
 
 @pytest.mark.parametrize("shape", [(24, 24), (30, 900), (200, 300)])
-def test_frames_without_a_sector_have_no_scale(shape):
+def test_frames_without_a_sector_have_no_scale_and_a_large_frame_that_of_a_small_one(shape):
     noise = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
     assert screen.scale(noise) is None and screen.scale(np.zeros_like(noise)) is None
     image, view, rng = sector(0)
@@ -77,9 +75,6 @@ def test_frames_without_a_sector_have_no_scale(shape):
     column[:, 60:200] = cv2.resize(noise[..., 0], (140, SIDE))  # of a straight probe
     for shown in (column, np.zeros_like(column)):
         assert screen.scale(ruled(shown, view, rng, 10, 5)) is None
-
-
-def test_a_large_frame_has_the_scale_of_a_small_one():
     image = ruled(*sector(0), 10, 5)
     small, large = screen.scale(image), screen.scale(cv2.resize(image, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC))
     assert (large[0] * 4, large[1] * 4) == pytest.approx(small[:2], rel=0.01)

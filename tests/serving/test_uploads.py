@@ -1,6 +1,5 @@
 """What may be sent: the gate before Gradio, at a small stand-in for it, and uploads that lie in memory alone."""
 
-import asyncio
 import tempfile
 
 import httpx
@@ -11,6 +10,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
+from starlette.testclient import TestClient
 
 from pcos_utils.data.images import ImageError
 from pcos_utils.serving import uploads
@@ -23,7 +23,6 @@ FRAME = png(frame())
 
 @pytest.fixture
 def held():
-    """No uploads yet."""
     return uploads.Uploads()
 
 
@@ -35,23 +34,16 @@ def ask(held, method: str, path: str, **request) -> httpx.Response:
 
     gate = Middleware(BaseHTTPMiddleware, dispatch=held.gate)
     page = Starlette(routes=[Route("/{path:path}", behind, methods=["GET", "POST"])], middleware=[gate])
-
-    async def answer():
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(page), base_url="http://page") as client:
-            return await client.request(method, path, **request)
-
-    return asyncio.run(answer())
+    return TestClient(page, base_url="http://page").request(method, path, **request)
 
 
 def test_an_upload_is_held_in_memory_shown_and_taken_once(held, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     large = FRAME + bytes(3_000_000)  # more than Starlette keeps in memory
-    first, second = ask(
-        held, "POST", uploads.UPLOAD, files=[("files", ("a.png", each)) for each in (FRAME, large)]
-    ).json()
+    sent = [("files", ("a.png", each)) for each in (FRAME, large)]
+    first, second = ask(held, "POST", uploads.UPLOAD, files=sent).json()
     assert first != second and all(uploads.UPLOADED.fullmatch(path) for path in (first, second))
-    assert list(tmp_path.iterdir()) == []
-    assert ask(held, "GET", uploads.FILE + first).content == FRAME
+    assert list(tmp_path.iterdir()) == [] and ask(held, "GET", uploads.FILE + first).content == FRAME
     assert ask(held, "POST", JOIN, json={"data": [{"path": first}]}).text.startswith("behind {")
     assert held.take({"path": first}) == FRAME and held.take({"path": second}) == large and held.files == {}
     with pytest.raises(ImageError, match="send it again"):
@@ -59,29 +51,25 @@ def test_an_upload_is_held_in_memory_shown_and_taken_once(held, tmp_path, monkey
     assert ask(held, "GET", uploads.FILE + first).status_code == 204
 
 
-def test_what_nobody_asks_about_is_forgotten(held, monkeypatch):
-    monkeypatch.setattr(uploads, "SECONDS", 0)
-    assert ask(held, "POST", uploads.UPLOAD, files={"files": ("a.png", FRAME)}).status_code == 200
-    assert held.files == {}
-
-
-@pytest.mark.parametrize(
-    ("limit", "value", "status"),
-    [("MAX_UPLOAD", 1000, 413), ("MAX_FILE", 1000, 413), ("MAX_FILES", 1, 400), ("MAX_HELD", 1000, 503)],
-)
+@pytest.mark.parametrize(("limit", "value", "status"), [
+    ("MAX_UPLOAD", 1000, 413), ("MAX_FILE", 1000, 413), ("MAX_FILES", 1, 400), ("MAX_HELD", 1000, 503),
+    ("SECONDS", 0, 200),  # what nobody asks about is forgotten
+])  # fmt: skip
 def test_what_is_too_much_is_refused_and_not_held(held, monkeypatch, limit, value, status):
     monkeypatch.setattr(uploads, limit, value)
     response = ask(held, "POST", uploads.UPLOAD, files=[("files", ("a.png", FRAME))] * 2)
-    assert response.status_code == status and response.text.endswith(".") and held.files == {}
+    assert response.status_code == status and held.files == {} and (status == 200 or response.text.endswith("."))
 
 
-def test_a_body_that_does_not_say_its_length_is_not_read(held):
-    async def endless():
+def test_a_body_that_does_not_say_its_length_is_not_read_and_one_that_is_no_json_refused(held):
+    def endless():
         while True:
             yield bytes(1_000_000)
             pytest.fail("it was read")
 
     assert ask(held, "POST", JOIN, content=endless(), headers={"transfer-encoding": "chunked"}).status_code == 413
+    for content in (b"{", b"\xff", b"[" * 100_000):
+        assert ask(held, "POST", JOIN, content=content).status_code == 400
 
 
 @pytest.mark.parametrize("path", [__file__, "http://127.0.0.1:9/a.png", f"{uploads.FOLDER}/../../etc/hostname"],
@@ -94,11 +82,6 @@ def test_no_file_or_address_of_the_callers_choice_is_passed_on(held, path):
         held.take({"path": path, "url": path})
 
 
-@pytest.mark.parametrize("content", [b"{", b"\xff", b"[" * 100_000])
-def test_what_is_no_json_is_refused(held, content):
-    assert ask(held, "POST", JOIN, content=content).status_code == 400
-
-
 def test_other_addresses_are_closed_and_none_leads_outside(held):
     for path in ("/gradio_api/vibe-code", "/gradio_api/proxy=http://127.0.0.1:9/", "/monitoring", "/docs"):
         assert ask(held, "GET", path).status_code == 404
@@ -108,14 +91,10 @@ def test_other_addresses_are_closed_and_none_leads_outside(held):
 
 def test_a_picture_is_read_from_its_data_url_within_limits(held):
     assert held.take({"path": None, "url": picture(frame())}).startswith(b"\x89PNG")
-    wide = png(np.zeros((1, uploads.MAX_SIDE + 1), np.uint8))
-    held.files["0" * 32] = wide
-    uploads_refused = {
-        "unreadable": [{"url": "data:image/png;base64,a"}, {"url": "data:image/png;base64,\u00e9"}],
-        "too large": [{"path": f"{uploads.FOLDER}/{'0' * 32}"}],
-        "empty": [None],
-    }
-    for status, refused in uploads_refused.items():
-        for upload in refused:
-            with pytest.raises(ImageError, match=status):
-                held.take(upload)
+    held.files["0" * 32] = png(np.zeros((1, uploads.MAX_SIDE + 1), np.uint8))
+    for status, refused in (
+        ("unreadable", {"url": "data:image/png;base64,a"}), ("unreadable", {"url": "data:image/png;base64,\u00e9"}),
+        ("too large", {"path": f"{uploads.FOLDER}/{'0' * 32}"}), ("empty", None),
+    ):  # fmt: skip
+        with pytest.raises(ImageError, match=status):
+            held.take(refused)
