@@ -117,7 +117,7 @@ def test_an_interrupted_run_is_one_sentence_and_leaves_no_process(checkout, numb
     if number != signal.SIGINT:
         command = ["bash", "-c", 'trap "" INT; exec "$@"', "", *command]
     process = subprocess.Popen(command, cwd=checkout, env=environment(PYTHONPATH=str(checkout)), text=True,
-                               stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+                               stderr=subprocess.PIPE, start_new_session=True, preexec_fn=heed)  # fmt: skip
     while not (checkout / "pid").exists() or not (checkout / "pid").read_text():
         time.sleep(0.1)
         assert process.poll() is None
@@ -130,6 +130,12 @@ def test_an_interrupted_run_is_one_sentence_and_leaves_no_process(checkout, numb
     while alive(int((checkout / "pid").read_text())) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not alive(int((checkout / "pid").read_text())) and [*(checkout / "reports").rglob("*.ipynb")] == []
+
+
+def heed() -> None:
+    """Heed the signals that these tests themselves ignore where they run in the background or under nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def alive(pid: int) -> bool:

@@ -27,6 +27,7 @@ HASH_SIDE, HASH_KEPT = 32, 8  # a perceptual hash: 8 x 8 lowest frequencies of a
 HASH_DISTANCE = 5  # of 64 bits; pairs up to here count as look-alikes
 COLUMNS = ["split", *Interval._fields[:4], "shared", "images", "groups", "sources", "polycystic", "normal", "words"]
 SPLITS = ("random", "hash", "source")  # drawn: images; look-alikes by perceptual hash, together; whole sources
+WORTH = "random minus source"
 
 
 def of_study(study: Study, sources: pd.DataFrame) -> pd.DataFrame:
@@ -79,11 +80,11 @@ def compare(
     ``value``: balanced accuracy of the out-of-fold predictions, each source counting once; its interval is a bootstrap
     over sources, or exact where every source is predicted alike. ``shared``: share of test images whose source stands
     on the training side too. Under the source split a class with fewer than FEWEST_SOURCES has no value, and ``words``
-    say so.
+    say so; otherwise a last row, WORTH, has the difference of the same sources' scores under the two splits.
     """
     label, source = table.label.to_numpy(int), table.source.to_numpy()
     normal, polycystic = (len(np.unique(source[label == value])) for value in (0, 1))
-    rows = []
+    rows, rights = [], {}
     for split, group in zip(SPLITS, (None, look_alikes(hashes), source), strict=True):
         groups = len(table) if group is None else len(np.unique(group))
         sizes = len(table), groups, table.source.nunique(), polycystic, normal
@@ -93,18 +94,26 @@ def compare(
             words = f"cannot be estimated: {groups:,} {'source' if split == 'source' else 'group'}{'s' * (groups > 1)}"
             rows.append((split, *Interval(np.nan)[:4], np.nan, *sizes, words))
             continue
-        right, shared = np.empty(len(table)), np.empty(len(table))
+        right, shared = np.empty((2, len(table)))
+        rights[split] = right
         for fit, held in drawn:
             score = Nearest().fit(thumbnails[fit], label[fit]).decision_function(thumbnails[held])
             right[held] = (score > 0) == label[held]
             shared[held] = np.isin(source[held], source[fit])
         accuracy = balanced_accuracy(table.assign(right=right), resamples, seed)
         rows.append((split, *accuracy[:4], shared.mean(), *sizes, ""))
+    if {"random", "source"} <= rights.keys():
+        apart = table.assign(right=rights["random"] - rights["source"])
+        worth = balanced_accuracy(apart, resamples, seed, share_of_right=False)
+        rows.append((WORTH, *worth[:4], np.nan, *sizes, worth.reason))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interval:
-    """Return the balanced accuracy over sources with its interval. Columns: source, label, right."""
+def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int, *, share_of_right: bool = True) -> Interval:
+    """Return the balanced accuracy over sources with its interval. Columns: source, label, right.
+
+    ``share_of_right``: whether ``right`` is a share, which has an exact interval where the bootstrap has none.
+    """
     each = table.groupby(["label", "source"]).right.mean().reset_index()
     label, right = each.label.to_numpy(int), each.right.to_numpy()
 
@@ -114,7 +123,7 @@ def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int) -> Interva
         return (shares[0] + shares[1]) / 2
 
     accuracy = bca(balanced, label, resample(label, resamples, seed))
-    if not accuracy.reason:
+    if not (accuracy.reason and share_of_right):
         return accuracy
     # A bootstrap of equal values knows no uncertainty; the classes' own intervals, averaged, are on the safe side.
     low, high = np.mean([share(right[label == value])[1:3] for value in (0, 1)], axis=0)

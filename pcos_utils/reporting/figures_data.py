@@ -89,6 +89,7 @@ def leakage_bars(table: pd.DataFrame, *, ax: plt.Axes) -> plt.Axes:
     """Plot the scores of ``leakage.compare`` under three splits, or, where there is none, a sentence that says why."""
     ax.axhline(0.5, color="0.25", ls=":", lw=1.3, zorder=1)
     ax.text(2.62, 0.505, "a coin", ha="right", va="bottom", fontsize="small", color="0.25")
+    table = table[table.split.isin(SPLIT_WORDS)]
     for place, row in enumerate(table.itertuples()):
         if pd.isna(row.value):
             ax.text(

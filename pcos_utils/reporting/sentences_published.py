@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pcos_utils.data.splits import FEWEST_SOURCES
-from pcos_utils.evaluation.leakage import SPLITS
+from pcos_utils.evaluation.leakage import SPLITS, WORTH
 from pcos_utils.evaluation.published import (
     CORRELATION,
     CORRELATIONS,
@@ -73,10 +73,11 @@ def leakage(table: pd.DataFrame) -> str:
     """Return what one model scores under the three splits. ``table``: of ``leakage.compare``."""
     rows = table.set_index("split")
     random, hashed, honest = (rows.loc[name] for name in SPLITS)
-    rest = f"is {_value(honest)}. Leakage was worth {100 * (random.value - honest.value):.0f} points."
     if pd.isna(honest.value):
         sizes = f"{honest.polycystic} polycystic, {honest.normal} normal, {FEWEST_SOURCES} of each are needed"
         rest = f"{honest.words} ({sizes})."
+    else:
+        rest = f"is {_value(honest)}. Leakage was worth {_value(rows.loc[WORTH])}."
     return (
         f"The same model on the same {many(random.images, 'image')} of {many(random.sources, 'source picture')}: with "
         f"images drawn at random its balanced accuracy is {_value(random)}, because {percent(random.shared)} of the "
@@ -88,6 +89,8 @@ def leakage(table: pd.DataFrame) -> str:
 def _value(row: pd.Series) -> str:
     if pd.isna(row.value):
         return f"not available ({row.words})"
+    if pd.isna(row.low):
+        return f"{number(row.value)} (no interval: {row.words})"
     return f"{number(row.value)} {ends(row.low, row.high)}"
 
 

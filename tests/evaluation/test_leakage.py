@@ -37,6 +37,10 @@ def test_copies_raise_the_random_bar_and_leave_the_source_bar():
     assert leaky.shared["source"] == 0 and leaky.low["source"] < 0.5 < leaky.high["source"]
     assert clean.low["random"] < 0.5 < clean.high["random"] and clean.shared["random"] == 0
     assert clean.value["random"] < leaky.value["random"] - 0.3
+    worth, none = leaky.loc[leakage.WORTH], clean.loc[leakage.WORTH]
+    assert worth.value == pytest.approx(leaky.value["random"] - leaky.value["source"])
+    assert 0.2 < worth.low < worth.value < worth.high < 0.8  # paired over the same sources
+    assert none.low < 0 < none.high or (none.value == 0 and none.words == "all resamples agree")
     assert leaky.images["source"] == 400 and leaky.groups["source"] == leaky.sources["source"] == 40
 
 
@@ -54,13 +58,13 @@ def test_the_first_copy_is_the_picture_itself_and_the_seed_decides_the_others():
 def test_too_few_sources_give_words_and_no_number_and_no_bar(each, bars):
     made = compared(each, copies=4)
     text, ax = sentences_published.leakage(made.reset_index()), plt.subplots()[1]
-    assert made.value[["random", "hash"]].notna().all() and ("points" in text) == (bars == 3)
+    assert made.value[["random", "hash"]].notna().all() and ("Leakage was worth" in text) == (bars == 3)
     said = "cannot be estimated: 10 sources"
     assert (made.words["source"] == said) == np.isnan(made.value["source"]) == (bars == 2)
     assert (f"{said} (5 polycystic, 5 normal, 6 of each are needed)" in text) == (bars == 2)
     figures_data.leakage_bars(made.reset_index(), ax=ax)
     heights = [bar.get_height() for bar in ax.patches]
-    assert heights == pytest.approx(made.value.dropna().tolist()) and len(heights) == bars
+    assert heights == pytest.approx(made.value[list(leakage.SPLITS)].dropna().tolist()) and len(heights) == bars
     assert any("cannot be estimated" in text.get_text() for text in ax.texts) == (bars == 2)
     plt.close("all")
 
