@@ -55,9 +55,9 @@ def findings() -> str:
     each = ", ".join(f"{TITLES[name]} {interval(row)}" for name, row in networks.iterrows())
     planned = json.loads((folders["real"] / "plan.json").read_text(encoding="utf-8"))
     sides = sorted({planned["recipes"][f"{name} ours"]["side"] for name in ("densenet121d", "iustnet")})
-    small = f"the last two at {listed([str(side) for side in sides[::-1]])} pixels"
-    taught = f"each taught by {networks.taught.iloc[0].split(' of ')[0]}, {small}"  # "22 to 27 images"
-    taught += "; DenseNet201 without ImageNet's weights" if planned["settings"]["weights"] == "none" else ""
+    small = f"the others at {listed([str(side) for side in sides[::-1]])} pixels"
+    small = f"DenseNet201 without ImageNet's weights, {small}" if planned["settings"]["weights"] == "none" else small
+    taught = f"In each fold they learned from {networks.taught.iloc[0].split(' of ')[0]} ({small})"  # "22 to 27 images"
     reaches = "" if grey.verdict == comparison.BETTER else ", as some resampling reaches .5"
     flips = pd.read_csv(folders["real"] / "tables" / "flips.csv").set_index("flips").loc[1]
     seen = splits.source_labels(manifest.read(folders["real"] / "sources.csv").query("used == 'yes'"))
@@ -68,22 +68,22 @@ def findings() -> str:
     seeds = curves.query("on == 'real' and method == 'iustnet' and size == 3000").iloc[0]
     frames, found = recall.n["frames"], recall.n["frames"] * recall.value["frames"]
     lines = [
-        "**252 published test images are 16 frames.** The published DenseNet121d finds "
-        f"{number(recall.value['naive'])} of {recall.n['naive']:.0f} polycystic ones (its recall), "
-        f"which seems known to within {ends(recall.low['naive'], recall.high['naive'])}. But they are copies of "
+        f"**252 published test images are 16 frames.** Of the {recall.n['naive']:.0f} polycystic images the published "
+        f"DenseNet121d finds {number(recall.value['naive'])} (its recall), which seems known to within "
+        f"{ends(recall.low['naive'], recall.high['naive'])}. But these {recall.n['naive']:.0f} are copies of "
         f"{frames:.0f} frames, of which it finds {found:.0f}: {ends(recall.low['frames'], recall.high['frames'])}.",
         f"**{copied['readable images']:,} images are {copied['source pictures']} pictures.** In Kaggle's Dataset A, on "
         f"which [99.8 % accuracy](https://arxiv.org/abs/2602.04944) is claimed, {all_or_some} {both} are in "
         "its train and test folders.",
         f"**A count of follicles has AUC {number(count.value)} {ends(count.low, count.high)} on {count.sources} real "
         f"sources of Dataset B** ({count.polycystic} polycystic); were one label wrong, {number(flips.lowest)} to "
-        f"{number(flips.highest)}. Phantoms taught it. They were changed after its errors on these frames (worth "
-        f"{interval(fitted)}{', not shown' if fitted.low < 0 else ''}). So it is explored, not confirmed. The labels "
-        "rest on follicles, too.",
-        f"**{beat}** ({each}; {taught}). A true AUC of .70 would be shown in {percent(power)} of studies of this size. "
-        f"Taught by 3,000 phantoms instead, IustNet has {interval(phantoms)} ({shown[ZERO_SHOT]}); fine-tuned on these "
-        f"sources, too, {interval(tuned)} ({shown[TUNED]}). The first is of one seed; the mean of {seeds.seeds} is "
-        f"{interval(seeds)}.",
+        f"{number(flips.highest)}. Phantoms taught it. The phantoms were changed after the count's errors on these "
+        f"frames were seen (worth {interval(fitted)}{', not shown' if fitted.low < 0 else ''}): the result is "
+        "explored, not confirmed. The labels rest on follicles, too.",
+        f"**{beat}**: {each}. {taught}. A true AUC of .70 is shown in {percent(power)} of studies of this size. "
+        f"Taught by 3,000 phantoms instead, IustNet has {interval(phantoms)} ({shown[ZERO_SHOT]}) with one seed, and "
+        f"{interval(seeds)} as the mean of {seeds.seeds} seeds; fine-tuned on these sources, too, {interval(tuned)} "
+        f"({shown[TUNED]}).",
         f"**Brightness, its spread and the border have AUC {number(grey.value)} {ends(grey.low, grey.high)}** on the "
         f"same {grey.sources}, and none of them shows a follicle: a method may rank by how a class was acquired. "
         f"({best}p {p_value(grey.p)}; {shown['intensity']}{reaches}.)",
