@@ -107,13 +107,17 @@ test: $(READY) ## the fast tests, at most 5 minutes; no browser
 
 # The page and JupyterLab are opened in Chromium (Debian: chromium, chromium-driver, npm); screenshots lie in .browser.
 # nbval runs every cell and compares what no training moves with what is stored; what training gives, which another
-# processor's rounding moves, is tagged nbval-ignore-output, and `make check` compares it inside bands.
+# processor's rounding moves, is tagged nbval-ignore-output, and `make check` compares it inside bands. The three
+# networks' notebooks wait for nothing of each other.
 # JupyterLab comes last: it shows the demo that nbval has finished.
+NBVAL = PCOS_HOME=.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg
 test-all: $(READY) ## every test: fuzzing, kills, simulations, a real browser, and the notebooks against their outputs
 	$(PYTHON) -m pytest $(TWO) tests --ignore=tests/browser
 	$(PYTHON) -m pytest tests/browser/test_page.py
 	rm -rf .nbval
-	PCOS_HOME=.nbval PCOS_PLAIN=1 PCOS_OFFLINE=1 $(PYTHON) -m pytest --nbval --nbval-sanitize-with tests/nbval.cfg notebooks
+	$(NBVAL) notebooks/0[12]*.ipynb
+	$(NBVAL) -n 3 --dist loadfile notebooks/0[345]*.ipynb
+	$(NBVAL) notebooks/06*.ipynb
 	$(PYTHON) -m pytest tests/browser/test_lab.py
 
 # Made elsewhere, so that nothing that is committed can be overwritten by what it is compared with.
