@@ -47,8 +47,9 @@ class Answer:
 
     def record(self) -> dict:
         """Return the answer as plain values, for one line of JSON."""
-        names = ("image", "box", "decision", "value", "interval", *FIELDS[6 : FIELDS.index("model")])
-        record = {name: getattr(self, name) for name in names} | {"box": boxes.text(self.box)}
+        names = ("decision", "value", "interval", "follicles", "follicle_pixels", "follicle_mm", "box_mm", "size_from")
+        names += ("refusal", "reasons")
+        record = {"image": self.image, "box": boxes.text(self.box)} | {name: getattr(self, name) for name in names}
         return record | self.facts | {"seconds": round(self.seconds, 4)}
 
     def measure(self, width: float, height: float, source: str) -> None:
