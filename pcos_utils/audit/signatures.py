@@ -84,8 +84,8 @@ def recognised(pictures: Iterable[np.ndarray], known: list[Signature]) -> list[t
 def _recognised(picture: Sketch, known: list[Signature], index: Index) -> tuple[int, float]:
     def search(descriptors: np.ndarray, views: tuple[View, ...], of: Sketch = picture) -> tuple[int, float]:
         """Return the best of the candidates that descriptors look up."""
-        candidates = index.candidates(descriptors, CANDIDATES, views)
-        return max((shared(known[number], _signature(of), view) for number, view, _ in candidates), default=(0, 0.0))
+        candidates, seen = index.candidates(descriptors, CANDIDATES, views), _signature(of)
+        return max((shared(known[number], seen, view) for number, view, _ in candidates), default=(0, 0.0))
 
     best = max(search(picture.descriptors, UPRIGHT), search(picture.descriptors, INVERTED))
     if not best[0]:  # a known picture may be a small part of this one, or this one may be stretched
