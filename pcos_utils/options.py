@@ -39,6 +39,7 @@ def of_study(command: Callable) -> Callable:
 
     @functools.wraps(command)
     def with_options(**values):
+        """Call the command with the study's options as one dict."""
         return command(given={name: values.pop(name) for name in STUDY}, **values)
 
     kind, parameters = inspect.Parameter.KEYWORD_ONLY, []

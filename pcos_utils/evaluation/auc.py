@@ -109,8 +109,9 @@ def newcombe(value: float, met: np.ndarray, widen: float = 1.0) -> tuple[float, 
     z2 = (widen * norm.ppf((1 + LEVEL) / 2)) ** 2
 
     def excess(at: float) -> float:
+        """Return the squared distance of ``value`` from an AUC, minus that of so many standard errors."""
         variance = at * (1 - at) * (1 + shared * ((1 - at) / (2 - at) + at / (1 + at))) / pairs_met
-        return (value - at) ** 2 - z2 * variance  # 0 where ``value`` is so many standard errors away
+        return (value - at) ** 2 - z2 * variance
 
     edge = 1e-9  # at 0 and 1 the variance is 0, which is a root of its own
     low = 0.0 if value <= edge else brentq(excess, 0, min(value, 1 - edge))

@@ -5,9 +5,9 @@ before it predicts it, and all that is chosen or scaled is chosen and scaled ins
 """
 
 import hashlib
-from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,14 @@ INNER = 5  # folds inside a training part, fewer where a class has fewer sources
 SURE = 1e-6  # a method that is certain has this probability of being wrong, so that its logit is finite
 LEAST_SLOPE = 0.1  # of a score in units of its SD: by chance of few sources it must not count against itself
 COLUMNS = ["image", "source", "label", "role", "seed", "repeat", "fold", "logit", "probability"]
-# Its name in tables and figures; the image measures that it reads, a regular expression, or "" for thumbnails; and what
-# returns a new estimator.
-Baseline = namedtuple("Baseline", "title columns estimator")
+
+
+class Baseline(NamedTuple):
+    """A baseline: its name in tables and figures, the measures that it reads, and a new estimator."""
+
+    title: str
+    columns: str  # a regular expression for columns of image_measures; "" for thumbnails
+    estimator: Callable[[], BaseEstimator]
 
 
 def fold_predictions(features, estimator: BaseEstimator, table: pd.DataFrame, study: Study) -> pd.DataFrame:
@@ -88,6 +93,7 @@ class Monotone(ClassifierMixin, BaseEstimator):
     """Turn scores, (n, 1) or (n,), into log-odds by a logistic of at least LEAST_SLOPE, so that the ranking stays."""
 
     def fit(self, x, y) -> "Monotone":
+        """Fit on scores, shape (n, 1) or (n,), and labels."""
         score = np.asarray(x, float).reshape(len(y))
         self.classes_, self.spread_ = np.array([0, 1]), max(score.std(), 1e-12)
         self.middle_ = (score[y == 1].mean() + score[y == 0].mean()) / 2
@@ -115,6 +121,7 @@ class Scored(ClassifierMixin, BaseEstimator):
         self.method, self.seed = method, seed
 
     def fit(self, x: pd.DataFrame, y: np.ndarray) -> "Scored":
+        """Fit on features whose index names the sources, and labels."""
         self.classes_, self.method_ = np.array([0, 1]), clone(self.method).fit(x, y)
         self.scale_ = Monotone().fit(out_of_fold(self.method, x, y, self.seed), y)
         return self
@@ -128,6 +135,7 @@ class Nearest(ClassifierMixin, BaseEstimator):
     """Score pictures, (n, values), by the distance to the nearest normal minus that to the nearest polycystic one."""
 
     def fit(self, x, y) -> "Nearest":
+        """Keep the pictures, shape (n, values), and their labels."""
         self.classes_, self.known_, self.label_ = np.array([0, 1]), np.asarray(x, float), np.asarray(y)
         return self
 
@@ -191,6 +199,7 @@ def _cached(study: Study, table: pd.DataFrame, name: str, features, estimator: B
     }
 
     def make() -> dict:
+        """Fit and predict in every fold, and write the predictions."""
         write_csv(path, fold_predictions(features, estimator, table, study))
         return {}
 

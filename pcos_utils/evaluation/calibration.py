@@ -4,7 +4,7 @@ Platt 1999, pulled weakly towards leaving the logit as it is, so that a handful 
 cannot blow it up. One network decides on one source: nothing is averaged before it decides.
 """
 
-from collections import namedtuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,15 @@ RIDGE = np.array([0.5, 0.1])
 STARTS = (-3.0, 0.0, 2.0)  # log slopes
 STEPS, HALVINGS, CLOSE = 100, 20, 1e-9  # of Fisher scoring, and of a step that leads up
 STEEPEST = 5.0  # no source can ask for a slope beyond e^5
-# What one fold fixed before its test sources were read. The threshold is on the calibrated logit; ``fitted`` is "Platt"
-# or says why the logit is left as it is.
-Rule = namedtuple("Rule", "slope intercept threshold fitted")
+
+
+class Rule(NamedTuple):
+    """What one fold fixed before its test sources were read."""
+
+    slope: float
+    intercept: float
+    threshold: float  # on the calibrated logit
+    fitted: str  # "Platt", or why the logit is left as it is
 
 
 def platt(logit: np.ndarray, label: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,7 +45,8 @@ def platt(logit: np.ndarray, label: np.ndarray, weights: np.ndarray) -> tuple[np
 def _descend(logit: np.ndarray, label: np.ndarray, weights: np.ndarray, start: float) -> tuple[np.ndarray, np.ndarray]:
     """Return log slope and intercept, shape (k, 2), by Fisher scoring from a log slope, and their loss, (k,)."""
 
-    def loss(at: np.ndarray) -> np.ndarray:  # penalised log loss of each fit, (k,)
+    def loss(at: np.ndarray) -> np.ndarray:
+        """Return the penalised log loss of each fit, (k,), at its log slope and intercept, (k, 2)."""
         margin = (2 * label - 1) * (np.exp(at[:, :1]) * logit + at[:, 1:])
         return (weights * np.logaddexp(0, -margin)).sum(1) + (RIDGE * at**2).sum(1) / 2
 

@@ -6,9 +6,9 @@ labels without meaning give a trained method's AUC. The variance of what was tra
 all tests here, training included, were simulated (reports/studies/test_sizes.csv).
 """
 
-from collections import namedtuple
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,10 +27,24 @@ PERMUTATIONS = 20_000
 CLEAR = ONE_SIDED - 3 * (ONE_SIDED * (1 - ONE_SIDED) / PERMUTATIONS) ** 0.5  # whatever the seed of permuting
 BETTER, WORSE, NOT_SHOWN = "better than chance", "worse than chance", "not shown to be better than chance"
 COLUMNS = ["first", "second", "value_first", "value_second", "difference", *Interval._fields[1:], "p", "sources"]
-# A test of one method against chance: the AUC with its interval, the one-sided p, the test's name, the verdict.
-Chance = namedtuple("Chance", "auc p test verdict")
-# The paired difference of two AUCs, first minus second: both values, the interval, and the two-sided p.
-Difference = namedtuple("Difference", "first second difference p")
+
+
+class Chance(NamedTuple):
+    """A test of one method against chance: the AUC with its interval, the one-sided p, the test's name, the verdict."""
+
+    auc: Interval
+    p: float
+    test: str
+    verdict: str
+
+
+class Difference(NamedTuple):
+    """The paired difference of two AUCs, first minus second: both values, the interval, and the two-sided p."""
+
+    first: float
+    second: float
+    difference: Interval
+    p: float
 
 
 def against_chance(
@@ -45,6 +59,7 @@ def against_chance(
     """
 
     def interval(seed: int) -> Interval:
+        """Return the interval under one resampling seed."""
         return ranks.interval(ranking, resample(ranking.label, resamples, seed), WIDEN if trained else 1.0)
 
     observed = interval(seed)
@@ -138,7 +153,10 @@ def table(
 
 
 def power(auc: float, positives: int, negatives: int, *, trained: bool = True) -> float:
-    """Return the chance that so many sources show an AUC above .5: normal, DeLong's variance, binormal scores."""
+    """Return the chance that a study of so many sources shows an AUC to be above .5, by the normal approximation.
+
+    Scores are binormal with equal variances, and the variance is DeLong's at that AUC.
+    """
     variance = binormal(auc, auc, 1.0) * (1 / positives + 1 / negatives) * (DOUBLED if trained else 1.0)
     return float(norm.sf(norm.ppf(1 - ONE_SIDED) - (auc - 0.5) / np.sqrt(variance)))
 

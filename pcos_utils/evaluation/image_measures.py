@@ -37,10 +37,12 @@ def measured(study: Study, used: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray
     folder, facts = study.cache_dir / "measures", {"images": used.sha256.tolist(), "code_sha256": code(*CODE)}
 
     def seen(path: str) -> tuple[dict, np.ndarray]:
+        """Return the measures and the thumbnail of an image."""
         pixels = images.load(study.image_dir / path)
         return measures(pixels), thumbnail(pixels)
 
     def make() -> dict:
+        """Measure every image, and write both files."""
         with ThreadPoolExecutor(2) as pool:  # Pillow and OpenCV work outside Python's lock
             rows, thumbnails = zip(*pool.map(seen, used.path), strict=True)
         write_csv(folder / "image_measures.csv", pd.DataFrame(list(rows)))

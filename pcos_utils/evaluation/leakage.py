@@ -118,6 +118,7 @@ def balanced_accuracy(table: pd.DataFrame, resamples: int, seed: int, *, share_o
     label, right = each.label.to_numpy(int), each.right.to_numpy()
 
     def balanced(weights: np.ndarray) -> np.ndarray:
+        """Return the balanced accuracy of each resample, where ``weights`` (..., n) counts the sources drawn."""
         parts = [weights[..., label == value] for value in (0, 1)]
         shares = [part @ right[label == value] / part.sum(-1) for value, part in enumerate(parts)]
         return (shares[0] + shares[1]) / 2

@@ -49,7 +49,8 @@ def calibration(judged: pd.DataFrame, weights: np.ndarray, shown: bool) -> dict[
     label = judged.label.to_numpy()
     y = judged.groupby("source", sort=True).label.max().to_numpy()
 
-    def mean_of(values: np.ndarray) -> Interval:  # over sources, of each source's mean over its networks
+    def mean_of(values: np.ndarray) -> Interval:
+        """Return the mean over sources of each source's mean over its networks."""
         each = judged.assign(value=values).groupby("source", sort=True).value.mean().to_numpy()
         return bca(lambda at: at @ each / at.sum(-1), y, weights)
 

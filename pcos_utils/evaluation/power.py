@@ -37,7 +37,8 @@ def sources(power_of: Callable[[int, int], float], prevalence: float, power: flo
     """Return the least number of sources, and of polycystic ones, that reach a power. Raises StudyError beyond MOST."""
 
     def split(n: int) -> tuple[int, int]:
-        positives = min(max(round(prevalence * n), 1), n - 1)  # and at least one of each class
+        """Return how many of ``n`` sources are polycystic and normal: at least one of each."""
+        positives = min(max(round(prevalence * n), 1), n - 1)
         return positives, n - positives
 
     low, high = 1, 2
