@@ -43,8 +43,9 @@ def pcos(home, monkeypatch, capfd):
 
 def refused(words: str, call, *given, **how) -> None:
     """Check that a call ends with a study's sentence that holds these words, a regular expression."""
-    with pytest.raises(config.StudyError, match=words):
+    with pytest.raises(config.StudyError, match=words) as caught:
         call(*given, **how)
+    assert "\n" not in str(caught.value)
 
 
 def python(code: str, *more: str, **how) -> subprocess.CompletedProcess:
